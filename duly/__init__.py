@@ -1,0 +1,1 @@
+"""Duly: a lending ledger that reminds the borrower, and nobody else."""

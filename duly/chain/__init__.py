@@ -1,0 +1,1 @@
+"""The chain: networks, compiler, contracts, sending, reading."""

@@ -1,0 +1,1 @@
+"""What the program does: deploy, index, plan, serve, deliver, audit."""

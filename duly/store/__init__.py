@@ -1,0 +1,1 @@
+"""What is kept off the chain: the read model and the contact vault."""
