@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.37;
+
+import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
+
+import {ContactLimits, IPolicyBook, LendingLimits} from "./interfaces/IPolicyBook.sol";
+
+/// @title PolicyBook
+/// @notice See {IPolicyBook}.
+contract PolicyBook is IPolicyBook, AccessControl {
+    bytes32 public constant PUBLISHER_ROLE = keccak256("PUBLISHER_ROLE");
+
+    // Bounds that no policy can loosen.
+    uint256 private constant EARLIEST_OPENING = 7 * 60;
+    uint256 private constant LATEST_CLOSING = 22 * 60;
+    // The window must outlast the two hours that a borrower's offsets may lie apart, and the lead time after them.
+    uint256 private constant SHORTEST_WINDOW = 3 * 60;
+    uint256 private constant LONGEST_LEAD = 30 minutes;
+    uint256 private constant MOST_PER_WEEK = 7;
+
+    struct Policy {
+        LendingLimits lending;
+        bool published;
+        bool retired;
+        ContactLimits contact;
+        bytes32 templates;
+        bytes32 pack;
+    }
+
+    mapping(uint32 policy => Policy) private _policies;
+    /// @inheritdoc IPolicyBook
+    uint32 public count;
+
+    constructor(address administrator) {
+        _grantRole(DEFAULT_ADMIN_ROLE, administrator);
+        _grantRole(PUBLISHER_ROLE, administrator);
+    }
+
+    /// @inheritdoc IPolicyBook
+    function publish(
+        LendingLimits calldata lending,
+        ContactLimits calldata contact,
+        bytes32 templates,
+        bytes32 pack
+    ) external onlyRole(PUBLISHER_ROLE) returns (uint32 policy) {
+        _checkBounds(contact);
+        policy = ++count;
+        _policies[policy] = Policy({
+            lending: lending,
+            published: true,
+            retired: false,
+            contact: contact,
+            templates: templates,
+            pack: pack
+        });
+        emit PolicyPublished(policy, msg.sender, lending, contact, templates, pack);
+    }
+
+    /// @inheritdoc IPolicyBook
+    function tighten(uint32 policy, ContactLimits calldata contact) external onlyRole(PUBLISHER_ROLE) {
+        _checkBounds(contact);
+        ContactLimits storage current = _policy(policy).contact;
+        _checkNoLess("opens", contact.opens, current.opens);
+        _checkNoMore("closes", contact.closes, current.closes);
+        _checkNoLess("lead", contact.lead, current.lead);
+        if (contact.weekdays & ~current.weekdays != 0) {
+            revert LimitLoosened("weekdays", contact.weekdays, current.weekdays);
+        }
+        _checkNoMore("perDay", contact.perDay, current.perDay);
+        _checkNoMore("perWeek", contact.perWeek, current.perWeek);
+        _checkNoLess("gap", contact.gap, current.gap);
+        _checkNoMore("upcomingDays", contact.upcomingDays, current.upcomingDays);
+        _checkNoLess("overdueDays", contact.overdueDays, current.overdueDays);
+        _checkNoLess("pauseDays", contact.pauseDays, current.pauseDays);
+        _policies[policy].contact = contact;
+        emit ContactTightened(policy, msg.sender, contact);
+    }
+
+    /// @inheritdoc IPolicyBook
+    function retire(uint32 policy) external onlyRole(PUBLISHER_ROLE) {
+        Policy storage p = _policy(policy);
+        if (p.retired) revert PolicyIsRetired(policy);
+        p.retired = true;
+        emit PolicyRetired(policy, msg.sender);
+    }
+
+    /// @inheritdoc IPolicyBook
+    function lendingForNewLoan(uint32 policy) external view returns (LendingLimits memory) {
+        Policy storage p = _policy(policy);
+        if (p.retired) revert PolicyIsRetired(policy);
+        return p.lending;
+    }
+
+    /// @inheritdoc IPolicyBook
+    function lendingOf(uint32 policy) external view returns (LendingLimits memory) {
+        return _policy(policy).lending;
+    }
+
+    /// @inheritdoc IPolicyBook
+    function contactOf(uint32 policy) external view returns (ContactLimits memory) {
+        return _policy(policy).contact;
+    }
+
+    /// @inheritdoc IPolicyBook
+    function hashesOf(uint32 policy) external view returns (bytes32 templates, bytes32 pack) {
+        Policy storage p = _policy(policy);
+        return (p.templates, p.pack);
+    }
+
+    /// @inheritdoc IPolicyBook
+    function stateOf(uint32 policy) external view returns (bool published, bool retired) {
+        Policy storage p = _policies[policy];
+        return (p.published, p.retired);
+    }
+
+    function _policy(uint32 policy) private view returns (Policy storage p) {
+        p = _policies[policy];
+        if (!p.published) revert UnknownPolicy(policy);
+    }
+
+    function _checkBounds(ContactLimits calldata contact) private pure {
+        _checkBetween("opens", contact.opens, EARLIEST_OPENING, LATEST_CLOSING - SHORTEST_WINDOW);
+        _checkBetween("closes", contact.closes, uint256(contact.opens) + SHORTEST_WINDOW, LATEST_CLOSING);
+        _checkBetween("lead", contact.lead, 0, LONGEST_LEAD);
+        _checkBetween("weekdays", contact.weekdays, 1, 127);
+        _checkBetween("perWeek", contact.perWeek, 1, MOST_PER_WEEK);
+        _checkBetween("perDay", contact.perDay, 1, contact.perWeek);
+        _checkBetween("gap", contact.gap, 0, 31 days);
+        _checkBetween("upcomingDays", contact.upcomingDays, 0, 31);
+        // A day not yet over is not missed, so nothing can be overdue before the first day after it.
+        _checkBetween("overdueDays", contact.overdueDays, 1, type(uint8).max);
+    }
+
+    function _checkBetween(bytes32 field, uint256 value, uint256 least, uint256 most) private pure {
+        if (value < least || value > most) revert LimitOutOfBounds(field, value, least, most);
+    }
+
+    function _checkNoLess(bytes32 field, uint256 value, uint256 current) private pure {
+        if (value < current) revert LimitLoosened(field, value, current);
+    }
+
+    function _checkNoMore(bytes32 field, uint256 value, uint256 current) private pure {
+        if (value > current) revert LimitLoosened(field, value, current);
+    }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.37;
+
+import {Channel} from "./IConsentRegistry.sol";
+
+/// What a notice says. Upcoming, due today and overdue are reminders; the others serve the borrower.
+enum Kind {
+    LoanOpened,
+    InstalmentUpcoming,
+    DueToday,
+    Overdue,
+    PaymentReceived,
+    LoanRepaid
+}
+
+/// Why a notice is refused; `None` where it is not. In the order in which the reasons are looked for.
+/// @dev Every refusal comes with `actual` and `required`:
+/// UnknownLoan: nothing.
+/// NotServer: the server, the lender (addresses as numbers).
+/// NoBasis: what the ledger says, what the kind needs: the status for a repaid notice, the overdue amount (none) or the
+/// amount still to be paid (some) before and on a due day, the amount received (some) for a payment.
+/// WrongInstalment: the notice's, the ledger's.
+/// AlreadySaid: how often, how often it may be.
+/// TooEarly: today in the loan's calendar, the first day on which it may be said.
+/// TooLate: today in the loan's calendar, the last day on which it may be said.
+/// WrongAmount: the notice's, the ledger's.
+/// NoContact, NoConsent: the channel, nothing.
+/// Ceased: nothing.
+/// OutsideHours: now, the next second inside the window under both of the borrower's offsets.
+/// TooSoon, DayCap, WeekCap, ServiceCap: now, the first second at which the gap, the cap for reminders in 24 hours or in 7
+/// days, or the cap for service notices in 24 hours allows one more.
+enum Refusal {
+    None,
+    UnknownLoan,
+    NotServer,
+    NoBasis,
+    WrongInstalment,
+    AlreadySaid,
+    TooEarly,
+    TooLate,
+    WrongAmount,
+    NoContact,
+    Ceased,
+    NoConsent,
+    OutsideHours,
+    TooSoon,
+    DayCap,
+    WeekCap,
+    ServiceCap
+}
+
+/// A notice to the borrower of a loan. There is no field for anybody else.
+/// @param loan The loan it is about; its borrower is the only possible addressee.
+/// @param kind What it says.
+/// @param instalment The instalment it is about, checked against the ledger; zero where it is about none.
+/// @param amount The amount it names, checked against the ledger.
+/// @param channel How it is to reach the borrower.
+/// @param contentHash Salted hash of the words.
+struct Notice {
+    bytes32 loan;
+    Kind kind;
+    uint16 instalment;
+    uint88 amount;
+    Channel channel;
+    bytes32 contentHash;
+}
+
+/// What was already said about a loan, in one storage slot.
+/// @param received Everything paid as of the last notice of a payment received.
+/// @param next Instalment of the last notice before or on a due day.
+/// @param upcoming How many upcoming notices were served about it.
+/// @param missed Instalment of the last overdue notice.
+/// @param overdue How many overdue notices were served about it.
+/// @param flags Bit 0: opened was said; bit 1: due today was said of `next`; bit 2: repaid was said.
+/// @param services Times of the last three notices that serve the borrower.
+struct Said {
+    uint88 received;
+    uint16 next;
+    uint8 upcoming;
+    uint16 missed;
+    uint16 overdue;
+    uint8 flags;
+    uint96 services;
+}
+
+/// @title The gate: a notice exists only if this contract let it.
+/// @notice To the borrower of the loan, on a channel consented to, in the borrower's waking hours, within the caps of the
+/// loan's policy, saying what the ledger says. No NoticeServed event, no message.
+interface INoticeRegistry {
+    /// @param id Hash of loan, kind, basis and serial; the same after a reorganisation.
+    /// @param server Who served it; only the service that acts for this address delivers it.
+    /// @param serial How many notices of the same kind and basis were served before.
+    event NoticeServed(
+        bytes32 indexed id,
+        bytes32 indexed loan,
+        address indexed server,
+        address borrower,
+        Kind kind,
+        uint16 instalment,
+        uint88 amount,
+        Channel channel,
+        uint256 basis,
+        uint256 serial,
+        bytes32 contentHash
+    );
+    /// A notice of a batch was skipped.
+    event NoticeRefused(
+        bytes32 indexed loan,
+        address indexed server,
+        Kind kind,
+        uint16 instalment,
+        Channel channel,
+        Refusal reason,
+        uint256 actual,
+        uint256 required
+    );
+
+    /// The notice may not be served. What `actual` and `required` mean stands with {Refusal}.
+    error Refused(Refusal reason, uint256 actual, uint256 required);
+
+    /// @notice Serve a notice, as the loan's lender or its servicer. Reverts with the reason where it may not be served.
+    /// @return id The notice's id.
+    function serve(Notice calldata notice) external returns (bytes32 id);
+
+    /// @notice Serve those of several notices that may be; the others are skipped and told in events.
+    /// @return ids The ids in the order given, zero where skipped.
+    function serveMany(Notice[] calldata notices) external returns (bytes32[] memory ids);
+
+    /// @notice Why a notice would be refused if served now by `server`.
+    function refusal(
+        Notice calldata notice,
+        address server
+    ) external view returns (Refusal reason, uint256 actual, uint256 required);
+
+    /// @notice The earliest moment at which a notice could be served, as things stand now; zero where waiting does not help.
+    /// @dev Only time is imagined to pass: no payment, no other notice, no change of consent.
+    function earliest(
+        bytes32 loan,
+        Kind kind,
+        uint16 instalment,
+        Channel channel
+    ) external view returns (uint256 timestamp);
+
+    /// @notice Whether a notice that was served may still be delivered: `None`, or why not any more.
+    /// @dev Asked just before sending. Looks at server, basis, consent and hours; not at caps, which the notice itself has
+    /// used up, and not at the lead time, which is there to be used.
+    function standing(
+        Notice calldata notice,
+        address server
+    ) external view returns (Refusal reason, uint256 actual, uint256 required);
+
+    /// @notice The times of a borrower's last seven reminders, newest first; zero where there were fewer.
+    function remindersOf(address borrower) external view returns (uint256[7] memory);
+
+    /// @notice What was already said about a loan.
+    function saidOf(bytes32 loan) external view returns (Said memory);
+}
