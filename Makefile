@@ -1,0 +1,60 @@
+# Everything starts here: `make setup`, `make demo`, `make test`. `make help` tells the rest.
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.14 python3 2>/dev/null))
+PY := .venv/bin/python
+
+export SOLCX_BINARY_PATH := $(CURDIR)/build/solc
+export PATH := $(CURDIR)/build/bin:$(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+
+# Brownie's own pytest plugin would compile the contracts and start a chain before the first test.
+PYTEST := $(PY) -m pytest -p no:pytest-brownie
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit contracts integration e2e lint format artifacts clean
+
+help: ## tell what there is to make
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what the locks name; quick when nothing changed
+	@$(PYTHON) tools/setup.py
+
+demo: setup ## play a loan's life on a chain inside the process
+	@$(PY) -m scripts.demo
+
+test: setup ## run everything: lint, unit, contracts, integration, e2e
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory contracts
+	@$(MAKE) --no-print-directory integration
+	@$(MAKE) --no-print-directory e2e
+	@echo "Everything passed: lint, unit, contracts, integration, e2e."
+
+unit: setup ## the Python unit tests: no network, no chain, seconds
+	$(PYTEST) --disable-socket --allow-unix-socket tests/unit
+
+contracts: setup ## Brownie's test suite of the contracts, on Anvil
+	.venv/bin/brownie test tests/contracts
+
+integration: setup ## the program against a chain in the process
+	$(PYTEST) tests/integration
+
+e2e: setup ## the whole way, against Anvil and a real SMTP server
+	$(PYTEST) tests/e2e
+
+lint: setup ## ruff, mypy, import-linter
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+
+format: setup ## put the Python code into shape
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+artifacts: setup ## compile the contracts anew and write duly/chain/artifacts
+	$(PY) -m duly.chain.compiler write
+
+# The chain's accounts in build/home may hold keys that somebody made: they stay.
+clean: ## remove what was installed and built, but build/home
+	rm -rf .venv node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name home -exec rm -rf {} +; fi
