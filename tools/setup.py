@@ -31,7 +31,7 @@ NODE_AT_LEAST = 20
 
 def main() -> int:
     """Run every step that is not done yet."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - it may be started with any Python
         return fail(f"Duly needs Python 3.11 or later; this is {sys.version.split()[0]}.")
     try:
         step(
@@ -125,8 +125,9 @@ def install_python() -> None:
 def tame_brownie() -> None:
     """Make Brownie run as plain Python, and from our launcher.
 
-    Its compiled modules break `networks.default`, `cmd_settings` and `--coverage`; the same modules lie beside
-    them as plain Python. The launcher gives it a home inside the project, so that `~/.brownie` stays untouched.
+    Its compiled modules break `networks.default`, `cmd_settings` and `--coverage`; the same modules lie
+    beside them as plain Python. The launcher gives it a home inside the project, so that `~/.brownie` stays
+    untouched.
     """
     for package in VENV.glob("lib/python*/site-packages/brownie"):
         for compiled in package.rglob("*.so"):
@@ -134,7 +135,9 @@ def tame_brownie() -> None:
     launcher = VENV / "bin/brownie"
     launcher.unlink(missing_ok=True)
     launcher.write_text(
-        '#!/bin/sh\nhere=$(dirname -- "$0")\nexec "$here/python" "$here/../../tools/brownie_launcher.py" "$@"\n'
+        "#!/bin/sh\n"
+        'here=$(dirname -- "$0")\n'
+        'exec "$here/python" "$here/../../tools/brownie_launcher.py" "$@"\n'
     )
     launcher.chmod(0o755)
 

@@ -1,11 +1,11 @@
 """The one Solidity compiler, and the artifacts it makes of `contracts/`.
 
-Brownie, the scripts and the tests all use the compiler that :func:`install_compiler` puts into `build/solc`: the
-native one through py-solc-x, or npm's in its place where the download host cannot be reached. Both give the same
-bytecode.
+Brownie, the scripts and the tests all use the compiler that :func:`install_compiler` puts into
+`build/solc`: the native one through py-solc-x, or npm's in its place where the download host cannot be
+reached. Both give the same bytecode.
 
-An artifact is a JSON file in `duly/chain/artifacts`, committed, so that the package runs without a compiler. It
-carries the hash of everything it was made of, so that a stale one is found without compiling
+An artifact is a JSON file in `duly/chain/artifacts`, committed, so that the package runs without a compiler.
+It carries the hash of everything it was made of, so that a stale one is found without compiling
 (:func:`stale_artifacts`).
 
 From a checkout: ``python -m duly.chain.compiler [install | check | write]``.
@@ -105,7 +105,7 @@ class Artifact:
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-# --- the compiler ----------------------------------------------------------------------------------------------
+# --- the compiler ---------------------------------------------------------------------------------
 
 
 def install_compiler(root: Path = ROOT) -> str:
@@ -120,7 +120,7 @@ def install_compiler(root: Path = ROOT) -> str:
         not executable.exists() and not _download(folder)
     ):
         _write_stand_in(executable, root)
-        return f"Solidity {SOLC_VERSION}: npm's compiler stands in for the native one, which could not be downloaded."
+        return f"Solidity {SOLC_VERSION}: npm's compiler stands in; the native one could not be downloaded."
     return f"Solidity {SOLC_VERSION}: native compiler."
 
 
@@ -163,7 +163,7 @@ def _stands_in(executable: Path) -> bool:
         return file.read(2) == b"#!"
 
 
-# --- compiling -------------------------------------------------------------------------------------------------
+# --- compiling ------------------------------------------------------------------------------------
 
 
 def compile_contracts(root: Path = ROOT) -> dict[str, Artifact]:
@@ -264,7 +264,7 @@ def _plain_layout(layout: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-# --- artifacts -------------------------------------------------------------------------------------------------
+# --- artifacts ------------------------------------------------------------------------------------
 
 
 def write_artifacts(artifacts: Mapping[str, Artifact], folder: Path = ARTIFACTS) -> list[str]:
@@ -392,7 +392,7 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-# --- command ---------------------------------------------------------------------------------------------------
+# --- command --------------------------------------------------------------------------------------
 
 
 def main(arguments: list[str]) -> int:
