@@ -1,7 +1,10 @@
 # Everything starts here: `make setup`, `make demo`, `make test`. `make help` tells the rest.
 
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.14 python3 2>/dev/null))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do command -v $$p && break; done)
 PY := .venv/bin/python
+
+# A make that this one starts must not find .venv's Python and build .venv upon itself.
+export PYTHON
 
 export SOLCX_BINARY_PATH := $(CURDIR)/build/solc
 export PATH := $(CURDIR)/build/bin:$(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
@@ -10,7 +13,7 @@ export PATH := $(CURDIR)/build/bin:$(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.b
 PYTEST := $(PY) -m pytest -p no:pytest-brownie
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit contracts integration e2e lint format artifacts clean
+.PHONY: help setup demo test unit contracts integration e2e lint format lock artifacts clean
 
 help: ## tell what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +53,9 @@ lint: setup ## ruff, mypy, import-linter
 format: setup ## put the Python code into shape
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+lock: ## lock the Python packages anew, after a change of pyproject.toml
+	build/bootstrap/bin/uv lock
 
 artifacts: setup ## compile the contracts anew and write duly/chain/artifacts
 	$(PY) -m duly.chain.compiler write

