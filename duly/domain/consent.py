@@ -17,9 +17,10 @@ class Channel(IntEnum):
 class Profile:
     """A borrower's registrations and consents.
 
-    `offset` and `other_offset` are the UTC offsets of standard and summer time in quarter hours, east positive, the same
-    twice where there is no summer time. `registered` and `consented` hold a bit per channel. `ceased` means that all
-    contact was stopped. `nonce` numbers the borrower's next signed instruction.
+    `offset` and `other_offset` are the UTC offsets of standard and summer time in quarter hours, east
+    positive, the same twice where there is no summer time. `registered` and `consented` hold a bit per
+    channel. `ceased` means that all contact was stopped. `nonce` numbers the borrower's next signed
+    instruction.
     """
 
     offset: int = 0
@@ -30,7 +31,9 @@ class Profile:
     nonce: int = 0
 
     def has_contact(self, channel: Channel) -> bool:
+        """A contact is registered for the channel."""
         return bool(self.registered & 1 << channel)
 
     def consents_to(self, channel: Channel) -> bool:
+        """Consent to the channel is in force; a cease withdraws all of them."""
         return bool(self.consented & 1 << channel)

@@ -1,11 +1,30 @@
-"""The notice gate's decision, in Python; mirrors `contracts/NoticeRegistry.sol`."""
+"""The notice gate's decision, in Python. Mirrors `contracts/NoticeRegistry.sol`, reason by reason.
 
-from dataclasses import dataclass
+So the service knows what the gate will say without asking it, for a million loans and for moments to come.
+The gate itself is the contract: what is decided here is only ever a forecast.
+"""
+
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from eth_hash.auto import keccak
+
+from duly.domain import calendar
+from duly.domain.calendar import DAY
 from duly.domain.consent import Channel, Profile
-from duly.domain.loan import Position
+from duly.domain.loan import Position, Status
 from duly.domain.policy import ContactLimits
+
+REMEMBERED_REMINDERS = 7
+SERVICES_PER_DAY = 3
+"""Most notices that serve the borrower, about one loan in 24 hours."""
+
+NO_LAST_DAY = 2**256 - 1
+
+# Flags of what was said.
+OPENED = 1
+DUE_TODAY = 2
+REPAID = 4
 
 
 class Kind(IntEnum):
@@ -20,11 +39,15 @@ class Kind(IntEnum):
 
     @property
     def is_reminder(self) -> bool:
-        return self in (Kind.INSTALMENT_UPCOMING, Kind.DUE_TODAY, Kind.OVERDUE)
+        """Counts against the caps on reminders."""
+        return Kind.INSTALMENT_UPCOMING <= self <= Kind.OVERDUE
 
 
 class Refusal(IntEnum):
-    """Why a notice is refused, in the order in which the reasons are looked for."""
+    """Why a notice is refused, in the order in which the reasons are looked for.
+
+    What `Decision.actual` and `Decision.required` mean stands with `Refusal` in `INoticeRegistry.sol`.
+    """
 
     NONE = 0
     UNKNOWN_LOAN = 1
@@ -49,8 +72,8 @@ class Refusal(IntEnum):
 class Notice:
     """A notice to the borrower of a loan; there is no field for anybody else.
 
-    `instalment` and `amount` (smallest unit) are checked against the ledger; `content_hash` is the salted hash of the
-    words.
+    `instalment` and `amount` (smallest unit) are checked against the ledger; `content_hash` is the salted
+    hash of the words.
     """
 
     loan: bytes
@@ -65,7 +88,10 @@ class Notice:
 class Said:
     """What was already said about a loan; the fields of `INoticeRegistry.Said`.
 
-    `services` holds the times (UTC seconds) of the last three service notices, newest first.
+    `received` is everything paid as of the last notice of a payment; `next` the instalment of the last notice
+    before or on a due day, `upcoming` how many upcoming notices were served about it; `missed` and `overdue`
+    the same of overdue notices; `flags` are `OPENED`, `DUE_TODAY` (of `next`) and `REPAID`. `services` holds
+    the times (UTC seconds) of the last three service notices, newest first.
     """
 
     received: int = 0
@@ -86,12 +112,302 @@ class Decision:
     required: int = 0
 
 
+ALLOWED = Decision(Refusal.NONE)
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything a decision is made from. `reminders` are the times of the borrower's last seven, newest first."""
+    """Everything a decision is made from.
+
+    The position is as of the moment of the decision. `reminders` are the times (UTC seconds) of the
+    borrower's last seven, newest first.
+    """
 
     position: Position
     limits: ContactLimits
     profile: Profile
     said: Said
-    reminders: tuple[int, ...]
+    reminders: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the ledger lets a notice of some kind say.
+
+    On the days from `first_day` to `last_day` (in the loan's calendar, both included), of this instalment and
+    amount. `basis` and `serial` make the notice's id: what it is about, and how many of the kind were served
+    about that before.
+    """
+
+    instalment: int = 0
+    amount: int = 0
+    first_day: int = 0
+    last_day: int = NO_LAST_DAY
+    basis: int = 0
+    serial: int = 0
+
+
+_NOTHING = Ground()
+_SAID_ONCE = Decision(Refusal.ALREADY_SAID, 1, 1)
+
+
+def notice_id(loan: bytes, kind: Kind, basis: int, serial: int) -> bytes:
+    """A notice's id, known before it is served: keccak-256 of loan, kind, basis and serial, ABI-encoded."""
+    return keccak(loan + b"".join(value.to_bytes(32, "big") for value in (kind, basis, serial)))
+
+
+# ---------------------------------------------------------------------------------------- asking the gate
+
+
+def decide(notice: Notice, facts: Facts, server: str, now: int) -> Decision:
+    """Why the notice would be refused if `server` served it now; mirrors `refusal`."""
+    decision = _check_server(facts.position, server)
+    if decision.reason:
+        return decision
+    decision = _check_ground(notice, facts)
+    if decision.reason:
+        return decision
+    decision = _check_consent(notice.channel, facts.profile)
+    if decision.reason:
+        return decision
+    decision = _check_hours(facts, now, facts.limits.lead)
+    if decision.reason:
+        return decision
+    if notice.kind.is_reminder:
+        return check_caps(facts.limits, facts.reminders, now)
+    return _check_services(facts.said, now)
+
+
+def standing(notice: Notice, facts: Facts, server: str, now: int) -> Decision:
+    """Whether a notice that was served may still be delivered now, or why not any more; mirrors `standing`.
+
+    Looks at server, basis, consent and hours; not at caps, which the notice itself has used up, and not at
+    the lead time, which is there to be used.
+    """
+    decision = _check_server(facts.position, server)
+    if decision.reason:
+        return decision
+    # What the notice itself said does not speak against it.
+    said, paid = replace(facts.said, flags=0), facts.position.paid
+    if notice.kind is Kind.PAYMENT_RECEIVED and notice.amount <= paid:
+        said = replace(said, received=paid - notice.amount)
+    decision = _check_ground(notice, replace(facts, said=said))
+    if decision.reason:
+        return decision
+    decision = _check_consent(notice.channel, facts.profile)
+    if decision.reason:
+        return decision
+    return _check_hours(facts, now, lead=0)
+
+
+def earliest(kind: Kind, instalment: int, channel: Channel, facts: Facts, now: int) -> int | None:
+    """The earliest moment from now on at which a notice could be served, as things stand; mirrors `earliest`.
+
+    Only time is imagined to pass: no payment, no other notice, no change of consent. None where waiting does
+    not help.
+    """
+    position, limits = facts.position, facts.limits
+    if position.status is Status.NONE:
+        return None
+    decision, base = ground(kind, facts)
+    if decision.reason or instalment != base.instalment:
+        return None
+    if _check_consent(channel, facts.profile).reason:
+        return None
+
+    moment = now
+    if base.first_day > position.today:
+        moment = calendar.start_of(base.first_day, position.calendar_offset)
+    if kind.is_reminder:
+        moment = max(
+            moment,
+            newest(facts.reminders, 1) + limits.gap,
+            newest(facts.reminders, limits.per_day) + DAY,
+            newest(facts.reminders, limits.per_week) + 7 * DAY,
+        )
+    else:
+        moment = max(moment, newest(facts.said.services, SERVICES_PER_DAY) + DAY)
+    moment = next_in_hours(moment, limits, facts.profile)
+    if calendar.local_day(moment, position.calendar_offset) > base.last_day:
+        return None
+    return moment
+
+
+def after_serving(notice: Notice, facts: Facts, now: int) -> tuple[Said, tuple[int, ...]]:
+    """What has been said about the loan, and the borrower's reminders, once the notice is served now."""
+    said, reminders = facts.said, facts.reminders
+    kind, instalment = notice.kind, notice.instalment
+    if kind.is_reminder:
+        reminders = push(reminders, now, REMEMBERED_REMINDERS)
+    if kind in (Kind.INSTALMENT_UPCOMING, Kind.DUE_TODAY):
+        if said.next != instalment:
+            said = replace(said, next=instalment, upcoming=0, flags=said.flags & ~DUE_TODAY)
+        if kind is Kind.DUE_TODAY:
+            said = replace(said, flags=said.flags | DUE_TODAY)
+        else:
+            said = replace(said, upcoming=said.upcoming + 1)
+    elif kind is Kind.OVERDUE:
+        count = said.overdue if said.missed == instalment else 0
+        said = replace(said, missed=instalment, overdue=count + 1)
+    else:
+        services = push(said.services, now, SERVICES_PER_DAY)
+        if kind is Kind.LOAN_OPENED:
+            said = replace(said, flags=said.flags | OPENED, services=services)
+        elif kind is Kind.LOAN_REPAID:
+            said = replace(said, flags=said.flags | REPAID, services=services)
+        else:
+            said = replace(said, received=facts.position.paid, services=services)
+    return said, reminders
+
+
+# ---------------------------------------------------------------------------------------- the checks
+
+
+def ground(kind: Kind, facts: Facts) -> tuple[Decision, Ground]:
+    """What the ledger lets a notice of this kind say; `NO_BASIS` or `ALREADY_SAID` where nothing."""
+    position, said = facts.position, facts.said
+    if kind is Kind.LOAN_OPENED:
+        base = Ground(amount=position.principal)
+        return (_SAID_ONCE if said.flags & OPENED else ALLOWED), base
+
+    if kind is Kind.LOAN_REPAID:
+        base = Ground(amount=position.paid)
+        if position.status is not Status.REPAID:
+            return Decision(Refusal.NO_BASIS, position.status, Status.REPAID), base
+        return (_SAID_ONCE if said.flags & REPAID else ALLOWED), base
+
+    if kind is Kind.PAYMENT_RECEIVED:
+        base = Ground(amount=position.paid - said.received, basis=position.paid)
+        if position.paid == 0:
+            return Decision(Refusal.NO_BASIS, 0, 1), base
+        return (ALLOWED if base.amount else _SAID_ONCE), base
+
+    if kind is Kind.OVERDUE:
+        instalment = position.first_unpaid
+        if instalment == 0:
+            return Decision(Refusal.NO_BASIS, 0, 1), _NOTHING
+        return ALLOWED, Ground(
+            instalment=instalment,
+            amount=position.overdue + position.fees,
+            # At least a day after the due day, so that the instalment is overdue when the day has come.
+            first_day=position.first_unpaid_due_day + facts.limits.overdue_days,
+            basis=instalment,
+            serial=said.overdue if said.missed == instalment else 0,
+        )
+
+    if position.overdue:
+        return Decision(Refusal.NO_BASIS, position.overdue, 0), _NOTHING
+    if position.next_amount == 0:
+        return Decision(Refusal.NO_BASIS, 0, 1), _NOTHING
+    instalment, due_day = position.next, position.next_due_day
+    spoken = said.next == instalment
+    if kind is Kind.DUE_TODAY:
+        base = Ground(instalment, position.next_amount, due_day, due_day, instalment)
+        return (_SAID_ONCE if spoken and said.flags & DUE_TODAY else ALLOWED), base
+    return ALLOWED, Ground(
+        instalment=instalment,
+        amount=position.next_amount,
+        first_day=due_day - facts.limits.upcoming_days,
+        last_day=due_day - 1,
+        basis=instalment,
+        serial=said.upcoming if spoken else 0,
+    )
+
+
+def _check_server(position: Position, server: str) -> Decision:
+    """SERVER-1"""
+    if position.status is Status.NONE:
+        return Decision(Refusal.UNKNOWN_LOAN)
+    number = int(server, 16)
+    if server != position.lender and (server != position.servicer or number == 0):
+        return Decision(Refusal.NOT_SERVER, number, int(position.lender, 16))
+    return ALLOWED
+
+
+def _check_ground(notice: Notice, facts: Facts) -> Decision:
+    """BASIS-1: the notice says what the ledger says, on a day on which it may be said."""
+    decision, base = ground(notice.kind, facts)
+    if decision.reason is Refusal.NO_BASIS:
+        return decision
+    if notice.instalment != base.instalment:
+        return Decision(Refusal.WRONG_INSTALMENT, notice.instalment, base.instalment)
+    if decision.reason:
+        return decision
+    today = facts.position.today
+    if today < base.first_day:
+        return Decision(Refusal.TOO_EARLY, today, base.first_day)
+    if today > base.last_day:
+        return Decision(Refusal.TOO_LATE, today, base.last_day)
+    if notice.amount != base.amount:
+        return Decision(Refusal.WRONG_AMOUNT, notice.amount, base.amount)
+    return ALLOWED
+
+
+def _check_consent(channel: Channel, profile: Profile) -> Decision:
+    """CONSENT-1"""
+    if not profile.has_contact(channel):
+        return Decision(Refusal.NO_CONTACT, channel)
+    if profile.ceased:
+        return Decision(Refusal.CEASED)
+    if not profile.consents_to(channel):
+        return Decision(Refusal.NO_CONSENT, channel)
+    return ALLOWED
+
+
+def _check_hours(facts: Facts, now: int, lead: int) -> Decision:
+    """HOURS-1"""
+    opens = next_in_hours(now, facts.limits, facts.profile, lead)
+    return ALLOWED if opens == now else Decision(Refusal.OUTSIDE_HOURS, now, opens)
+
+
+def check_caps(limits: ContactLimits, reminders: tuple[int, ...], now: int) -> Decision:
+    """CAP-1: whether one more reminder may be served now, after those at the given times, newest first."""
+    allowed = newest(reminders, 1) + limits.gap
+    if now < allowed:
+        return Decision(Refusal.TOO_SOON, now, allowed)
+    allowed = newest(reminders, limits.per_day) + DAY
+    if now < allowed:
+        return Decision(Refusal.DAY_CAP, now, allowed)
+    allowed = newest(reminders, limits.per_week) + 7 * DAY
+    if now < allowed:
+        return Decision(Refusal.WEEK_CAP, now, allowed)
+    return ALLOWED
+
+
+def _check_services(said: Said, now: int) -> Decision:
+    """CAP-2"""
+    allowed = newest(said.services, SERVICES_PER_DAY) + DAY
+    return Decision(Refusal.SERVICE_CAP, now, allowed) if now < allowed else ALLOWED
+
+
+def next_in_hours(moment: int, limits: ContactLimits, profile: Profile, lead: int | None = None) -> int:
+    """The first second from a moment on that lies in the window under both of the borrower's offsets.
+
+    `lead` is how many seconds of the window must be left, the limits' own unless told. A window ends before
+    midnight and the offsets are at most two hours apart, so both see the same local day.
+    """
+    lead = limits.lead if lead is None else lead
+    west, east = sorted((profile.offset, profile.other_offset))
+    today = calendar.local_day(moment, west)
+    # Day 0, 1 January 1970, was a Thursday; Monday is bit 0. One of eight days is open.
+    for day in range(today, today + 8):
+        if not limits.weekdays >> (day + 3) % 7 & 1:
+            continue
+        opens = calendar.start_of(day, west) + limits.opens * 60
+        closes = calendar.start_of(day, east) + limits.closes * 60 - lead
+        if moment < closes:
+            return max(moment, opens)
+    raise ValueError(f"no policy book publishes limits that leave no day open: {limits}")
+
+
+# --------------------------------------------------------------------------------- the last few moments
+
+
+def newest(moments: tuple[int, ...], n: int) -> int:
+    """The n-th newest of some moments, from 1; zero, long ago, where there were fewer. Mirrors `Rolling`."""
+    return moments[n - 1] if n <= len(moments) else 0
+
+
+def push(moments: tuple[int, ...], moment: int, size: int) -> tuple[int, ...]:
+    """Add a moment, and forget the oldest so that `size` remain. Mirrors `Rolling`."""
+    return (moment, *moments[: size - 1])
