@@ -1,0 +1,223 @@
+"""The words of a notice: a pure function of what the ledger says and of the templates.
+
+Whoever has the chain and the templates renders the same text again and sees that it is what was sent. The
+templates lie in `duly/templates`, a folder per language; their hash is published with a policy.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Context, Decimal
+from functools import cache
+from importlib.resources import files
+
+from babel import Locale
+from babel.dates import format_date
+from babel.numbers import format_currency, format_decimal
+from eth_hash.auto import keccak
+from eth_utils.address import to_checksum_address
+from jinja2 import DictLoader, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from duly.domain import calendar
+from duly.domain.amounts import PPM
+from duly.domain.errors import InvalidInput
+from duly.domain.loan import Loan, Position, Status
+from duly.domain.notice import Ground, Kind, notice_id
+
+_EPOCH = date(1970, 1, 1)
+_EXACT = Context(prec=100)
+# Babel's own patterns leave out the weekday's blank, or the year's era, in one language or the other.
+_DATES = {"en": "EEEE, d MMMM y", "zh": "y年M月d日EEEE"}
+
+LOCALES = tuple(sorted(_DATES))
+"""The languages that notices are written in: English, Simplified Chinese."""
+
+
+class UnknownLocale(InvalidInput):
+    """There are no notices in this language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a text names of the place where it is sent from.
+
+    The currency's symbol and decimals, the chain's id, and the contracts' addresses: where a payment goes,
+    where a notice can be checked, and where consent is withdrawn.
+    """
+
+    symbol: str
+    decimals: int
+    chain_id: int
+    ledger: str
+    notices: str
+    consents: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a borrower reads, as plain text."""
+
+    subject: str
+    body: str
+
+    @property
+    def canonical(self) -> bytes:
+        """The bytes that stand for the text in its hash."""
+        return f"{self.subject}\n\n{self.body}".encode()
+
+    def content_hash(self, salt: bytes) -> bytes:
+        """Keccak-256 of the salt and the text; without the salt nobody can guess the one from the other."""
+        return keccak(salt + self.canonical)
+
+
+def render(
+    kind: Kind, loan: Loan, position: Position, ground: Ground, place: Place, locale: str = "en"
+) -> Text:
+    """The words of a notice of some kind about a loan.
+
+    `position` is what the ledger says of the loan at the moment, `ground` what of it the notice may say (see
+    `duly.domain.notice.ground`). The text carries the code under which the notice will be served.
+
+    Raises: UnknownLocale.
+    """
+    if locale not in LOCALES:
+        raise UnknownLocale(f"there are no notices in {locale!r}", wanted=" or ".join(LOCALES))
+    values = _values(kind, loan, position, ground, place, locale)
+    text = _environment().get_template(f"{locale}/{kind.name.lower()}.txt").render(values)
+    subject, _, body = text.partition("\n\n")
+    return Text(subject, body.rstrip() + "\n")
+
+
+@cache
+def templates() -> dict[str, str]:
+    """All template files by name, such as en/overdue.txt, with their contents; line endings are always LF."""
+    root = files("duly") / "templates"
+    return {
+        f"{locale}/{file.name}": file.read_text(encoding="utf-8").replace("\r\n", "\n")
+        for locale in LOCALES
+        for file in sorted((root / locale).iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".txt")
+    }
+
+
+@cache
+def templates_hash() -> bytes:
+    """Keccak-256 of the names and contents of all templates, as JSON with sorted keys and without spaces."""
+    return keccak(json.dumps(templates(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+@cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    # The texts that are rendered are the ones that were hashed. Plain text: there is nothing to escape.
+    return ImmutableSandboxedEnvironment(
+        loader=DictLoader(templates()),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _values(
+    kind: Kind, loan: Loan, position: Position, ground: Ground, place: Place, locale: str
+) -> dict[str, object]:
+    """What the template of a kind may name; anything else is an error when it is rendered."""
+    terms = loan.terms
+    money, day = _money(place, locale), _day(locale)
+    late_fee = money(terms.late_fee) if terms.late_fee else ""
+    values: dict[str, object] = {
+        "reference": loan.id.hex()[:8],
+        "loan": "0x" + loan.id.hex(),
+        "lender": _short(terms.lender),
+        "ledger": to_checksum_address(place.ledger),
+        "registry": to_checksum_address(place.notices),
+        "consents": to_checksum_address(place.consents),
+        "chain": place.chain_id,
+        "code": "0x" + notice_id(loan.id, kind, ground.basis, ground.serial).hex(),
+        "amount": money(ground.amount),
+        "today": day(position.today),
+        "zone": _zone(terms.calendar_offset),
+        "instalments": terms.instalments,
+    }
+    if kind is Kind.LOAN_OPENED:
+        before_last = (terms.instalments - 1) * loan.instalment
+        values |= {
+            "opened_date": day(calendar.local_day(loan.opened_at, terms.calendar_offset)),
+            "instalment": money(loan.instalment),
+            "last": money(loan.total - before_last),
+            "total": money(loan.total),
+            "rate": format_decimal(Decimal(terms.rate) * 100 / PPM, format="0.####", locale=Locale(locale))
+            + " %",
+            "due_date": day(terms.first_due),
+            "late_fee": late_fee,
+            "grace_days": terms.grace_days,
+        }
+    elif kind in (Kind.INSTALMENT_UPCOMING, Kind.DUE_TODAY):
+        values |= {
+            "number": ground.instalment,
+            "due_date": day(position.next_due_day),
+            "late_fee": late_fee,
+            "grace_date": day(position.next_due_day + terms.grace_days),
+        }
+    elif kind is Kind.OVERDUE:
+        values |= {
+            "number": ground.instalment,
+            "last_number": position.next - 1 if position.next else terms.instalments,
+            "due_date": day(position.first_unpaid_due_day),
+            "overdue": money(position.overdue),
+            "fees": money(position.fees),
+            "late_fee": late_fee,
+            "grace_days": terms.grace_days,
+        }
+    elif kind is Kind.PAYMENT_RECEIVED:
+        values |= {
+            "paid": money(position.paid),
+            "repaid": position.status is Status.REPAID,
+            "overdue": money(position.overdue) if position.overdue else "",
+            "fees": money(position.fees) if position.fees else "",
+            "number": position.next,
+            "next_amount": money(position.next_amount) if position.next_amount else "",
+            "due_date": day(position.next_due_day),
+        }
+    return values
+
+
+def _money(place: Place, locale: str) -> Callable[[int], str]:
+    """Amounts as people write them, exact: two decimals, more only where they are not zero."""
+    shown = min(2, place.decimals)
+    pattern = "#,##0" + "." * bool(shown) + "0" * shown + "#" * (place.decimals - shown) + " ¤¤"
+    language = Locale(locale)
+
+    def money(units: int) -> str:
+        amount = Decimal(units).scaleb(-place.decimals, _EXACT)
+        # Without these two Babel rounds to the decimals that it knows, or guesses, of the currency.
+        return format_currency(
+            amount, place.symbol, pattern, language, currency_digits=False, decimal_quantization=False
+        )
+
+    return money
+
+
+def _day(locale: str) -> Callable[[int], str]:
+    pattern, language = _DATES[locale], Locale(locale)
+
+    def day(number: int) -> str:
+        return format_date(_EPOCH + timedelta(days=number), pattern, language)
+
+    return day
+
+
+def _zone(offset: int) -> str:
+    """A UTC offset in quarter hours as people write it: UTC+8, UTC-3:30."""
+    hours, quarters = divmod(abs(offset), 4)
+    if not offset:
+        return "UTC"
+    return f"UTC{'-' if offset < 0 else '+'}{hours}" + (f":{quarters * 15}" if quarters else "")
+
+
+def _short(address: str) -> str:
+    """Enough of an address to know it again."""
+    whole = to_checksum_address(address)
+    return f"{whole[:6]}…{whole[-4:]}"
