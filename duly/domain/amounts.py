@@ -28,6 +28,17 @@ def decimal(text: str) -> Decimal:
     return Decimal(text)
 
 
+def amount_of(text: str, decimals: int) -> int:
+    """An amount that is agreed on, such as 1000.00, in the smallest unit: exact, and more than nothing.
+
+    Raises: InvalidAmount.
+    """
+    number = decimal(text)
+    if number <= 0:
+        raise InvalidAmount(f"{text} is not more than zero", wanted="an amount above zero")
+    return to_units(number, decimals)
+
+
 def to_units(number: Decimal, decimals: int) -> int:
     """An amount in a currency's units as an integer in its smallest unit.
 

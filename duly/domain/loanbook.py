@@ -98,7 +98,8 @@ def check_columns(columns: list[str]) -> None:
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise InvalidLoanBook(
-            f"the loan book has more than one column {', '.join(twice)}", wanted="each column once"
+            f"the loan book has more than one column {', '.join(map(amounts.shown, twice))}",
+            wanted="each column once",
         )
 
 
@@ -156,11 +157,8 @@ def _read(row: Mapping[str, str], column: str, read: Callable[[str], _T]) -> _T:
 
 
 def _amount(text: str) -> int:
-    """An amount that was agreed: exact to the cent, more than nothing."""
-    number = amounts.decimal(text)
-    if number <= 0:
-        raise InvalidAmount(f"{text} is not more than zero", wanted="an amount above zero")
-    return amounts.to_units(number, CENTS)
+    """An amount that was agreed on."""
+    return amounts.amount_of(text, CENTS)
 
 
 def _figure(text: str) -> int:

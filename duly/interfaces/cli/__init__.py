@@ -1,0 +1,53 @@
+"""The command line: one module for each group of commands, thin over the services.
+
+Modules are imported when `duly` starts, so what is slow to import (the chain, the web) is imported inside the
+commands.
+"""
+
+from typing import Annotated
+
+import typer
+
+from duly.interfaces.cli import book, schedule
+from duly.interfaces.cli._output import Commands
+
+app = typer.Typer(
+    name="duly",
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help wraps paragraphs, and comes up in half the time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"duly {version('duly')}")
+        raise typer.Exit
+
+
+@app.callback()
+def duly(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A lending ledger that reminds the borrower, and nobody else.
+
+    Loan terms and repayments are recorded by contracts; their events trigger notices to the borrower alone.
+
+    Exit codes: 0 done, 1 failed, 2 the input was wrong.
+    """
+
+
+app.command("schedule")(schedule.schedule)
+app.command("import")(book.import_book)
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app()

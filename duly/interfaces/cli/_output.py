@@ -1,0 +1,71 @@
+"""How every command speaks: tables for people, JSON for programs, one clear message for what went wrong.
+
+Results go to standard output; progress and errors to standard error, so that a pipe carries results alone.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from duly.domain.errors import DulyError, InvalidInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_T = TypeVar("_T")
+
+FAILED = 1
+MISUSED = 2
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
+
+
+class Commands(TyperGroup):
+    """A group of commands that says what went wrong in words, and exits with 2 for wrong input, 1 for a
+    failure.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DulyError as error:
+            show_error(error)
+            ctx.exit(MISUSED if isinstance(error, InvalidInput) else FAILED)
+
+
+def show_error(error: DulyError) -> None:
+    """What was wrong, what was wanted, and what to do, on standard error."""
+    typer.echo(typer.style("Error: ", fg="red", bold=True) + error.wrong, err=True)
+    if error.wanted:
+        typer.echo(f"Wanted: {error.wanted}", err=True)
+    if error.remedy:
+        typer.echo(f"To do: {error.remedy}", err=True)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output. Amounts may exceed 64 bits and stay integers."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def console() -> "Console":
+    """Standard output for tables and words. Nothing is read as markup: it may come from a file."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False)
+
+
+def progress(items: Iterable[_T], description: str, *, json: bool, total: int | None = None) -> Iterator[_T]:
+    """The items, with a bar on standard error while a person is watching."""
+    if json or not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield from bar.track(items, total=total, description=description)
