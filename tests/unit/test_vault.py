@@ -1,0 +1,407 @@
+"""The contact vault."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import stat
+
+import pytest
+from eth_abi import encode
+from eth_utils import keccak
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duly.domain.consent import Channel
+from duly.domain.errors import DulyError, InvalidInput
+from duly.store import vault as module
+from duly.store.vault import (
+    InvalidContact,
+    InvalidMasterKey,
+    MasterKey,
+    NoMasterKey,
+    UnknownBorrower,
+    Vault,
+    VaultError,
+    WrongMasterKey,
+    masked,
+    normalise,
+)
+
+BORROWER = "0x" + "b1" * 20
+OTHER = "0x" + "b2" * 20
+ADDRESS = "wang.fang@example.org"
+
+
+@pytest.fixture
+def key() -> MasterKey:
+    return MasterKey.generate()
+
+
+@pytest.fixture
+def url(tmp_path) -> str:
+    return f"sqlite:///{tmp_path / 'vault.db'}"
+
+
+@pytest.fixture
+def vault(url, key):
+    with Vault.open(url, key) as vault:
+        yield vault
+
+
+# ---------------------------------------------------------------------------------------------- what is kept
+
+
+def test_borrower_1_the_schema_has_a_place_for_the_borrower_alone():
+    # The row's key is the borrower of the loan; nothing else names, describes or relates a person.
+    columns = {
+        table.name: {column.name for column in table.columns} for table in module.metadata.sorted_tables
+    }
+    assert columns == {
+        "vault": {"id", "version", "key_check"},
+        "borrowers": {"borrower", "wrapped_key", "language"},
+        "contacts": {"borrower", "channel", "sealed_address", "person"},
+    }
+    assert [column.name for column in module.contacts_table.primary_key] == ["borrower", "channel"]
+
+
+def test_what_was_added_comes_back(vault):
+    vault.add(BORROWER, Channel.EMAIL, f" {ADDRESS} ", language="zh")
+    vault.add(BORROWER, Channel.SMS, "+44 (0)20".replace("(0)", "") + " 7946 0000", language="zh")
+    assert vault.address_of(BORROWER, Channel.EMAIL) == ADDRESS
+    assert vault.address_of(BORROWER.upper().replace("0X", "0x"), Channel.SMS) == "+442079460000"
+    assert vault.address_of(OTHER, Channel.EMAIL) is None
+    assert vault.address_of(BORROWER, Channel.PUSH) is None
+    assert vault.language_of(BORROWER) == "zh"
+    assert vault.language_of(OTHER) == "en"
+    assert vault.channels_of(BORROWER) == [Channel.EMAIL, Channel.SMS]
+    assert vault.borrowers() == [BORROWER]
+
+
+def test_a_new_address_takes_the_place_of_the_old(vault):
+    before = vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    after = vault.add(BORROWER, Channel.EMAIL, "new@example.org")
+    assert vault.address_of(BORROWER, Channel.EMAIL) == "new@example.org"
+    assert before.hash != after.hash == vault.commitment(BORROWER, Channel.EMAIL)
+
+
+def test_a_commitment_is_the_hash_of_salt_channel_and_address(vault):
+    commitment = vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    salt = vault.salt_for(BORROWER, b"contact\x00")
+    assert commitment.hash == keccak(encode(["bytes32", "uint8", "string"], [salt, 0, ADDRESS]))
+
+
+def test_equal_addresses_of_two_borrowers_have_nothing_in_common_on_chain(vault):
+    first, second = vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, ADDRESS)])
+    assert first.hash != second.hash
+    assert vault.salt_for(BORROWER, b"x") != vault.salt_for(OTHER, b"x")
+
+
+def test_salts_depend_on_their_purpose_and_stay(vault, url, key):
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    salt = vault.salt_for(BORROWER, b"a")
+    assert salt != vault.salt_for(BORROWER, b"b")
+    with Vault.open(url, key) as again:
+        assert again.salt_for(BORROWER, b"a") == salt
+
+
+def test_a_salt_of_nobody(vault):
+    with pytest.raises(UnknownBorrower):
+        vault.salt_for(OTHER, b"a")
+
+
+def test_all_or_none_are_added(vault):
+    with pytest.raises(InvalidContact):
+        vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, "nobody")])
+    assert vault.borrowers() == []
+
+
+# ---------------------------------------------------------------------------------------------------- person
+
+
+def test_cap_1_addresses_of_one_person_are_found(vault):
+    third, fourth = "0x" + "b3" * 20, "0x" + "b4" * 20
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    vault.add(OTHER, Channel.EMAIL, ADDRESS.replace("wang", "WANG"))
+    vault.add(OTHER, Channel.SMS, "+4915112345678")
+    vault.add(third, Channel.SMS, "+49 151 12345678")
+    vault.add(fourth, Channel.EMAIL, "someone.else@example.org")
+    person = vault.person_of(BORROWER)
+    assert person == vault.person_of(OTHER) == vault.person_of(third)
+    assert len({person, vault.person_of(fourth), vault.person_of("0x" + "b5" * 20)}) == 3
+    assert vault.persons() == {one: vault.person_of(one) for one in (BORROWER, OTHER, third, fourth)}
+
+
+def test_the_person_index_does_not_tell_the_address(vault, tmp_path):
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    elsewhere = Vault.open(f"sqlite:///{tmp_path / 'other.db'}", MasterKey.generate())
+    elsewhere.add(BORROWER, Channel.EMAIL, ADDRESS)
+    assert vault.person_of(BORROWER) != elsewhere.person_of(BORROWER)
+    elsewhere.close()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from([Channel.EMAIL, Channel.SMS]), st.integers(0, 5)))
+)
+def test_cap_1_asking_for_one_and_for_all_agree(links):
+    vault = Vault.open("sqlite://", MasterKey.from_text("5a" * 32))
+    vault.add_all(
+        (f"0x{who:040x}", channel, f"a{what}@example.org" if channel == 0 else f"+4915112345{what:02}")
+        for who, channel, what in links
+    )
+    assert vault.persons() == {borrower: vault.person_of(borrower) for borrower in vault.borrowers()}
+    vault.close()
+
+
+# --------------------------------------------------------------------------------------------------- sealing
+
+
+def test_priv_1_nothing_readable_is_in_the_file(vault, tmp_path):
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    data = (tmp_path / "vault.db").read_bytes()
+    assert b"wang" not in data
+    assert b"example" not in data
+
+
+def test_what_was_sealed_for_one_cannot_be_read_as_anothers(vault, tmp_path):
+    vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, "other@example.org")])
+    with sqlite3.connect(tmp_path / "vault.db") as database:
+        database.execute(
+            "UPDATE contacts SET sealed_address = (SELECT sealed_address FROM contacts WHERE borrower = ?)"
+            " WHERE borrower = ?",
+            (bytes.fromhex(OTHER[2:]), bytes.fromhex(BORROWER[2:])),
+        )
+    with pytest.raises(VaultError, match="was altered"):
+        vault.address_of(BORROWER, Channel.EMAIL)
+
+
+def test_a_key_moved_to_another_borrower_is_refused(vault, tmp_path):
+    vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, "other@example.org")])
+    with sqlite3.connect(tmp_path / "vault.db") as database:
+        database.execute("UPDATE borrowers SET wrapped_key = (SELECT max(wrapped_key) FROM borrowers)")
+    with pytest.raises(VaultError, match="was altered"):
+        [vault.salt_for(one, b"x") for one in (BORROWER, OTHER)]
+
+
+def test_sealed_addresses_do_not_tell_their_length(vault, tmp_path):
+    vault.add_all(
+        [(BORROWER, Channel.EMAIL, "a@b.cc"), (OTHER, Channel.EMAIL, "a.longer.address@example.org")]
+    )
+    with sqlite3.connect(tmp_path / "vault.db") as database:
+        assert database.execute("SELECT count(DISTINCT length(sealed_address)) FROM contacts").fetchone() == (
+            1,
+        )
+
+
+# --------------------------------------------------------------------------------------------------- erasing
+
+
+def stored_bytes(path) -> list[bytes]:
+    with sqlite3.connect(path) as database:
+        keys = database.execute("SELECT borrower, wrapped_key FROM borrowers").fetchall()
+        contacts = database.execute("SELECT sealed_address, person FROM contacts").fetchall()
+    return [value for row in keys + contacts for value in row]
+
+
+def test_priv_1_erasing_leaves_no_byte_behind(vault, tmp_path):
+    borrowers = [f"0x{keccak(bytes([number]))[:20].hex()}" for number in range(200)]
+    vault.add_all((borrower, Channel.EMAIL, f"{borrower}@example.org") for borrower in borrowers)
+    before = stored_bytes(tmp_path / "vault.db")
+    assert vault.erase(*borrowers[::2]) == 100
+    kept = set(stored_bytes(tmp_path / "vault.db"))
+    files = [path.read_bytes() for path in tmp_path.iterdir()]
+    lost = [value for value in before if value not in kept]
+    assert len(lost) == 400
+    assert not [value for value in lost if any(value in data for data in files)]
+    assert set(vault.borrowers()) == set(borrowers[1::2])
+
+
+def test_priv_1_after_erasing_nothing_can_be_linked(vault):
+    old = vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    salt = vault.salt_for(BORROWER, b"content")
+    assert vault.erase(BORROWER) == 1
+    assert vault.erase(BORROWER) == 0
+    assert vault.address_of(BORROWER, Channel.EMAIL) is None
+    # The same person, back again: a new key, so neither hash can be made again.
+    assert vault.add(BORROWER, Channel.EMAIL, ADDRESS).hash != old.hash
+    assert vault.salt_for(BORROWER, b"content") != salt
+
+
+def test_what_another_process_erased_is_gone_at_once(vault, url, key):
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    with Vault.open(url, key) as other:
+        assert other.address_of(BORROWER, Channel.EMAIL) == ADDRESS
+        vault.erase(BORROWER)
+        assert other.address_of(BORROWER, Channel.EMAIL) is None
+
+
+# ------------------------------------------------------------------------------------------------ master key
+
+
+def test_a_wrong_master_key_is_told_at_opening_and_loses_nothing(vault, url, key, tmp_path):
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    before = (tmp_path / "vault.db").read_bytes()
+    with pytest.raises(WrongMasterKey, match="nothing was changed"):
+        Vault.open(url, MasterKey.generate())
+    assert (tmp_path / "vault.db").read_bytes() == before
+    assert Vault.open(url, key).address_of(BORROWER, Channel.EMAIL) == ADDRESS
+
+
+def test_rotating_keeps_addresses_commitments_and_salts(vault, url, key):
+    vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, ADDRESS)], language="zh")
+    commitment, salt = vault.commitment(BORROWER, Channel.EMAIL), vault.salt_for(OTHER, b"x")
+    stale = Vault.open(url, key)
+    new = MasterKey.generate()
+    assert vault.rotate(new) == 2
+    with pytest.raises(WrongMasterKey):
+        Vault.open(url, key)
+    with pytest.raises(WrongMasterKey):
+        stale.add("0x" + "b3" * 20, Channel.EMAIL, ADDRESS)
+    for rotated in (vault, Vault.open(url, new)):
+        assert rotated.address_of(BORROWER, Channel.EMAIL) == ADDRESS
+        assert rotated.commitment(BORROWER, Channel.EMAIL) == commitment
+        assert rotated.salt_for(OTHER, b"x") == salt
+        assert rotated.person_of(BORROWER) == rotated.person_of(OTHER)
+        assert rotated.language_of(OTHER) == "zh"
+
+
+def test_key_texts():
+    secret = bytes(range(32))
+    for text in (secret.hex(), "0x" + secret.hex(), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"):
+        assert MasterKey.from_text(text).derive(b"x") == MasterKey(secret).derive(b"x")
+    for text in ("", "abc", "sesame" * 5, secret.hex()[:-2], "é" * 44):
+        with pytest.raises(InvalidMasterKey) as caught:
+            MasterKey.from_text(text)
+        assert not text or text not in str(caught.value)
+
+
+def test_a_key_is_not_printed(key, tmp_path):
+    key.create_file(tmp_path / "key")
+    text = (tmp_path / "key").read_text().strip()
+    assert text not in f"{key!r}{key}{vars(type(key))}"
+
+
+def test_a_key_file_is_its_owners_alone(key, tmp_path):
+    path = tmp_path / "keys" / "key"
+    key.create_file(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert MasterKey.from_file(path).derive(b"x") == key.derive(b"x")
+    with pytest.raises(VaultError, match="already"):
+        key.create_file(path)
+    path.chmod(0o640)
+    with pytest.raises(InvalidMasterKey, match="others may read"):
+        MasterKey.from_file(path)
+    with pytest.raises(NoMasterKey):
+        MasterKey.from_file(tmp_path / "none")
+
+
+# -------------------------------------------------------------------------------------------------- database
+
+
+def test_the_vaults_file_is_its_owners_alone(vault, tmp_path):
+    assert stat.S_IMODE((tmp_path / "vault.db").stat().st_mode) == 0o600
+
+
+def test_another_database_is_not_taken_for_a_vault(tmp_path, key):
+    with sqlite3.connect(tmp_path / "other.db") as database:
+        database.execute("CREATE TABLE loans (id)")
+    with pytest.raises(VaultError, match="another database"):
+        Vault.open(f"sqlite:///{tmp_path / 'other.db'}", key)
+
+
+@pytest.mark.parametrize("url", ["postgresql://localhost/x", "nonsense"])
+def test_other_urls(url, key):
+    with pytest.raises(InvalidInput):
+        Vault.open(url, key)
+
+
+def test_a_file_that_is_no_database(tmp_path, key):
+    (tmp_path / "text").write_text("nothing of the kind" * 100)
+    with pytest.raises(VaultError):
+        Vault.open(f"sqlite:///{tmp_path / 'text'}", key)
+    with pytest.raises(VaultError, match="cannot be opened"):
+        Vault.open(f"sqlite:///{tmp_path / 'no' / 'where'}", key)
+
+
+def _open_and_add(url: str, number: int) -> None:
+    with Vault.open(url, MasterKey.from_text("5a" * 32)) as vault:
+        for i in range(5):
+            vault.add(f"0x{number * 100 + i:040x}", Channel.EMAIL, f"b{number}.{i}@example.org")
+
+
+def test_many_processes_at_once(url):
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_open_and_add, args=(url, number)) for number in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    with Vault.open(url, MasterKey.from_text("5a" * 32)) as vault:
+        assert len(vault.borrowers()) == 20
+
+
+# ------------------------------------------------------------------------------------------------- addresses
+
+
+@pytest.mark.parametrize(
+    ("given_", "kept"),
+    [
+        ("a@example.org", "a@example.org"),
+        (" First.Last+tag@Example.ORG\n", "First.Last+tag@example.org"),
+        ("o'brien@sub.example.co", "o'brien@sub.example.co"),
+        ("a@xn--fiqs8s.xn--fiqs8s", "a@xn--fiqs8s.xn--fiqs8s"),
+    ],
+)
+def test_e_mail_addresses(given_, kept):
+    assert normalise(Channel.EMAIL, given_) == kept
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "", "@", "a", "a@", "@b.cc", "a@b", "a@b.c", "a@@b.cc", "a b@c.dd", "a@b..cc", ".a@b.cc", "a.@b.cc",
+        "a..b@c.dd", "a@-b.cc", "a@b-.cc", "a@b.123", "a@[127.0.0.1]", '"a"@b.cc', "a@b.cc,d@e.ff",
+        "a@b.cc\r\nBcc: d@e.ff", "a\n@b.cc", "Name <a@b.cc>", "é@b.cc", "a@é.cc", "a@b.cc\x00",
+        "x" * 65 + "@b.cc", "a@" + "b" * 64 + ".cc", "a@" + "b." * 130 + "cc",
+    ],
+)  # fmt: skip
+def test_what_is_no_e_mail_address(address):
+    with pytest.raises(InvalidContact) as caught:
+        normalise(Channel.EMAIL, address)
+    assert len(address) < 3 or address not in f"{caught.value}{caught.value.wanted}{caught.value.remedy}"
+
+
+@pytest.mark.parametrize(
+    "address", ["", "12345678", "+0123456789", "+12", "+49 151 abc", "+1234567890123456"]
+)
+def test_what_is_no_telephone_number(address):
+    with pytest.raises(InvalidContact):
+        normalise(Channel.SMS, address)
+
+
+@given(st.text())
+def test_whatever_is_accepted_has_no_control_characters_and_stays(text):
+    for channel in Channel:
+        try:
+            kept = normalise(channel, text)
+        except InvalidContact:
+            continue
+        assert kept.isascii()
+        assert kept.isprintable()
+        assert " " not in kept
+        assert normalise(channel, kept) == kept
+
+
+@given(st.text(max_size=60))
+def test_a_contact_in_the_borrowers_place_is_not_repeated(text):
+    vault = Vault.open("sqlite://", MasterKey.from_text("5a" * 32))
+    with pytest.raises(DulyError) as caught:
+        vault.add(text + "@example.org", Channel.EMAIL, ADDRESS)
+    assert "example.org" not in str(caught.value)
+    vault.close()
+
+
+def test_masked():
+    assert masked(Channel.EMAIL, ADDRESS) == "w***@e***.org"
+    assert masked(Channel.SMS, "+442079460000") == "***00"
+    assert ADDRESS not in repr(module.Contact(BORROWER, Channel.EMAIL, ADDRESS, b""))
