@@ -1,0 +1,152 @@
+"""Open a database, SQLite or PostgreSQL, and say in words what is wrong with it.
+
+    DatabaseError               the database cannot be used
+    ├── DatabaseLocked          another program is writing to it
+    ├── DatabaseReadOnly        it cannot be written to
+    ├── NotADatabase            the file is something else
+    └── DatabaseOutdated        another version of Duly made it
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from duly.domain.errors import DulyError
+
+BUSY_SECONDS = 5
+"""How long to wait for another program that is writing."""
+
+
+class DatabaseError(DulyError):
+    """The database cannot be used."""
+
+
+class DatabaseLocked(DatabaseError):
+    """Another program is writing to the database."""
+
+
+class DatabaseReadOnly(DatabaseError):
+    """The database cannot be written to."""
+
+
+class NotADatabase(DatabaseError):
+    """The file is not a database."""
+
+
+class DatabaseOutdated(DatabaseError):
+    """Another version of Duly made the database."""
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for a database URL, such as sqlite:///duly.db; "sqlite://" is in memory.
+
+    SQLite is set up to lose nothing that was committed: a write-ahead log, synchronised at every commit, with
+    foreign keys held. Every error of the database comes as a `DatabaseError`.
+
+    Raises: DatabaseError, when the URL names no database.
+    """
+    try:
+        parsed = make_url(url)
+        engine = create_engine(parsed, **_options(parsed))
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise DatabaseError(
+            f"this is no database URL: {_shown(url)} ({type(error).__name__})",
+            wanted="such as sqlite:///duly.db or postgresql+psycopg://user@host/duly",
+            remedy="Correct DULY_DATABASE; PostgreSQL also needs the driver that the URL names.",
+        ) from None
+    event.listen(engine, "handle_error", _translate)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection that sees one moment's content throughout."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A connection in a transaction that is committed at the end, all or nothing.
+
+    On SQLite the right to write is taken at once, so that what is read in it stays true until the end.
+    """
+    with engine.connect() as connection:
+        connection = connection.execution_options(duly_writing=True)
+        with connection.begin():
+            yield connection
+
+
+def _options(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() != "sqlite":
+        return {"pool_pre_ping": True}
+    return {"connect_args": {"timeout": BUSY_SECONDS}}
+
+
+def _set_up_sqlite(connection: Any, record: object) -> None:
+    # SQLAlchemy's own BEGIN below, not the driver's late one.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        # A file that cannot be written to can still be read.
+        if not cursor.execute("PRAGMA query_only").fetchone()[0]:
+            try:
+                cursor.execute("PRAGMA journal_mode = WAL")
+            except connection.OperationalError as error:
+                if "readonly" not in str(error):
+                    raise
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    finally:
+        cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writing = connection.get_execution_options().get("duly_writing")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _translate(context: ExceptionContext) -> None:
+    """Put the driver's error into words. The driver's own may quote what was being written: it is left out."""
+    engine = context.engine
+    where = engine.url.render_as_string(hide_password=True) if engine is not None else "the database"
+    text = str(context.original_exception).strip()
+    if "database is locked" in text or "database table is locked" in text:
+        raise DatabaseLocked(
+            f"another program is writing to {where}",
+            remedy=f"Waited {BUSY_SECONDS} seconds. Let the other one finish, then try again.",
+        ) from context.original_exception
+    if "readonly database" in text or "attempt to write a readonly" in text:
+        raise DatabaseReadOnly(
+            f"{where} cannot be written to", remedy="Give this user the right to write the file and its folder."
+        ) from context.original_exception
+    if "file is not a database" in text or "file is encrypted" in text:
+        raise NotADatabase(
+            f"{where} is not a database",
+            remedy="Name another file in DULY_DATABASE; this one was left as it is.",
+        ) from context.original_exception
+    if "unable to open database file" in text:
+        raise DatabaseError(
+            f"{where} cannot be opened", remedy="Make sure that its folder exists and can be written to."
+        ) from context.original_exception
+    if "disk is full" in text or "disk I/O error" in text or "malformed" in text:
+        raise DatabaseError(
+            f"{where}: {text}", remedy="Nothing was committed. Check the disk, then try again."
+        ) from context.original_exception
+    if context.connection is None:
+        raise DatabaseError(
+            f"{where} cannot be reached", remedy="Check that it runs, and the URL in DULY_DATABASE."
+        ) from context.original_exception
+
+
+def _shown(url: str) -> str:
+    """The URL's beginning; the rest may hold a password."""
+    return repr(url.split("://")[0] + "://…" if "://" in url else url[:40])
