@@ -4,6 +4,8 @@ Modules are imported when `duly` starts, so what is slow to import (the chain, t
 commands.
 """
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -50,4 +52,8 @@ app.command("import")(book.import_book)
 
 def main() -> None:
     """Run the command that the arguments name."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # What a terminal cannot show is no reason to fail.
+            stream.reconfigure(errors="replace")
     app()
