@@ -1,0 +1,530 @@
+"""What Python forecasts is what the notice gate decides, reason for reason and second for second.
+
+The real contracts run in an EVM in this process. Loans are opened for real; then thousands of random states
+are written straight into storage, and each is asked about in three neighbouring seconds around a boundary.
+Seeds are fixed and stand in every failure.
+"""
+
+import random
+from collections import Counter
+from dataclasses import asdict, astuple, replace
+from typing import NamedTuple
+
+import pytest
+from eth_account import Account
+from machine import Contract, Machine, Reverted
+
+from duly.domain import calendar, schedule
+from duly.domain.calendar import DAY
+from duly.domain.consent import Channel, Profile
+from duly.domain.errors import AmountTooLarge, FirstDueTooEarly, FirstDueTooLate, InstalmentTooCoarse
+from duly.domain.loan import Loan, Position, Status, position_of
+from duly.domain.notice import (
+    NO_LAST_DAY,
+    REMEMBERED_REMINDERS,
+    Facts,
+    Kind,
+    Notice,
+    Refusal,
+    Said,
+    after_serving,
+    decide,
+    earliest,
+    ground,
+    notice_id,
+    standing,
+)
+from duly.domain.policy import AprConvention, ContactLimits, LendingLimits, check_bounds
+from duly.domain.terms import ZERO_ADDRESS, Terms
+
+SEED = 4_525_126
+STATES = 4_000
+OPENINGS = 300
+
+LENDER = Account.from_key(b"lender".rjust(32, b"\1"))
+LENDER_ADDRESS = LENDER.address.lower()
+SERVICER = "0x" + "5e" * 20
+STRANGER = "0x" + "57" * 20
+PUBLISHER = "0x" + "9b" * 20
+
+START = 1_800_000_000  # in January 2027
+LOOSE = LendingLimits(10_000_000, AprConvention.NOMINAL, 10_000, 0, 0, 0)
+ANY_CONTACT = ContactLimits(420, 1320, 0, 127, 7, 7, 0, 31, 1, 0)
+
+
+class World(NamedTuple):
+    """The deployed contracts, and the loans that were opened."""
+
+    machine: Machine
+    currency: Contract
+    book: Contract
+    ledger: Contract
+    consents: Contract
+    notices: Contract
+    loans: list[Loan]
+
+
+def address(dice: random.Random) -> str:
+    return f"0x{dice.randrange(1, 2**160):040x}"
+
+
+def sign_offer(ledger: Contract, terms: Terms) -> bytes:
+    digest = ledger.call("offerHash", terms.as_tuple())
+    return Account.unsafe_sign_hash(digest, LENDER.key).signature
+
+
+def some_terms(dice: random.Random, now: int, policy: int) -> Terms:
+    offset = dice.choice((0, 32, -20, 22, dice.randint(-48, 56)))
+    today = calendar.local_day(now, offset)
+    instalments = dice.choice((1, 2, 3, 12, dice.randint(1, 60)))
+    return Terms(
+        lender=LENDER_ADDRESS,
+        borrower=address(dice),
+        principal=dice.randint(10**6, 10**12),
+        late_fee=dice.choice((0, dice.randint(1, 10**4))),
+        rate=dice.choice((0, 112_200, dice.randrange(360_000))),
+        instalments=instalments,
+        first_due=dice.choice((calendar.add_months(today, 1), today + dice.randint(31, 90))),
+        calendar_offset=offset,
+        grace_days=dice.choice((0, 5, dice.randint(0, 40))),
+        policy=policy,
+        expires=now + DAY,
+        salt=dice.randbytes(32),
+    )
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    machine = Machine()
+    machine.set_time(START)
+    currency = machine.deploy("TestDollar", PUBLISHER, 6)
+    book = machine.deploy("PolicyBook", PUBLISHER, PUBLISHER)
+    ledger = machine.deploy("LoanLedger", PUBLISHER, currency.address, book.address)
+    consents = machine.deploy("ConsentRegistry", PUBLISHER, ledger.address)
+    notices = machine.deploy("NoticeRegistry", PUBLISHER, ledger.address, book.address, consents.address)
+    policy = book.call(
+        "publish", astuple(LOOSE), astuple(ANY_CONTACT), bytes(32), bytes(32), sender=PUBLISHER
+    )
+    currency.call("mint", LENDER_ADDRESS, 2**100)
+    currency.call("approve", ledger.address, 2**255, sender=LENDER_ADDRESS)
+    loans = []
+    dice = random.Random(SEED)
+    for _ in range(30):
+        machine.set_time(START + dice.randrange(300 * DAY))
+        terms = some_terms(dice, machine.now, policy)
+        loan_id = ledger.call("open", terms.as_tuple(), sign_offer(ledger, terms), sender=terms.borrower)
+        loan = schedule.opened(loan_id, terms, machine.now)
+        kept = ledger.call("loanOf", loan_id)
+        assert (kept[14], kept[16]) == (loan.instalment, loan.total)
+        loans.append(loan)
+    return World(machine, currency, book, ledger, consents, notices, loans)
+
+
+# ------------------------------------------------------------------------------------------ random states
+
+
+class State(NamedTuple):
+    """One state of everything that a decision is made from, but the moment; and a notice to decide upon."""
+
+    loan: Loan
+    servicer: str
+    limits: ContactLimits
+    profile: Profile
+    said: Said
+    reminders: tuple[int, ...]
+    notice: Notice
+    server: str
+    now: int
+
+    def facts(self, now: int) -> Facts:
+        position = position_of(self.loan, self.servicer, now)
+        return Facts(position, self.limits, self.profile, self.said, self.reminders)
+
+
+def some_limits(dice: random.Random) -> ContactLimits:
+    opens = dice.choice((420, 540, dice.randint(420, 1140)))
+    per_week = dice.randint(1, 7)
+    limits = ContactLimits(
+        opens=opens,
+        closes=dice.choice((1320, opens + 180, dice.randint(opens + 180, 1320))),
+        lead=dice.choice((0, 900, 1800, dice.randint(0, 1800))),
+        weekdays=dice.choice((127, 127, 127, 31, dice.randint(1, 127), 1 << dice.randrange(7))),
+        per_day=dice.randint(1, per_week),
+        per_week=per_week,
+        gap=dice.choice((0, 0, 2 * DAY, 31 * DAY, dice.randrange(3 * DAY), 3600)),
+        upcoming_days=dice.choice((0, 7, 31, dice.randint(0, 31))),
+        overdue_days=dice.choice((1, 11, dice.randint(1, 60), 255)),
+        pause_days=dice.randrange(256),
+    )
+    check_bounds(limits)
+    return limits
+
+
+def some_profile(dice: random.Random, channel: Channel) -> Profile:
+    offset = dice.choice((0, 32, 4, dice.randint(-48, 56)))
+    other = min(56, max(-48, offset + dice.choice((0, 0, 4, -4, 8, -8, dice.randint(-8, 8)))))
+    bits = 1 << channel
+    registered = bits | dice.randrange(16) if dice.random() < 0.95 else dice.randrange(16)
+    consented = bits | dice.randrange(16) if dice.random() < 0.95 else dice.randrange(16)
+    return Profile(
+        offset, other, registered, consented & registered, dice.random() < 0.02, dice.randrange(99)
+    )
+
+
+def some_moment(
+    dice: random.Random, loan: Loan, k: int, limits: ContactLimits, profile: Profile, kind: Kind
+) -> int:
+    """A boundary of some rule about the k-th instalment, or a moment between."""
+    terms = loan.terms
+    due = calendar.due_day(terms.first_due, k)
+    first = limits.upcoming_days
+    day = due + dice.choice(
+        {
+            Kind.INSTALMENT_UPCOMING: (
+                -first,
+                1 - first,
+                -1,
+                0,
+                -dice.randint(0, 31),
+                -dice.randint(0, first),
+            ),
+            Kind.DUE_TODAY: (0, 0, 0, 0, 1),
+            Kind.OVERDUE: (
+                limits.overdue_days,
+                limits.overdue_days,
+                limits.overdue_days + dice.randint(0, 9),
+                1,
+            ),
+        }.get(kind, (0, 1, dice.randint(-40, 40)))
+    )
+    if dice.random() < 0.2:
+        # The loan's own midnight, the last second of the due day, the end of the grace period.
+        moment = dice.choice(
+            (
+                calendar.start_of(day, terms.calendar_offset),
+                calendar.due_time(terms.first_due, k, terms.calendar_offset),
+                calendar.start_of(due + 1 + terms.grace_days, terms.calendar_offset),
+            )
+        )
+    else:
+        offset = dice.choice((profile.offset, profile.other_offset))
+        midnight = calendar.start_of(day, offset)
+        inside = midnight + dice.randint(limits.opens, limits.closes) * 60
+        moment = dice.choice(
+            (
+                midnight + limits.opens * 60,
+                midnight + limits.closes * 60,
+                midnight + limits.closes * 60 - limits.lead,
+                midnight + dice.randrange(DAY),
+                inside,
+                inside,
+                inside,
+                inside,
+            )
+        )
+    return max(loan.opened_at + 10, moment)
+
+
+def some_history(dice: random.Random, loan: Loan, k: int, kind: Kind, now: int) -> Loan:
+    """The loan after some payments before now; mostly such that there is something of the kind to say."""
+    if dice.random() < 0.7:
+        if kind is Kind.LOAN_REPAID:
+            if dice.random() < 0.5:
+                return schedule.settle(loan, dice.randint(loan.opened_at, now - 2))[0]
+            return schedule.apply_payment(loan, 2**90, dice.randint(loan.opened_at, now - 2))[0]
+        # Paid up to before the k-th instalment, and perhaps a part of it.
+        amount = schedule.cumulative(loan.instalment, loan.total, loan.terms.instalments, k - 1)
+        amount += dice.choice((0, 0, 1, dice.randrange(loan.instalment)))
+        if amount:
+            loan, _ = schedule.apply_payment(loan, amount, loan.opened_at + 1)
+        return loan
+    for at in sorted(dice.randint(loan.opened_at, now - 2) for _ in range(dice.choice((0, 1, 2, 5)))):
+        if not loan.owed:
+            break
+        action = dice.random()
+        if action < 0.05:
+            loan, _, _ = schedule.settle(loan, at)
+        elif action < 0.15:
+            loan = schedule.assess(loan, at)
+        else:
+            position = schedule.position(loan, at)
+            due = position.overdue + position.fees or loan.instalment
+            amount = dice.choice((due, loan.instalment, dice.randint(1, 2 * loan.instalment), loan.owed))
+            loan, _ = schedule.apply_payment(loan, amount, at)
+    return loan
+
+
+def some_times(
+    dice: random.Random, now: int, rules: tuple[tuple[int, int], ...], most: int
+) -> tuple[int, ...]:
+    """Moments in the past, newest first; mostly one of them, the n-th, as long ago as a rule asks for, to the
+    second.
+    """
+    if dice.random() < 0.3:
+        return ()
+    n, step = dice.choice(rules)
+    age = max(step + dice.randint(-1, 1), n + 2)
+    newer = (
+        sorted(dice.sample(range(2, age), n - 1))
+        if dice.random() < 0.7
+        else [age - n + i for i in range(1, n)]
+    )
+    older = sorted(age + dice.randrange(1, 40 * DAY) for _ in range(dice.randint(0, most - n)))
+    return tuple(now - seconds for seconds in (*newer, age, *older))
+
+
+def some_state(dice: random.Random, loans: list[Loan]) -> State:
+    kind, channel = dice.choice(tuple(Kind)), dice.choice(tuple(Channel))
+    limits, profile = some_limits(dice), some_profile(dice, channel)
+    loan = dice.choice(loans)
+    k = dice.randint(1, min(loan.terms.instalments, 24))
+    now = some_moment(dice, loan, k, limits, profile, kind)
+    loan = some_history(dice, loan, k, kind, now)
+    servicer = dice.choice((SERVICER, SERVICER, SERVICER, ZERO_ADDRESS))
+    position = position_of(loan, servicer, now)
+    said = Said(
+        received=dice.choice((0, 0, loan.paid, dice.randint(0, loan.paid))),
+        next=dice.choice((0, position.next, dice.randint(0, loan.terms.instalments))),
+        upcoming=dice.randint(0, 3),
+        missed=dice.choice((0, position.first_unpaid, dice.randint(0, loan.terms.instalments))),
+        overdue=dice.randint(0, 3),
+        flags=dice.choice((0, 0, 0, dice.randrange(8))),
+        services=some_times(dice, now, ((3, DAY), (1, 99), (2, 99)), 3),
+    )
+    rules = ((1, limits.gap), (limits.per_day, DAY), (limits.per_week, 7 * DAY))
+    reminders = some_times(dice, now, rules, REMEMBERED_REMINDERS)
+    _, base = ground(kind, Facts(position, limits, profile, said, reminders))
+    instalment, amount = base.instalment, base.amount
+    if dice.random() < 0.05:
+        instalment = dice.choice((0, instalment + 1, 2**16 - 1))
+    if dice.random() < 0.05:
+        amount = dice.choice((0, amount + 1, amount + 40, 2**88 - 1))
+    notice = Notice(loan.id, kind, instalment, amount, channel, dice.randbytes(32))
+    server = dice.choice((LENDER_ADDRESS, LENDER_ADDRESS, LENDER_ADDRESS, SERVICER))
+    if dice.random() < 0.03:
+        server = dice.choice((STRANGER, ZERO_ADDRESS, loan.terms.borrower))
+    return State(loan, servicer, limits, profile, said, reminders, notice, server, now)
+
+
+def packed(times: tuple[int, ...]) -> int:
+    return sum(moment << 32 * i for i, moment in enumerate(times))
+
+
+def unpacked(word: int) -> tuple[int, ...]:
+    times = []
+    while word:
+        times.append(word & 2**32 - 1)
+        word >>= 32
+    return tuple(times)
+
+
+def write(world: World, state: State) -> None:
+    """Make the state true on chain."""
+    loan, borrower = state.loan, state.loan.terms.borrower
+    world.ledger.write_members(
+        world.ledger.slot_of("_loans", loan.id),
+        "Loan",
+        {"assessed": loan.assessed, "total": loan.total, "paid": loan.paid, "fees": loan.fees},
+    )
+    world.ledger.write(world.ledger.slot_of("servicerOf", LENDER_ADDRESS), state.servicer)
+    limits = {_camel(name): value for name, value in asdict(state.limits).items()}
+    # The limits fill the third slot of a policy.
+    policy = world.book.slot_of("_policies", loan.terms.policy)
+    world.book.write_members(policy + 2, "ContactLimits", limits)
+    profile = {_camel(name): int(value) for name, value in asdict(state.profile).items()}
+    world.consents.write_members(world.consents.slot_of("_profiles", borrower), "Profile", profile)
+    said = asdict(state.said) | {"services": packed(state.said.services)}
+    world.notices.write_members(world.notices.slot_of("_said", loan.id), "Said", said)
+    world.notices.write(world.notices.slot_of("_reminders", borrower), packed(state.reminders))
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.title() for part in rest)
+
+
+def on_chain(notice: Notice) -> tuple[bytes, int, int, int, int, bytes]:
+    return (
+        notice.loan, notice.kind, notice.instalment, notice.amount, notice.channel, notice.content_hash
+    )  # fmt: skip
+
+
+def test_the_storage_is_written_as_the_contracts_read_it(world):
+    state = some_state(random.Random(SEED + 1), world.loans)
+    write(world, state)
+    loan = state.loan
+    assert world.book.call("contactOf", loan.terms.policy) == astuple(state.limits)
+    assert world.consents.call("profileOf", loan.terms.borrower) == astuple(state.profile)
+    assert world.ledger.call("servicerOf", LENDER_ADDRESS) == state.servicer
+    kept = world.ledger.call("loanOf", loan.id)
+    assert (kept[3], *kept[16:]) == (loan.assessed, loan.total, loan.paid, loan.fees)
+    said = world.notices.call("saidOf", loan.id)
+    assert said == (*astuple(state.said)[:-1], packed(state.said.services))
+
+
+# ------------------------------------------------------------------------------------------ comparing
+
+
+def test_every_decision_is_the_same_on_both_sides(world):
+    dice = random.Random(SEED + 2)
+    machine, notices = world.machine, world.notices
+    refusals: Counter[Refusal] = Counter()
+    stands: Counter[Refusal] = Counter()
+    turns: Counter[tuple[Refusal, Refusal]] = Counter()
+    waits = served = 0
+    for i in range(STATES):
+        state = some_state(dice, world.loans)
+        write(world, state)
+        notice = state.notice
+        before = None
+        for now in (state.now - 1, state.now, state.now + 1):
+            told = f"seed {SEED + 2}, state {i}, second {now}: {state}"
+            machine.set_time(now)
+            facts = state.facts(now)
+            assert astuple(facts.position) == world.ledger.call("positionOf", notice.loan), told
+
+            forecast = decide(notice, facts, state.server, now)
+            assert astuple(forecast) == notices.call("refusal", on_chain(notice), state.server), told
+            still = standing(notice, facts, state.server, now)
+            assert astuple(still) == notices.call("standing", on_chain(notice), state.server), told
+            first = earliest(notice.kind, notice.instalment, notice.channel, facts, now)
+            asked = (notice.loan, notice.kind, notice.instalment, notice.channel)
+            assert (first or 0) == notices.call("earliest", *asked), told
+
+            refusals[forecast.reason] += 1
+            stands[still.reason] += 1
+            waits += first is not None and first > now
+            if before is not None and before != forecast.reason:
+                turns[before, forecast.reason] += 1
+            before = forecast.reason
+
+        # The last second asked about: serve in it, or be refused.
+        if forecast.reason:
+            with pytest.raises(Reverted) as raised:
+                notices.call("serve", on_chain(notice), sender=state.server)
+            assert raised.value.args == ("Refused", *astuple(forecast)), told
+            continue
+        served += 1
+        _, base = ground(notice.kind, facts)
+        code = notices.call("serve", on_chain(notice), sender=state.server)
+        assert code == notice_id(notice.loan, notice.kind, base.basis, base.serial), told
+        said, reminders = after_serving(notice, facts, now)
+        assert notices.call("saidOf", notice.loan) == (*astuple(said)[:-1], packed(said.services)), told
+        times = notices.call("remindersOf", state.loan.terms.borrower)
+        assert tuple(moment for moment in times if moment) == reminders, told
+
+    told = f"{dict(refusals)} {dict(turns)}"
+    assert refusals.total() >= 5_000
+    assert set(refusals) >= set(Refusal) - {Refusal.UNKNOWN_LOAN}, told
+    assert set(stands) >= set(Refusal) - {
+        Refusal.UNKNOWN_LOAN, Refusal.TOO_SOON, Refusal.DAY_CAP, Refusal.WEEK_CAP, Refusal.SERVICE_CAP
+    }, dict(stands)  # fmt: skip
+    assert min(waits, served) > 300, (waits, served)
+    # Both sides of each boundary were seen, between one second and the next.
+    for one, other in (
+        (Refusal.OUTSIDE_HOURS, Refusal.NONE),
+        (Refusal.NONE, Refusal.OUTSIDE_HOURS),
+        (Refusal.TOO_SOON, Refusal.NONE),
+        (Refusal.DAY_CAP, Refusal.NONE),
+        (Refusal.WEEK_CAP, Refusal.NONE),
+        (Refusal.SERVICE_CAP, Refusal.NONE),
+    ):
+        assert turns[one, other] >= 3, ((one, other), told)
+    for reason in (Refusal.TOO_EARLY, Refusal.TOO_LATE, Refusal.NO_BASIS, Refusal.WRONG_AMOUNT):
+        assert sum(count for turn, count in turns.items() if reason in turn) >= 3, (reason, told)
+
+
+def test_a_loan_that_was_never_opened_is_unknown_on_both_sides(world):
+    notice = Notice(b"\7" * 32, Kind.OVERDUE, 1, 1, Channel.EMAIL, bytes(32))
+    world.machine.set_time(START)
+    position = position_of(None, ZERO_ADDRESS, START)
+    assert astuple(position) == world.ledger.call("positionOf", notice.loan)
+    facts = Facts(position, ANY_CONTACT, Profile(), Said())
+    for server in (ZERO_ADDRESS, LENDER_ADDRESS):
+        assert astuple(decide(notice, facts, server, START)) == (Refusal.UNKNOWN_LOAN, 0, 0)
+        assert astuple(standing(notice, facts, server, START)) == (Refusal.UNKNOWN_LOAN, 0, 0)
+        for view in ("refusal", "standing"):
+            assert world.notices.call(view, on_chain(notice), server) == (Refusal.UNKNOWN_LOAN, 0, 0)
+    assert earliest(Kind.OVERDUE, 1, Channel.EMAIL, facts, START) is None
+    assert world.notices.call("earliest", notice.loan, Kind.OVERDUE, 1, Channel.EMAIL) == 0
+
+
+def test_what_earliest_promises_is_kept_to_the_second(world):
+    """Where the gate names a moment, it would refuse in the second before and not refuse in that second."""
+    dice = random.Random(SEED + 3)
+    kept = 0
+    for i in range(1_500):
+        state = some_state(dice, world.loans)
+        facts = state.facts(state.now)
+        notice = state.notice
+        _, base = ground(notice.kind, facts)
+        moment = earliest(notice.kind, base.instalment, notice.channel, facts, state.now)
+        if moment is None or moment == state.now or moment >= 2**32:
+            continue
+        then = state.facts(moment)
+        # The amount may have grown since, by an instalment that fell due or a fee.
+        notice = replace(notice, instalment=base.instalment, amount=ground(notice.kind, then)[1].amount)
+        told = f"seed {SEED + 3}, state {i}, moment {moment}: {state}"
+        write(world, state)
+        world.machine.set_time(moment)
+        answer = world.notices.call("refusal", on_chain(notice), LENDER_ADDRESS)
+        assert answer == (Refusal.NONE, 0, 0), told
+        world.machine.set_time(moment - 1)
+        just_before = state.facts(moment - 1)
+        notice = replace(notice, amount=ground(notice.kind, just_before)[1].amount)
+        answer = world.notices.call("refusal", on_chain(notice), LENDER_ADDRESS)
+        assert answer[0] != Refusal.NONE, told
+        kept += 1
+    assert kept > 200, kept
+
+
+def test_what_can_be_opened_is_the_same_on_both_sides(world):
+    """The same terms are refused, for the same reason, by the ledger and by its mirror."""
+    dice = random.Random(SEED + 4)
+    same_errors = {
+        "InstalmentTooCoarse": InstalmentTooCoarse,
+        "AmountTooLarge": AmountTooLarge,
+        "FirstDueTooEarly": FirstDueTooEarly,
+        "FirstDueTooLate": FirstDueTooLate,
+    }
+    seen: Counter[str] = Counter()
+    world.currency.call("mint", LENDER_ADDRESS, 2**120)
+    for i in range(OPENINGS):
+        now = START + dice.randrange(2**28)
+        world.machine.set_time(now)
+        terms = some_terms(dice, now, 1)
+        today = calendar.local_day(now, terms.calendar_offset)
+        month_later = calendar.add_months(today, 1)
+        instalments = dice.randint(2, 60)
+        terms = replace(
+            terms,
+            principal=dice.choice(
+                (terms.principal, 2**88 - 1, 2**87 + dice.randrange(2**87), dice.randint(1, 200))
+            ),
+            late_fee=0,
+            instalments=instalments,
+            first_due=dice.choice((month_later - 1, month_later, today + 366, today + 367, month_later)),
+        )
+        told = f"seed {SEED + 4}, opening {i} at {now}: {terms}"
+        signature = sign_offer(world.ledger, terms)
+        try:
+            loan_id = world.ledger.call("open", terms.as_tuple(), signature, sender=terms.borrower)
+        except Reverted as error:
+            seen[error.args[0]] += 1
+            with pytest.raises(same_errors[error.args[0]]):
+                schedule.opened(bytes(32), terms, now)
+            continue
+        seen["opened"] += 1
+        loan = schedule.opened(loan_id, terms, now)
+        assert loan.status is Status.ACTIVE
+        assert (
+            astuple(position_of(loan, SERVICER, now))[3:] == world.ledger.call("positionOf", loan_id)[3:]
+        ), told
+    assert set(seen) == {"opened", *same_errors}, seen
+
+
+def test_nothing_is_left_out_of_the_comparison(world):
+    """The mirror's types have the fields of the contracts' structs, in the same order."""
+    by_name = {entry: index for index, entry in enumerate(Position.__slots__)}
+    assert len(by_name) == len(world.ledger.call("positionOf", world.loans[0].id))
+    assert NO_LAST_DAY == 2**256 - 1
