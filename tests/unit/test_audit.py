@@ -1,0 +1,228 @@
+"""The audit finds what the gate should never let through: each rule broken once, in an invented history."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from duly.domain import calendar, schedule
+from duly.domain.audit import Audit, Violation
+from duly.domain.consent import Channel
+from duly.domain.events import (
+    ConsentGranted,
+    ConsentRevoked,
+    ContactCeased,
+    ContactRegistered,
+    Event,
+    LoanOpened,
+    Logged,
+    NoticeRefused,
+    NoticeServed,
+    PolicyPublished,
+    Repaid,
+)
+from duly.domain.notice import Kind, Refusal, notice_id
+from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
+from duly.domain.terms import Frequency, Schedule, Terms
+
+LENDER, BORROWER, STRANGER = ("0x" + digit * 40 for digit in "123")
+LOAN = b"\x01" * 32
+DAY = 86_400
+LIMITS = ContactLimits(
+    opens=9 * 60,
+    closes=19 * 60,
+    lead=900,
+    weekdays=0b0011111,
+    per_day=1,
+    per_week=2,
+    gap=2 * DAY,
+    upcoming_days=7,
+    overdue_days=11,
+    pause_days=30,
+)
+# The first instalment is due on a Friday.
+FIRST_DUE = calendar.day_of(2027, 1, 15)
+OPENED_AT = int(datetime(2026, 12, 14, 12, tzinfo=UTC).timestamp())
+NEW_YORK = (-20, -16)
+
+
+def at(day: int, hour: int, minute: int = 0, second: int = 0) -> int:
+    return day * DAY + hour * 3600 + minute * 60 + second
+
+
+TERMS = Terms(
+    lender=LENDER,
+    borrower=BORROWER,
+    principal=1_000_000,
+    origination_fee=0,
+    late_fee=1_500,
+    rate=112_200,
+    instalments=36,
+    first_due=FIRST_DUE,
+    schedule=Schedule.LEVEL,
+    frequency=Frequency.MONTHLY,
+    calendar_offset=0,
+    grace_days=15,
+    policy=1,
+    expires=OPENED_AT + DAY,
+    agreement_hash=bytes(32),
+    replaces=bytes(32),
+    salt=bytes(32),
+)
+LOAN_NOW = schedule.opened(LOAN, TERMS, OPENED_AT)
+INSTALMENT = LOAN_NOW.instalment
+LENDING = LendingLimits(360_000, AprConvention.NOMINAL, 500, 5, 14, 90)
+HISTORY: list[tuple[Event, int]] = [
+    (PolicyPublished(1, LENDER, LENDING, LIMITS, bytes(32), bytes(32)), OPENED_AT - DAY),
+    (LoanOpened(LOAN, TERMS, INSTALMENT, LOAN_NOW.total), OPENED_AT),
+    (ContactRegistered(BORROWER, Channel.EMAIL, b"\x05" * 32, *NEW_YORK), OPENED_AT),
+    (ConsentGranted(BORROWER, Channel.EMAIL), OPENED_AT),
+]
+
+
+def served(kind: Kind, instalment: int, amount: int, basis: int = 0, serial: int = 0) -> NoticeServed:
+    return NoticeServed(
+        notice_id(LOAN, kind, basis, serial),
+        LOAN,
+        LENDER,
+        BORROWER,
+        kind,
+        instalment,
+        amount,
+        Channel.EMAIL,
+        basis,
+        serial,
+        b"\x07" * 32,
+    )
+
+
+OPENED = served(Kind.LOAN_OPENED, 0, 1_000_000)
+UPCOMING = served(Kind.INSTALMENT_UPCOMING, 1, INSTALMENT, 1)
+DUE_TODAY = served(Kind.DUE_TODAY, 1, INSTALMENT, 1)
+# 14:00 UTC is 09:00 in New York's winter, 10:00 by its summer time.
+MONDAY_BEFORE = at(FIRST_DUE - 4, 14)
+
+
+def audit(*more: tuple[Event, int], history: list[tuple[Event, int]] = HISTORY) -> list[Violation]:
+    auditor = Audit()
+    for index, (event, timestamp) in enumerate([*history, *more]):
+        auditor.see(Logged(event, index, bytes(32), timestamp, bytes(32), 0))
+    return auditor.findings.violations
+
+
+def rules(*more: tuple[Event, int]) -> list[str]:
+    return [violation.rule for violation in audit(*more)]
+
+
+def test_a_history_that_keeps_the_rules_has_no_violation() -> None:
+    paid = Repaid(LOAN, BORROWER, INSTALMENT, INSTALMENT)
+    received = served(Kind.PAYMENT_RECEIVED, 0, INSTALMENT, INSTALMENT)
+    due = at(FIRST_DUE, 23, 44, 59)
+    assert (
+        rules((OPENED, MONDAY_BEFORE), (UPCOMING, MONDAY_BEFORE), (paid, due), (received, due - 3600)) == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("moment", "kept"),
+    [
+        (at(FIRST_DUE - 4, 14) - 1, False),  # 08:59:59 by winter time
+        (at(FIRST_DUE - 4, 14), True),
+        (at(FIRST_DUE - 4, 22, 44, 59), True),  # 18:44:59 by summer time: 901 s are left
+        (at(FIRST_DUE - 4, 22, 45), False),
+        (at(FIRST_DUE - 5, 16), False),  # a Sunday
+    ],
+)
+def test_hours_1_both_offsets_at_the_boundary_seconds(moment: int, kept: bool) -> None:
+    assert set(rules((UPCOMING, moment))) == (set() if kept else {"HOURS-1"})
+
+
+def test_cap_1_counts_whole_windows() -> None:
+    early = at(FIRST_DUE - 7, 14)  # a Friday
+    again = replace(UPCOMING, id=notice_id(LOAN, Kind.INSTALMENT_UPCOMING, 1, 1), serial=1)
+    third = replace(UPCOMING, id=notice_id(LOAN, Kind.INSTALMENT_UPCOMING, 1, 2), serial=2)
+    monday, wednesday = early + 3 * DAY, early + 5 * DAY
+    assert rules((UPCOMING, early), (again, monday)) == []
+    assert rules((UPCOMING, early), (again, monday), (third, wednesday)) == ["CAP-1"]
+    assert rules((UPCOMING, monday), (again, monday + 3600)) == ["CAP-1", "CAP-1"]
+
+
+def test_cap_2_service_notices_once_and_three_a_day() -> None:
+    assert rules((OPENED, MONDAY_BEFORE), (OPENED, MONDAY_BEFORE + 1)) == ["GATE-1", "CAP-2"]
+    more: list[tuple[Event, int]] = []
+    for count in range(1, 5):
+        moment = MONDAY_BEFORE + count * 60
+        more.append((Repaid(LOAN, BORROWER, 100, 100 * count), moment))
+        more.append((served(Kind.PAYMENT_RECEIVED, 0, 100, 100 * count), moment))
+    assert rules(*more) == ["CAP-2"]
+
+
+@pytest.mark.parametrize(
+    "stop", [ConsentRevoked(BORROWER, Channel.EMAIL, LENDER), ContactCeased(BORROWER, BORROWER)]
+)
+def test_consent_1_nothing_after_it_was_stopped(stop: Event) -> None:
+    assert rules((stop, MONDAY_BEFORE - 1), (UPCOMING, MONDAY_BEFORE)) == ["CONSENT-1"]
+    assert rules((UPCOMING, MONDAY_BEFORE), (stop, MONDAY_BEFORE)) == []
+
+
+def test_consent_1_another_address_needs_another_consent() -> None:
+    moved = ContactRegistered(BORROWER, Channel.EMAIL, b"\x06" * 32, *NEW_YORK)
+    assert rules((moved, MONDAY_BEFORE - 1), (UPCOMING, MONDAY_BEFORE)) == ["CONSENT-1"]
+
+
+def test_server_1_only_lender_or_servicer() -> None:
+    assert rules((replace(UPCOMING, server=STRANGER), MONDAY_BEFORE)) == ["SERVER-1"]
+    assert rules((replace(UPCOMING, server="0x" + "0" * 40), MONDAY_BEFORE)) == ["SERVER-1"]
+
+
+def test_borrower_1_nobody_else_is_addressed() -> None:
+    assert "BORROWER-1" in rules((replace(UPCOMING, borrower=STRANGER), MONDAY_BEFORE))
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        replace(UPCOMING, amount=INSTALMENT + 1),
+        replace(UPCOMING, instalment=2),
+        served(Kind.OVERDUE, 1, INSTALMENT, 1),
+        served(Kind.LOAN_REPAID, 0, 0),
+        served(Kind.PAYMENT_RECEIVED, 0, 0, 0),
+        DUE_TODAY,
+        replace(OPENED, amount=1),
+    ],
+    ids=lambda notice: f"{notice.kind.name.lower()}-{notice.instalment}-{notice.amount}",
+)
+def test_basis_1_says_what_the_ledger_does_not(notice: NoticeServed) -> None:
+    assert set(rules((notice, MONDAY_BEFORE))) == {"BASIS-1"}
+
+
+def test_basis_1_a_reminder_after_the_borrower_had_paid() -> None:
+    paid = Repaid(LOAN, BORROWER, INSTALMENT, INSTALMENT)
+    assert set(rules((paid, MONDAY_BEFORE), (UPCOMING, MONDAY_BEFORE))) == {"BASIS-1"}
+
+
+def test_basis_1_overdue_not_before_the_policys_day() -> None:
+    overdue = served(Kind.OVERDUE, 1, INSTALMENT, 1)
+    assert rules((overdue, at(FIRST_DUE + 10, 15))) == ["BASIS-1"]
+    assert rules((overdue, at(FIRST_DUE + 11, 15))) == []
+
+
+def test_gate_1_an_id_that_is_not_the_notices() -> None:
+    assert rules((replace(UPCOMING, id=b"\x09" * 32), MONDAY_BEFORE)) == ["GATE-1"]
+
+
+def test_a_violation_tells_what_was_and_what_was_wanted() -> None:
+    [violation] = audit((replace(UPCOMING, amount=1), MONDAY_BEFORE))
+    assert violation.was == "amount 1"
+    assert violation.wanted == f"amount {INSTALMENT} on the ledger"
+    assert violation.timestamp == MONDAY_BEFORE
+
+
+def test_findings_count_what_was_served_and_refused() -> None:
+    auditor = Audit()
+    refused = NoticeRefused(LOAN, LENDER, Kind.OVERDUE, 1, Channel.EMAIL, Refusal.TOO_SOON, 1, 2)
+    for event, timestamp in [*HISTORY, (UPCOMING, MONDAY_BEFORE), (refused, MONDAY_BEFORE)]:
+        auditor.see(Logged(event, 1, bytes(32), timestamp, bytes(32), 0))
+    assert auditor.findings.served == {Kind.INSTALMENT_UPCOMING: 1}
+    assert auditor.findings.refused == {Refusal.TOO_SOON: 1}
+    assert auditor.findings.loans == 1
