@@ -31,6 +31,15 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """A block of the chain. The timestamp is in UTC seconds."""
+
+    number: int
+    hash: bytes
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
 class Logged:
     """An event, and where on the chain it stands. The timestamp (UTC seconds) is its block's."""
 

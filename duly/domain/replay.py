@@ -30,7 +30,7 @@ from duly.domain.events import (
     Repaid,
     ServicerAppointed,
 )
-from duly.domain.loan import Loan, Position, Status
+from duly.domain.loan import Loan, position_of
 from duly.domain.notice import Facts, Notice, Said, after_serving
 from duly.domain.policy import ContactLimits, LendingLimits
 from duly.domain.terms import ZERO_ADDRESS
@@ -206,23 +206,20 @@ def _contact_ceased(event: ContactCeased, timestamp: int, state: State) -> None:
 
 # ---------------------------------------------------------------------------------------- notices
 
-_NO_LIMITS = ContactLimits(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+_NO_LIMITS = ContactLimits(*10 * [0])
+_NOWHERE = position_of(None, ZERO_ADDRESS, 0)
 
 
 def _notice_served(event: NoticeServed, timestamp: int, state: State) -> None:
     facts = Facts(
-        # Of the position, what was said keeps only everything paid, which is the basis of that kind of notice.
-        position=Position(
-            event.borrower, ZERO_ADDRESS, ZERO_ADDRESS, 0, Status.NONE, 0, 0, 0, event.basis, 0, 0, 0, 0, 0, 0, 0
-        ),  # fmt: skip
+        # All that is kept of the position is everything paid, which is the basis of that kind of notice.
+        position=replace(_NOWHERE, paid=event.basis),
         limits=_NO_LIMITS,
         profile=_NOBODY,
         said=state.said.get(event.loan, Said()),
         reminders=state.reminders.get(event.borrower, ()),
     )
-    notice = Notice(
-        event.loan, event.kind, event.instalment, event.amount, event.channel, event.content_hash
-    )
+    notice = Notice(event.loan, event.kind, event.instalment, event.amount, event.channel, event.content_hash)
     said, reminders = after_serving(notice, facts, timestamp)
     state.said[event.loan] = said
     if event.kind.is_reminder:

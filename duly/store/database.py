@@ -1,10 +1,10 @@
 """Open a database, SQLite or PostgreSQL, and say in words what is wrong with it.
 
-    DatabaseError               the database cannot be used
-    ├── DatabaseLocked          another program is writing to it
-    ├── DatabaseReadOnly        it cannot be written to
-    ├── NotADatabase            the file is something else
-    └── DatabaseOutdated        another version of Duly made it
+DatabaseError               the database cannot be used
+├── DatabaseLocked          another program is writing to it
+├── DatabaseReadOnly        it cannot be written to
+├── NotADatabase            the file is something else
+└── DatabaseOutdated        another version of Duly made it
 """
 
 from collections.abc import Iterator
@@ -115,7 +115,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _translate(context: ExceptionContext) -> None:
-    """Put the driver's error into words. The driver's own may quote what was being written: it is left out."""
+    """Put the driver's error into words, leaving out its own, which may quote what was being written."""
     engine = context.engine
     where = engine.url.render_as_string(hide_password=True) if engine is not None else "the database"
     text = str(context.original_exception).strip()
@@ -126,7 +126,8 @@ def _translate(context: ExceptionContext) -> None:
         ) from context.original_exception
     if "readonly database" in text or "attempt to write a readonly" in text:
         raise DatabaseReadOnly(
-            f"{where} cannot be written to", remedy="Give this user the right to write the file and its folder."
+            f"{where} cannot be written to",
+            remedy="Give this user the right to write the file and its folder.",
         ) from context.original_exception
     if "file is not a database" in text or "file is encrypted" in text:
         raise NotADatabase(

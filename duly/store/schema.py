@@ -7,6 +7,7 @@ hashes are bytes, addresses lower-case text. There is no column for anybody's na
 
 from typing import Any
 
+from sqlalchemy import BigInteger as _BigInteger
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy import BigInteger as _BigInteger
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 VERSION = 1
@@ -62,6 +62,7 @@ cursor = Table(
     Column("first_block", BigInteger, nullable=False),
     Column("block_number", BigInteger, nullable=False),
     Column("block_hash", LargeBinary, nullable=False),
+    Column("block_timestamp", BigInteger, nullable=False),
 )
 
 # The blocks that hold events, to know them again after a reorganisation.

@@ -1,0 +1,551 @@
+"""The contracts' events: fetched with `eth_getLogs`, never with filters, and decoded.
+
+web3.py takes 330 microseconds to decode an event. What is here takes two: it is compiled from the ABI once,
+and slices the 32-byte words out of the hexadecimal text as the node sent it.
+"""
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+from functools import cache
+from typing import Any, Final, NotRequired, TypedDict, get_type_hints
+
+import httpx
+import orjson
+from eth_abi.abi import decode as abi_decode
+from eth_abi.exceptions import DecodingError
+from eth_utils.crypto import keccak
+from web3 import HTTPProvider, Web3
+
+from duly.chain import compiler
+from duly.chain.errors import ChainError, ChainUnavailable, NodeError, explained
+from duly.domain.errors import DulyError
+from duly.domain.events import CONTRACTS, EVENTS, Block, Event, Logged
+
+FIRST_WINDOW: Final = 2_000
+LARGEST_WINDOW: Final = 100_000
+"""Blocks asked for at once."""
+
+_MANY_LOGS: Final = 5_000
+_ATTEMPTS: Final = 5
+_FIRST_WAIT: Final = 0.25
+_TIMEOUT: Final = 60.0
+_BATCH: Final = 100
+_BUSY: Final = re.compile(r"too many requests|rate.?limit|capacity|compute units per second", re.I)
+
+
+class RawLog(TypedDict):
+    """A log as the node tells it. Numbers are hexadecimal text, or integers from a chain in the process."""
+
+    address: str
+    topics: list[str]
+    data: str
+    blockNumber: str | int
+    blockHash: str
+    blockTimestamp: NotRequired[str]
+    transactionHash: str
+    logIndex: str | int
+
+
+class LogsRefused(NodeError):
+    """The node refuses to give the logs, even of a single block."""
+
+
+class Undecodable(ChainError):
+    """A log is not what its contract's ABI says."""
+
+
+class Reorganised(ChainError):
+    """The chain changed its mind while it was read."""
+
+
+# ---------------------------------------------------------------------------------------- decoding
+
+Words = Callable[[Sequence[str], str], Any]
+"""Reads one value from a log's topics and data."""
+
+
+class Decoder:
+    """Decodes one kind of log into an object.
+
+    abi: the event's entry in an ABI. make: the class to make; its fields are the event's inputs in
+    snake_case, a struct's a dataclass of its own.
+
+    Raises: TypeError, when class and ABI are out of step.
+    """
+
+    __slots__ = ("_length", "_make", "_read", "_topics", "signature", "topic")
+
+    def __init__(self, abi: Mapping[str, Any], make: type[Any]) -> None:
+        inputs = abi["inputs"]
+        self.signature = f"{abi['name']}({','.join(_abi_type(item) for item in inputs)})"
+        self.topic = "0x" + keccak(text=self.signature).hex()
+        self._make = make
+        self._topics = 1 + sum(item["indexed"] for item in inputs)
+        fields = _fields(make, inputs, self.signature)
+        unindexed = [item for item, _ in fields if not item["indexed"]]
+        dynamic = any(map(_is_dynamic, unindexed))
+        self._length = 0 if dynamic else 2 + 64 * sum(map(_size, unindexed))
+
+        readers: list[Words] = []
+        topic, position, number = 1, 2, 0
+        for item, hint in fields:
+            if item["indexed"]:
+                readers.append(_topic_reader(topic, _word(item, hint)))
+                topic += 1
+            elif dynamic:
+                readers.append(_slow_reader(unindexed, number, hint))
+                number += 1
+            else:
+                reader, position = _data_reader(item, hint, position)
+                readers.append(reader)
+        self._read = tuple(readers)
+
+    def __call__(self, log: RawLog) -> Any:
+        """The object that the log tells.
+
+        Raises: Undecodable.
+        """
+        topics, data = log["topics"], log["data"]
+        if len(topics) != self._topics or (self._length and len(data) != self._length):
+            raise Undecodable(f"a log of {self.signature} has the wrong length")
+        try:
+            return self._make(*[read(topics, data) for read in self._read])
+        except (ValueError, IndexError, DecodingError, DulyError) as error:
+            raise Undecodable(f"a log of {self.signature} cannot be read: {error}") from error
+
+
+def _abi_type(item: Mapping[str, Any]) -> str:
+    kind: str = item["type"]
+    if not kind.startswith("tuple"):
+        return kind
+    return f"({','.join(_abi_type(part) for part in item['components'])}){kind.removeprefix('tuple')}"
+
+
+def _is_dynamic(item: Mapping[str, Any]) -> bool:
+    kind: str = item["type"]
+    if kind == "tuple":
+        return any(_is_dynamic(part) for part in item["components"])
+    return kind in ("string", "bytes") or kind.endswith("]")
+
+
+def _size(item: Mapping[str, Any]) -> int:
+    """How many words a value of a static type takes."""
+    return sum(_size(part) for part in item["components"]) if item["type"] == "tuple" else 1
+
+
+def _fields(
+    make: type[Any], inputs: Sequence[Mapping[str, Any]], where: str
+) -> list[tuple[Mapping[str, Any], Any]]:
+    """The inputs, each with the type of the field that takes it."""
+    hints = get_type_hints(make)
+    names = [field.name for field in dataclasses.fields(make)]
+    wanted = [re.sub(r"(?<!^)(?=[A-Z])", "_", item["name"]).lower() for item in inputs]
+    if names != wanted:
+        raise TypeError(f"{make.__name__} has the fields {names}, the ABI's {where} has {wanted}")
+    return [(item, hints[name]) for item, name in zip(inputs, names, strict=True)]
+
+
+def _word(item: Mapping[str, Any], hint: Any) -> Callable[[str], Any]:
+    """Reads a value of a static elementary type from a word of 64 hexadecimal digits."""
+    kind: str = item["type"]
+    if item.get("indexed") and (_is_dynamic(item) or kind == "tuple"):
+        return bytes.fromhex  # only the value's hash is there
+    if kind == "address":
+        return lambda word: "0x" + word[24:]
+    if kind == "bool":
+        return lambda word: int(word, 16) != 0
+    if isinstance(hint, type) and issubclass(hint, IntEnum):
+        members = tuple(hint)
+        return lambda word: members[int(word, 16)]
+    if kind.startswith("uint"):
+        return lambda word: int(word, 16)
+    if kind.startswith("int"):
+        return _signed
+    match = re.fullmatch(r"bytes(\d+)", kind)
+    if match:
+        digits = 2 * int(match[1])
+        return bytes.fromhex if digits == 64 else lambda word: bytes.fromhex(word[:digits])
+    raise TypeError(f"a value of type {kind} cannot be read")
+
+
+def _signed(word: str) -> int:
+    number = int(word, 16)
+    return number - 2**256 if number >= 2**255 else number
+
+
+def _topic_reader(position: int, word: Callable[[str], Any]) -> Words:
+    return lambda topics, data: word(topics[position][2:])
+
+
+def _data_reader(item: Mapping[str, Any], hint: Any, position: int) -> tuple[Words, int]:
+    """Reads one value from the data, and the position after it."""
+    if item["type"] != "tuple":
+        word, end = _word(item, hint), position + 64
+        return (lambda topics, data: word(data[position:end])), end
+    parts: list[Words] = []
+    for part, part_hint in _fields(hint, item["components"], _abi_type(item)):
+        reader, position = _data_reader(part, part_hint, position)
+        parts.append(reader)
+    return (lambda topics, data: hint(*[read(topics, data) for read in parts])), position
+
+
+def _slow_reader(items: Sequence[Mapping[str, Any]], number: int, hint: Any) -> Words:
+    """Reads one value where some are of dynamic type, with `eth_abi`."""
+    types = [_abi_type(item) for item in items]
+
+    def read(topics: Sequence[str], data: str) -> Any:
+        return _converted(abi_decode(types, bytes.fromhex(data[2:]))[number], items[number], hint)
+
+    return read
+
+
+def _converted(value: Any, item: Mapping[str, Any], hint: Any) -> Any:
+    if item["type"] == "tuple":
+        parts = _fields(hint, item["components"], _abi_type(item))
+        return hint(*[_converted(part, *field) for part, field in zip(value, parts, strict=True)])
+    if item["type"] == "address":
+        return value.lower()
+    return hint(value) if isinstance(hint, type) and issubclass(hint, IntEnum) else value
+
+
+@cache
+def decoders() -> Mapping[str, Decoder]:
+    """The decoders of all our events, by topic.
+
+    Raises: TypeError, when events and artifacts are out of step.
+    """
+    abis = {
+        (contract, entry["name"]): entry
+        for contract in CONTRACTS
+        for entry in compiler.read_artifact(contract).abi
+        if entry["type"] == "event"
+    }
+    made = [Decoder(abis[event.contract, event.name], event) for event in EVENTS]
+    return {decoder.topic: decoder for decoder in made}
+
+
+def decode(log: RawLog) -> Event | None:
+    """What the log tells; None where it is no event of ours, such as a role that was granted.
+
+    Raises: Undecodable.
+    """
+    topics = log["topics"]
+    decoder = decoders().get(topics[0]) if topics else None
+    event: Event | None = decoder(log) if decoder else None
+    return event
+
+
+def _number(value: str | int) -> int:
+    return value if isinstance(value, int) else int(value, 16)
+
+
+# ---------------------------------------------------------------------------------------- asking a node
+
+
+class _Refused(Exception):
+    """The node answered with an error."""
+
+
+class _Node:
+    """A node, asked through web3.py's provider."""
+
+    def __init__(self, w3: Web3) -> None:
+        self._w3 = w3
+
+    def call(self, method: str, *params: Any) -> Any:
+        with explained(method):
+            return self._w3.manager.request_blocking(method, list(params))  # type: ignore[arg-type]
+
+    def call_many(self, method: str, many: Sequence[Sequence[Any]]) -> list[Any]:
+        return [self.call(method, *params) for params in many]
+
+    def logs(self, addresses: Sequence[str], first: int, last: int) -> list[RawLog]:
+        """Raises: _Refused, where a smaller range might do."""
+        question = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(last)}
+        try:
+            return list(self.call("eth_getLogs", question))
+        except NodeError as error:
+            raise _Refused(error.wrong) from error
+
+
+class _HttpNode(_Node):
+    """A node, asked over a connection of its own: web3.py would format every log, which takes longest."""
+
+    def __init__(self, w3: Web3, url: str, headers: Mapping[str, str]) -> None:
+        super().__init__(w3)
+        self._url = url
+        self._client = httpx.Client(timeout=_TIMEOUT, headers={**headers, "content-type": "application/json"})
+        self._batches = True
+
+    def logs(self, addresses: Sequence[str], first: int, last: int) -> list[RawLog]:
+        question = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(last)}
+        try:
+            answer: list[RawLog] = self.call("eth_getLogs", question)
+        except httpx.ReadTimeout as error:
+            raise _Refused("no answer in time") from error
+        return answer
+
+    def call(self, method: str, *params: Any) -> Any:
+        """Raises: _Refused; ChainUnavailable."""
+        answer = self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        if not isinstance(answer, dict) or ("result" not in answer and "error" not in answer):
+            raise ChainUnavailable(f"{method}: what answers is not a node", remedy=_CHECK_ADDRESS)
+        if answer.get("error"):
+            raise _Refused(_message(answer["error"]))
+        return answer["result"]
+
+    def call_many(self, method: str, many: Sequence[Sequence[Any]]) -> list[Any]:
+        results: list[Any] = []
+        for start in range(0, len(many), _BATCH):
+            part = many[start : start + _BATCH]
+            answers = self._batch(method, part) if self._batches and len(part) > 1 else None
+            results += answers if answers is not None else [self.call(method, *params) for params in part]
+        return results
+
+    def _batch(self, method: str, many: Sequence[Sequence[Any]]) -> list[Any] | None:
+        """None where the node does not do batches."""
+        questions = [
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            for number, params in enumerate(many)
+        ]
+        try:
+            answers = self._post(questions)
+        except _Refused:
+            answers = None
+        if isinstance(answers, list):
+            by_id = {answer.get("id"): answer for answer in answers}
+            found = [by_id.get(number, {}) for number in range(len(many))]
+            if all("result" in answer for answer in found):
+                return [answer["result"] for answer in found]
+        self._batches = False
+        return None
+
+    def _post(self, content: object) -> Any:
+        body = orjson.dumps(content)
+        wait = _FIRST_WAIT
+        for attempt in range(1, _ATTEMPTS + 1):
+            problem = ""
+            try:
+                response = self._client.post(self._url, content=body)
+                if response.status_code == 429 or response.status_code in (502, 503, 504):
+                    problem = f"HTTP {response.status_code}"
+                else:
+                    answer = _json(response)
+                    if not _is_busy(answer):
+                        return answer
+                    problem = _message(answer["error"])
+            except httpx.ReadTimeout:
+                raise
+            except httpx.HTTPError as error:
+                # Its text may hold the address, and the address a key.
+                problem = type(error).__name__
+            if attempt < _ATTEMPTS:
+                time.sleep(wait)
+                wait *= 2
+        raise ChainUnavailable(
+            f"the node does not answer after {_ATTEMPTS} attempts ({problem})", remedy=_CHECK_ADDRESS
+        )
+
+
+_CHECK_ADDRESS: Final = "Check that the node runs, and that DULY_RPC or --rpc is its address."
+
+
+def _json(response: httpx.Response) -> Any:
+    """Raises: _Refused, when it is none."""
+    try:
+        return orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        raise _Refused(f"HTTP {response.status_code}") from None
+
+
+def _is_busy(answer: object) -> bool:
+    error = answer.get("error") if isinstance(answer, dict) else None
+    return isinstance(error, dict) and bool(
+        error.get("code") == 429 or _BUSY.search(str(error.get("message", "")))
+    )
+
+
+def _message(error: object) -> str:
+    text = error.get("message", error) if isinstance(error, dict) else error
+    return str(text)[:300]
+
+
+def _node_of(w3: Web3) -> _Node:
+    provider = w3.provider
+    if isinstance(provider, HTTPProvider) and provider.endpoint_uri:
+        headers = dict(provider.get_request_headers())
+        headers.update(dict(provider.get_request_kwargs()).get("headers") or {})
+        return _HttpNode(w3, str(provider.endpoint_uri), {str(k): str(v) for k, v in headers.items()})
+    return _Node(w3)
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Page:
+    """All logs from block `first` to the block `last`, on one branch of the chain."""
+
+    first: int
+    last: Block
+    logs: list[RawLog]
+
+
+class LogReader:
+    """Reads the logs of some contracts, page by page.
+
+    Remembers the largest window that the node was willing to answer.
+    """
+
+    def __init__(self, w3: Web3, addresses: Sequence[str], window: int = FIRST_WINDOW) -> None:
+        self._node = _node_of(w3)
+        self._addresses = [address.lower() for address in addresses]
+        self.window = window
+        self._limit = LARGEST_WINDOW
+
+    def fetch(self, first: int, last: int) -> list[RawLog]:
+        """The logs of the blocks from `first` to `last`, in the chain's order.
+
+        Raises: LogsRefused, ChainUnavailable.
+        """
+        found: list[RawLog] = []
+        while first <= last:
+            end = min(last, first + self.window - 1)
+            try:
+                logs = self._node.logs(self._addresses, first, end)
+            except _Refused as refused:
+                span = end - first + 1
+                if span == 1:
+                    raise LogsRefused(
+                        f"the node refuses the logs of block {first}: {refused}",
+                        remedy="Use a node that keeps the logs since the contracts were deployed.",
+                    ) from None
+                self._limit = self.window = span // 2
+                continue
+            found += logs
+            first = end + 1
+            if len(logs) < _MANY_LOGS:
+                self.window = min(2 * self.window, self._limit)
+            else:
+                self.window = max(1, self.window // 2)
+        return found
+
+    def page(self, after: Block, head: int) -> Page:
+        """The next page after a block that is known, up to `head` at most.
+
+        Raises: Reorganised, when the known block or the page's last is not on the chain any more;
+        LogsRefused, ChainUnavailable.
+        """
+        first = after.number + 1
+        last = self.block(min(head, after.number + self.window))
+        if last is None:
+            raise Reorganised
+        logs = self.fetch(first, last.number)
+        # Were the logs of the branch that the blocks are of? A chain that changed its mind shows here.
+        if self.blocks([after.number, last.number]) != [after, last]:
+            raise Reorganised
+        return Page(first, last, logs)
+
+    def block(self, which: int | str) -> Block | None:
+        """A block by number or by a name such as "finalized"; None where the chain has none.
+
+        Raises: NodeError, when the node does not know the name; ChainUnavailable.
+        """
+        try:
+            return _block(self._node.call("eth_getBlockByNumber", _tag(which), False))
+        except _Refused as refused:
+            raise NodeError(
+                f"the node does not tell block {which}: {refused}",
+                remedy="Set DULY_FINALITY to what the node knows: finalized, safe or latest."
+                if isinstance(which, str)
+                else None,
+            ) from None
+
+    def blocks(self, numbers: Sequence[int]) -> list[Block | None]:
+        """Blocks by number, asked for at once where the node can."""
+        try:
+            answers = self._node.call_many("eth_getBlockByNumber", [[hex(n), False] for n in numbers])
+        except _Refused as refused:
+            raise NodeError(f"the node does not tell its blocks: {refused}") from None
+        return [_block(answer) for answer in answers]
+
+    def has_code(self, address: str) -> bool:
+        """Whether there is a contract at the address, as of the latest block."""
+        try:
+            return len(str(self._node.call("eth_getCode", address, "latest"))) > 2
+        except _Refused as refused:
+            raise NodeError(f"the node does not tell a contract's code: {refused}") from None
+
+    def decode(self, logs: Sequence[RawLog]) -> list[Logged]:
+        """The events that logs tell, in their order; what is no event of ours is left out.
+
+        A node that does not tell the blocks' times with their logs is asked for them.
+
+        Raises: Undecodable, ChainUnavailable; Reorganised, when a log's block is not on the chain any more.
+        """
+        if logs and not logs[0].get("blockTimestamp"):
+            return decode_all(logs, self._timestamps(logs))
+        return decode_all(logs)
+
+    def _timestamps(self, logs: Sequence[RawLog]) -> dict[str, int]:
+        """Times of the logs' blocks, by the block's hash."""
+        hashes = {_number(log["blockNumber"]): log["blockHash"] for log in logs}
+        found: dict[str, int] = {}
+        for block, block_hash in zip(self.blocks(list(hashes)), hashes.values(), strict=True):
+            if block is None or block.hash != bytes.fromhex(block_hash[2:]):
+                raise Reorganised
+            found[block_hash] = block.timestamp
+        return found
+
+
+def decode_all(logs: Sequence[RawLog], timestamps: Mapping[str, int] | None = None) -> list[Logged]:
+    """The events that logs tell, in their order; what is no event of ours is left out.
+
+    timestamps: of the blocks, by hash, where the logs do not tell them.
+
+    Raises: Undecodable.
+    """
+    by_topic = decoders()
+    found: list[Logged] = []
+    # Neighbours are mostly of the same block and transaction.
+    last_block = last_transaction = ""
+    number = timestamp = 0
+    block_hash = transaction_hash = b""
+    for log in logs:
+        topics = log["topics"]
+        decoder = by_topic.get(topics[0]) if topics else None
+        if decoder is None:
+            continue
+        if log["blockHash"] != last_block:
+            last_block = log["blockHash"]
+            block_hash = bytes.fromhex(last_block[2:])
+            number = _number(log["blockNumber"])
+            timestamp = timestamps[last_block] if timestamps else _number(log["blockTimestamp"])
+        if log["transactionHash"] != last_transaction:
+            last_transaction = log["transactionHash"]
+            transaction_hash = bytes.fromhex(last_transaction[2:])
+        found.append(
+            Logged(decoder(log), number, block_hash, timestamp, transaction_hash, _number(log["logIndex"]))
+        )
+    return found
+
+
+def fetch(w3: Web3, addresses: Sequence[str], first: int, last: int) -> list[RawLog]:
+    """All logs of some contracts from block `first` to `last`, in the chain's order.
+
+    Raises: LogsRefused, ChainUnavailable.
+    """
+    return LogReader(w3, addresses).fetch(first, last)
+
+
+def _tag(which: int | str) -> str:
+    return which if isinstance(which, str) else hex(which)
+
+
+def _block(answer: Any) -> Block | None:
+    if answer is None:
+        return None
+    return Block(_number(answer["number"]), bytes.fromhex(answer["hash"][2:]), _number(answer["timestamp"]))

@@ -1,0 +1,1112 @@
+"""The read model: what the chain's events come to, in tables that can be asked.
+
+Events, what follows from them, and the cursor are written in one transaction; a rollback leaves exactly what
+reading the other branch from the start would have made.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from operator import attrgetter
+from typing import Any, Final, get_type_hints
+
+from sqlalchemy import Connection, Engine, Row, Select, Table, and_, delete, func, inspect, or_, select
+
+from duly.domain import calendar, schedule
+from duly.domain.consent import Channel, Profile
+from duly.domain.errors import InvalidInput
+from duly.domain.events import EVENTS, Block, Event, Logged, NoticeRefused, NoticeServed
+from duly.domain.loan import Loan, Status
+from duly.domain.notice import OPENED, REPAID, Kind, Refusal, Said
+from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
+from duly.domain.replay import Policy, State, apply, subjects
+from duly.domain.terms import ZERO_ADDRESS, Frequency, Schedule, Terms
+from duly.store import schema
+from duly.store.database import DatabaseError, DatabaseOutdated, open_engine, reading, writing
+
+_IN_ONE_QUERY: Final = 500
+_REMEMBERED: Final = 50_000
+
+
+class NothingIndexed(DatabaseError):
+    """The chain was not read into this database yet."""
+
+
+class AnotherLedger(DatabaseError):
+    """The database holds another chain or another ledger."""
+
+
+class CursorMoved(DatabaseError):
+    """Another program is reading the chain into the same database."""
+
+
+class UnknownLoan(InvalidInput):
+    """There is no such loan."""
+
+
+class AmbiguousLoan(InvalidInput):
+    """More than one loan's id begins like this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which ledger on which chain: the chain's id and first block's hash, the ledger's address and the block
+    from which it is read.
+    """
+
+    chain_id: int
+    genesis: bytes
+    ledger: str
+    first_block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Whose events the database holds, and up to which block."""
+
+    identity: Identity
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A loan that something may have to be said about, with all that a decision takes but the moment.
+
+    `servicer` is the zero address where the lender appointed none. `reminders` are the times of the
+    borrower's last seven, newest first. The profile's nonce is not known here: 0.
+    """
+
+    loan: Loan
+    servicer: str
+    profile: Profile
+    said: Said
+    reminders: tuple[int, ...]
+    limits: ContactLimits
+
+
+@dataclass(frozen=True, slots=True)
+class ServedNotice:
+    """A notice that the gate let through, and where on the chain it stands."""
+
+    id: bytes
+    block_number: int
+    log_index: int
+    timestamp: int
+    transaction_hash: bytes
+    loan: bytes
+    server: str
+    borrower: str
+    kind: Kind
+    instalment: int
+    amount: int
+    channel: Channel
+    basis: int
+    serial: int
+    content_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedNotice:
+    """A notice of a batch that was skipped, and where on the chain that stands."""
+
+    block_number: int
+    log_index: int
+    timestamp: int
+    loan: bytes
+    server: str
+    kind: Kind
+    instalment: int
+    channel: Channel
+    reason: Refusal
+    actual: int
+    required: int
+
+
+class ReadModel:
+    """The tables, on an engine of `duly.store.database.open_engine`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._placeholder = "?" if engine.dialect.paramstyle == "qmark" else "%s"
+        self._ready = False
+        # What was written last, as it stands at that block: saves reading it back. Another program that
+        # wrote in between moved the cursor.
+        self._state = State()
+        self._state_at: Block | None = None
+
+    @classmethod
+    def open(cls, url: str) -> "ReadModel":
+        """The read model in the database that the URL names.
+
+        Raises: DatabaseError.
+        """
+        return cls(open_engine(url))
+
+    # ------------------------------------------------------------------------------------ which chain
+
+    def start(self, identity: Identity, before: Block) -> Cursor:
+        """Make sure that the database holds this ledger's events; make the tables where there are none.
+
+        before: the block before the ledger's first. Returns how far the chain was read.
+
+        Raises: AnotherLedger, DatabaseOutdated, DatabaseError.
+        """
+        cursor = self.find_cursor()
+        if cursor is None:
+            with writing(self.engine) as connection:
+                schema.metadata.create_all(connection, tables=schema.READ_MODEL)
+                if self._cursor(connection) is None:
+                    self._write_first_cursor(connection, identity, before)
+            self._ready = True
+            cursor = self.cursor()
+        self.check(identity)
+        return cursor
+
+    def check(self, identity: Identity) -> None:
+        """Refuse to go on where the database holds another ledger's events.
+
+        Raises: AnotherLedger, NothingIndexed.
+        """
+        found = self.cursor().identity
+        differences = [
+            f"{label} is {mine}, here it is {theirs}"
+            for label, mine, theirs in (
+                ("chain id", found.chain_id, identity.chain_id),
+                ("the ledger", found.ledger, identity.ledger),
+                ("the chain's first block", _short(found.genesis), _short(identity.genesis)),
+            )
+            if mine != theirs
+        ]
+        if differences:
+            raise AnotherLedger(
+                "the database was made from another chain or ledger: its " + "; its ".join(differences),
+                remedy="Point DULY_DATABASE at another file, or delete this one: `duly index` makes it anew. "
+                "A local chain that was started again is another chain.",
+            )
+
+    def cursor(self) -> Cursor:
+        """How far which chain was read.
+
+        Raises: NothingIndexed, DatabaseOutdated.
+        """
+        cursor = self.find_cursor()
+        if cursor is None:
+            raise NothingIndexed(remedy="Run `duly index` first.")
+        return cursor
+
+    def find_cursor(self) -> Cursor | None:
+        """The same; None where nothing was read yet.
+
+        Raises: DatabaseOutdated.
+        """
+        with reading(self.engine) as connection:
+            if not self._ready:
+                self._ready = inspect(connection).has_table(schema.cursor.name)
+            return self._cursor(connection) if self._ready else None
+
+    def _cursor(self, connection: Connection, *, locked: bool = False) -> Cursor | None:
+        query = select(schema.cursor)
+        row = connection.execute(query.with_for_update() if locked else query).first()
+        if row is None:
+            return None
+        if row.version != schema.VERSION:
+            raise DatabaseOutdated(
+                f"the database has schema {row.version}, this program {schema.VERSION}",
+                remedy="Delete it, or name another in DULY_DATABASE: `duly index` makes it anew.",
+            )
+        return Cursor(
+            Identity(row.chain_id, row.genesis, row.ledger, row.first_block),
+            Block(row.block_number, row.block_hash, row.block_timestamp),
+        )
+
+    def _write_first_cursor(self, connection: Connection, identity: Identity, before: Block) -> None:
+        connection.execute(
+            schema.cursor.insert().values(
+                id=1,
+                version=schema.VERSION,
+                chain_id=identity.chain_id,
+                genesis=identity.genesis,
+                ledger=identity.ledger,
+                first_block=identity.first_block,
+                **_cursor_values(before),
+            )
+        )
+
+    # ------------------------------------------------------------------------------------ writing
+
+    def apply(self, logged: Sequence[Logged], after: Block, upto: Block) -> None:
+        """Take in the events of the blocks that follow `after`, to `upto`; all of it or nothing.
+
+        Raises: CursorMoved, when `after` is not how far the chain was read; HistoryIncomplete, DatabaseError.
+        """
+        if not logged:
+            with writing(self.engine) as connection:
+                self._expect(connection, after)
+                self._move_cursor(connection, upto)
+            self._carry(after, upto)
+            return
+        if self._state_at != after or len(self._state.loans) + len(self._state.profiles) > _REMEMBERED:
+            self._state = State()
+        state, touched = self._state, _Touched(logged)
+        self._state_at = None
+        with writing(self.engine) as connection:
+            self._expect(connection, after)
+            self._load(connection, state, touched)
+            for item in logged:
+                apply(item.event, item.timestamp, state)
+            self._insert_events(connection, logged, touched)
+            self._write_state(connection, state, touched)
+            self._move_cursor(connection, upto)
+        state.commitments.clear()  # only ever written
+        self._state_at = upto
+
+    def roll_back(self, to: Block) -> int:
+        """Undo every block after `to`, which the events of no other branch may precede; returns how many
+        events that took back.
+
+        Raises: NothingIndexed, DatabaseError.
+        """
+        self._state, self._state_at = State(), None
+        with writing(self.engine) as connection:
+            cursor = self._cursor(connection, locked=True)
+            if cursor is None:
+                raise NothingIndexed(remedy="Run `duly index` first.")
+            newer = schema.events.c.block_number > to.number
+            touched = _Touched(item for item, _ in self._logged(connection, [newer]))
+            state = State()
+            count = connection.execute(delete(schema.events).where(newer)).rowcount
+            for table in (schema.notices, schema.refusals):
+                connection.execute(delete(table).where(table.c.block_number > to.number))
+            connection.execute(delete(schema.blocks).where(schema.blocks.c.number > to.number))
+            for item in self._history(connection, touched):
+                apply(item.event, item.timestamp, state)
+            self._delete_state(connection, touched)
+            self._write_state(connection, state, touched)
+            self._move_cursor(connection, to)
+        return int(count)
+
+    def _expect(self, connection: Connection, after: Block) -> None:
+        cursor = self._cursor(connection, locked=True)
+        if cursor is None or cursor.block != after:
+            raise CursorMoved(remedy="Let the other program finish, then run `duly index` again.")
+
+    def _move_cursor(self, connection: Connection, block: Block) -> None:
+        connection.execute(schema.cursor.update().values(**_cursor_values(block)))
+
+    def _carry(self, after: Block, upto: Block) -> None:
+        if self._state_at == after:
+            self._state_at = upto
+
+    def _load(self, connection: Connection, state: State, touched: "_Touched") -> None:
+        """Read what stands about everything that is touched, where it is not remembered."""
+        known = state.loans
+        for row in _rows_of(connection, _LOANS_AND_SAID, schema.loans.c.id, touched.loans - known.keys()):
+            known[row.id] = _loan(row)
+            if row.said_received is not None:
+                state.said[row.id] = _said(row)
+        parties = touched.parties
+        for row in _rows_of(
+            connection, select(schema.profiles), schema.profiles.c.borrower, parties - state.profiles.keys()
+        ):
+            state.profiles[row.borrower] = _profile(row)
+        for row in _rows_of(
+            connection,
+            select(schema.reminders),
+            schema.reminders.c.borrower,
+            parties - state.reminders.keys(),
+        ):
+            state.reminders[row.borrower] = tuple(json.loads(row.times))
+        for row in _rows_of(
+            connection, select(schema.held), schema.held.c.lender, parties - state.held.keys()
+        ):
+            state.held[row.lender] = row.amount
+        for row in _rows_of(connection, select(schema.policies), schema.policies.c.number, touched.policies):
+            state.policies[row.number] = _policy(row)
+
+    def _insert_events(self, connection: Connection, logged: Sequence[Logged], touched: "_Touched") -> None:
+        blocks = {item.block_number: (item.block_number, item.block_hash, item.timestamp) for item in logged}
+        self._put(connection, schema.blocks, list(blocks.values()))
+        self._put(
+            connection,
+            schema.events,
+            [
+                (
+                    item.block_number,
+                    item.log_index,
+                    item.transaction_hash,
+                    item.event.name,
+                    *about,
+                    _packed(item.event),
+                )
+                for item, about in zip(logged, touched.about, strict=True)
+            ],
+        )
+        self._put(
+            connection,
+            schema.notices,
+            [
+                (
+                    e.id,
+                    item.block_number,
+                    item.log_index,
+                    item.timestamp,
+                    item.transaction_hash,
+                    e.loan,
+                    e.server,
+                    e.borrower,
+                    int(e.kind),
+                    e.instalment,
+                    str(e.amount),
+                    int(e.channel),
+                    str(e.basis),
+                    str(e.serial),
+                    e.content_hash,
+                )
+                for item in logged
+                if isinstance(e := item.event, NoticeServed)
+            ],
+        )
+        self._put(
+            connection,
+            schema.refusals,
+            [
+                (
+                    item.block_number,
+                    item.log_index,
+                    item.timestamp,
+                    e.loan,
+                    e.server,
+                    int(e.kind),
+                    e.instalment,
+                    int(e.channel),
+                    int(e.reason),
+                    str(e.actual),
+                    str(e.required),
+                )
+                for item in logged
+                if isinstance(e := item.event, NoticeRefused)
+            ],
+        )
+
+    def _write_state(self, connection: Connection, state: State, touched: "_Touched") -> None:
+        """Write what stands now about everything that is touched."""
+        loans = [(loan, state.said.get(loan.id)) for loan in _present(state.loans, touched.loans)]
+        opened = [item for item in loans if item[0].id in touched.opened]
+        self._put(connection, schema.loans, [_loan_row(loan, said) for loan, said in opened])
+        self._update_loans(
+            connection, [_loan_change(*item) for item in loans if item[0].id not in touched.opened]
+        )
+        self._put(
+            connection,
+            schema.said,
+            [
+                (
+                    loan,
+                    str(said.received),
+                    said.next,
+                    said.upcoming,
+                    said.missed,
+                    said.overdue,
+                    said.flags,
+                    json.dumps(said.services),
+                )
+                for loan in touched.loans
+                if (said := state.said.get(loan))
+            ],
+            replace=True,
+        )
+        parties = touched.parties
+        self._put(
+            connection,
+            schema.profiles,
+            [
+                (borrower, p.offset, p.other_offset, p.registered, p.consented, int(p.ceased))
+                for borrower in parties
+                if (p := state.profiles.get(borrower))
+            ],
+            replace=True,
+        )
+        self._put(
+            connection,
+            schema.commitments,
+            [
+                (borrower, int(channel), commitment)
+                for (borrower, channel), commitment in state.commitments.items()
+                if borrower in parties
+            ],
+            replace=True,
+        )
+        self._put(
+            connection,
+            schema.reminders,
+            [(b, json.dumps(times)) for b in parties if (times := state.reminders.get(b))],
+            replace=True,
+        )
+        self._put(
+            connection,
+            schema.servicers,
+            [(lender, s) for lender in parties if (s := state.servicers.get(lender))],
+            replace=True,
+        )
+        self._put(
+            connection,
+            schema.held,
+            [(lender, str(amount)) for lender in parties if (amount := state.held.get(lender)) is not None],
+            replace=True,
+        )
+        self._put(
+            connection,
+            schema.policies,
+            [_policy_row(policy) for policy in _present(state.policies, touched.policies)],
+            replace=True,
+        )
+
+    def _delete_state(self, connection: Connection, touched: "_Touched") -> None:
+        for column, keys in (
+            (schema.loans.c.id, touched.loans),
+            (schema.said.c.loan, touched.loans),
+            (schema.profiles.c.borrower, touched.parties),
+            (schema.commitments.c.borrower, touched.parties),
+            (schema.reminders.c.borrower, touched.parties),
+            (schema.servicers.c.lender, touched.parties),
+            (schema.held.c.lender, touched.parties),
+            (schema.policies.c.number, touched.policies),
+        ):
+            for some in _chunks(keys):
+                connection.execute(delete(column.table).where(column.in_(some)))
+        # What is rebuilt is written as new.
+        touched.opened |= touched.loans
+
+    def _put(
+        self, connection: Connection, table: Table, rows: list[tuple[Any, ...]], *, replace: bool = False
+    ) -> None:
+        """Insert rows as the driver takes them, in the order of the table's columns."""
+        if not rows:
+            return
+        names = [f'"{column.name}"' for column in table.columns]
+        sql = f'INSERT INTO "{table.name}" ({", ".join(names)}) VALUES ({self._marks(len(names))})'
+        if replace:
+            keys = [f'"{column.name}"' for column in table.primary_key]
+            changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+            sql += f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
+        connection.exec_driver_sql(sql, rows)
+
+    def _update_loans(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+        if rows:
+            changes = ", ".join(f'"{name}" = {self._placeholder}' for name in _LOAN_CHANGES)
+            connection.exec_driver_sql(f'UPDATE "loans" SET {changes} WHERE "id" = {self._placeholder}', rows)
+
+    def _marks(self, count: int) -> str:
+        return ", ".join([self._placeholder] * count)
+
+    # ------------------------------------------------------------------------------------ history
+
+    def _history(self, connection: Connection, touched: "_Touched") -> list[Logged]:
+        """All events about what is touched, in the chain's order."""
+        found: dict[tuple[int, int], Logged] = {}
+        events = schema.events.c
+        for column, keys in (
+            (events.loan, touched.loans),
+            (events.party, touched.parties),
+            (events.policy, touched.policies),
+        ):
+            for some in _chunks(keys):
+                for item, place in self._logged(connection, [column.in_(some)]):
+                    found[place] = item
+        return [found[place] for place in sorted(found)]
+
+    def _logged(
+        self, connection: Connection, conditions: Sequence[Any]
+    ) -> Iterator[tuple[Logged, tuple[int, int]]]:
+        events, blocks = schema.events.c, schema.blocks.c
+        query = (
+            select(schema.events, blocks.hash, blocks.timestamp)
+            .join_from(schema.events, schema.blocks)
+            .where(*conditions)
+            .order_by(events.block_number, events.log_index)
+        )
+        for row in connection.execute(query):
+            event = _unpacked(row.name, row.args)
+            yield (
+                Logged(event, row.block_number, row.hash, row.timestamp, row.transaction_hash, row.log_index),
+                (row.block_number, row.log_index),
+            )
+
+    def history(self, loan: bytes) -> list[Logged]:
+        """Everything that was told about a loan, in the chain's order."""
+        with self._reading() as connection:
+            return [item for item, _ in self._logged(connection, [schema.events.c.loan == loan])]
+
+    def events(self, after: int = -1, upto: int | None = None) -> Iterator[Logged]:
+        """Every event of the blocks after `after`, to `upto`, in the chain's order."""
+        conditions = [schema.events.c.block_number > after]
+        if upto is not None:
+            conditions.append(schema.events.c.block_number <= upto)
+        with self._reading() as connection:
+            for item, _ in self._logged(connection, conditions):
+                yield item
+
+    def count_blocks(self) -> int:
+        """How many blocks with events the database knows."""
+        with self._reading() as connection:
+            return int(connection.execute(select(func.count()).select_from(schema.blocks)).scalar_one())
+
+    def recent_block(self, position: int) -> Block:
+        """The newest block with events (0), the one before (1), and so on.
+
+        Raises: IndexError.
+        """
+        query = select(schema.blocks).order_by(schema.blocks.c.number.desc()).offset(position).limit(1)
+        with self._reading() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise IndexError(position)
+        return Block(row.number, row.hash, row.timestamp)
+
+    # ------------------------------------------------------------------------------------ asking
+
+    def _reading(self) -> Any:
+        if not self._ready:
+            self.cursor()
+        return reading(self.engine)
+
+    def loan(self, loan_id: bytes) -> Loan | None:
+        """A loan as recorded; lateness as last assessed."""
+        with self._reading() as connection:
+            row = connection.execute(select(schema.loans).where(schema.loans.c.id == loan_id)).first()
+        return None if row is None else _loan(row)
+
+    def find_loan(self, prefix: str) -> Loan:
+        """The one loan whose id begins with these hexadecimal digits, 0x or not.
+
+        Raises: UnknownLoan, AmbiguousLoan.
+        """
+        digits = prefix.strip().lower().removeprefix("0x")
+        least = greatest = b""
+        if 0 < len(digits) <= 64:
+            with suppress(ValueError):
+                least, greatest = bytes.fromhex(digits.ljust(64, "0")), bytes.fromhex(digits.ljust(64, "f"))
+        if not least:
+            raise UnknownLoan(f"{prefix[:70]!r} is no loan's id", wanted="0x and up to 64 hexadecimal digits")
+        query = select(schema.loans).where(schema.loans.c.id.between(least, greatest))
+        with self._reading() as connection:
+            rows = connection.execute(query.order_by(schema.loans.c.id).limit(3)).all()
+        if not rows:
+            raise UnknownLoan(
+                f"no loan's id begins with 0x{digits}",
+                remedy="`duly loans` lists the loans; `duly index` reads new ones from the chain.",
+            )
+        if len(rows) > 1:
+            shown = ", ".join(_short(row.id, 10) for row in rows[:2]) + (", …" if len(rows) > 2 else "")
+            raise AmbiguousLoan(f"more than one loan's id begins with 0x{digits}: {shown}")
+        return _loan(rows[0])
+
+    def loans(
+        self,
+        *,
+        status: Status | None = None,
+        borrower: str | None = None,
+        lender: str | None = None,
+        limit: int | None = None,
+    ) -> list[Loan]:
+        """Loans as recorded, newest first."""
+        loans = schema.loans.c
+        query = select(schema.loans).order_by(loans.opened_at.desc(), loans.id).limit(limit)
+        for column, value in ((loans.status, status), (loans.borrower, borrower), (loans.lender, lender)):
+            if value is not None:
+                query = query.where(column == value)
+        with self._reading() as connection:
+            return [_loan(row) for row in connection.execute(query)]
+
+    def count_loans(self, status: Status | None = None) -> int:
+        """How many loans there are."""
+        query = select(func.count()).select_from(schema.loans)
+        if status is not None:
+            query = query.where(schema.loans.c.status == status)
+        with self._reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def candidates(self, today: int) -> Iterator[Candidate]:
+        """The loans that something may have to be said about on a day, in the order of their ids.
+
+        Active loans whose first unpaid instalment may be spoken of by then or is overdue, and loans of which
+        the opening, a payment or the end has not been told yet. today: the latest calendar day on Earth
+        (`calendar.local_day(now, calendar.EASTERNMOST)`). More than will be said, never less.
+        """
+        loans, policies = schema.loans.c, schema.policies.c
+        ahead = select(func.coalesce(func.max(policies.upcoming_days), 0)).scalar_subquery()
+        ids = (
+            select(loans.id)
+            .where(loans.next_due_day.is_not(None), loans.next_due_day <= today + ahead)
+            .union(select(loans.id).where(loans.unsaid == 1))
+            .subquery()
+        )
+        query = (
+            select(*_CANDIDATE_COLUMNS)
+            .select_from(ids)
+            .join(schema.loans, loans.id == ids.c.id)
+            .join(schema.policies, policies.number == loans.policy)
+            .outerjoin(schema.said, schema.said.c.loan == loans.id)
+            .outerjoin(schema.profiles, schema.profiles.c.borrower == loans.borrower)
+            .outerjoin(schema.reminders, schema.reminders.c.borrower == loans.borrower)
+            .outerjoin(schema.servicers, schema.servicers.c.lender == loans.lender)
+            .order_by(loans.id)
+        )
+        with self._reading() as connection:
+            for row in connection.execute(query):
+                yield _candidate(row)
+
+    def candidate(self, loan_id: bytes) -> Candidate | None:
+        """The same of one loan, whether or not something may have to be said about it."""
+        loans = schema.loans.c
+        query = (
+            select(*_CANDIDATE_COLUMNS)
+            .select_from(schema.loans)
+            .join(schema.policies, schema.policies.c.number == loans.policy)
+            .outerjoin(schema.said, schema.said.c.loan == loans.id)
+            .outerjoin(schema.profiles, schema.profiles.c.borrower == loans.borrower)
+            .outerjoin(schema.reminders, schema.reminders.c.borrower == loans.borrower)
+            .outerjoin(schema.servicers, schema.servicers.c.lender == loans.lender)
+            .where(loans.id == loan_id)
+        )
+        with self._reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _candidate(row)
+
+    def profile(self, borrower: str) -> Profile:
+        """What a borrower has registered and allowed; the nonce is not known here: 0."""
+        query = select(schema.profiles).where(schema.profiles.c.borrower == borrower)
+        with self._reading() as connection:
+            row = connection.execute(query).first()
+        return Profile() if row is None else _profile(row)
+
+    def commitment(self, borrower: str, channel: Channel) -> bytes | None:
+        """The salted hash of the borrower's contact; None where none is registered."""
+        c = schema.commitments.c
+        query = select(c.commitment).where(c.borrower == borrower, c.channel == int(channel))
+        with self._reading() as connection:
+            found: bytes | None = connection.execute(query).scalar()
+        return found
+
+    def servicer(self, lender: str) -> str:
+        """Whom a lender appointed; the zero address where nobody."""
+        query = select(schema.servicers.c.servicer).where(schema.servicers.c.lender == lender)
+        with self._reading() as connection:
+            return connection.execute(query).scalar() or ZERO_ADDRESS
+
+    def held(self, lender: str) -> int:
+        """What the ledger holds for a lender that could not receive."""
+        query = select(schema.held.c.amount).where(schema.held.c.lender == lender)
+        with self._reading() as connection:
+            return connection.execute(query).scalar() or 0
+
+    def said(self, loan: bytes) -> Said:
+        """What was already said about a loan."""
+        query = select(*_SAID_COLUMNS).where(schema.said.c.loan == loan)
+        with self._reading() as connection:
+            row = connection.execute(query).first()
+        return Said() if row is None else _said(row)
+
+    def reminders(self, borrower: str) -> tuple[int, ...]:
+        """The times of a borrower's last seven reminders, newest first."""
+        query = select(schema.reminders.c.times).where(schema.reminders.c.borrower == borrower)
+        with self._reading() as connection:
+            times = connection.execute(query).scalar()
+        return tuple(json.loads(times)) if times else ()
+
+    def policy(self, number: int) -> Policy | None:
+        """A policy as it stands."""
+        query = select(schema.policies).where(schema.policies.c.number == number)
+        with self._reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _policy(row)
+
+    def policies(self) -> list[Policy]:
+        """All policies, by number."""
+        with self._reading() as connection:
+            rows = connection.execute(select(schema.policies).order_by(schema.policies.c.number))
+            return [_policy(row) for row in rows]
+
+    def notice(self, notice_id: bytes) -> ServedNotice | None:
+        """A notice that was served."""
+        query = select(schema.notices).where(schema.notices.c.id == notice_id)
+        with self._reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _served(row)
+
+    def notices(
+        self,
+        *,
+        loan: bytes | None = None,
+        borrower: str | None = None,
+        server: str | None = None,
+        after: tuple[int, int] | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> list[ServedNotice]:
+        """Notices that were served, in the chain's order.
+
+        after: leave out those up to this block number and log index.
+        """
+        query = _filtered(
+            schema.notices, after, limit, newest_first, loan=loan, borrower=borrower, server=server
+        )
+        with self._reading() as connection:
+            return [_served(row) for row in connection.execute(query)]
+
+    def refusals(
+        self,
+        *,
+        loan: bytes | None = None,
+        server: str | None = None,
+        after: tuple[int, int] | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> list[RefusedNotice]:
+        """Notices of batches that were skipped, in the chain's order."""
+        query = _filtered(schema.refusals, after, limit, newest_first, loan=loan, server=server)
+        with self._reading() as connection:
+            return [_refused(row) for row in connection.execute(query)]
+
+
+class _Touched:
+    """What some events are about. `about` has the subjects of each; `opened` the loans that are new."""
+
+    __slots__ = ("about", "loans", "opened", "parties", "policies")
+
+    def __init__(self, logged: Iterable[Logged]) -> None:
+        self.about: list[tuple[bytes | None, str | None, int | None]] = []
+        self.opened: set[bytes] = set()
+        loans: set[bytes | None] = set()
+        parties: set[str | None] = set()
+        policies: set[int | None] = set()
+        for item in logged:
+            about = subjects(item.event)
+            self.about.append(about)
+            loans.add(about[0])
+            parties.add(about[1])
+            policies.add(about[2])
+            if item.event.name == "LoanOpened" and about[0] is not None:
+                self.opened.add(about[0])
+        self.loans: set[bytes] = {found for found in loans if found is not None}
+        self.parties: set[str] = {found for found in parties if found is not None}
+        self.policies: set[int] = {found for found in policies if found is not None}
+
+
+# ---------------------------------------------------------------------------------------- events as JSON
+
+
+def _packer(kind: type[Any]) -> tuple[str, Callable[[Any], Any], tuple[int, ...]]:
+    """How an event is written: the JSON with gaps, what goes into them, and which of that are bytes.
+
+    The fields of a struct stand among the event's own.
+    """
+    gaps: list[str] = []
+    paths: list[str] = []
+    raw: list[int] = []
+    for path, name, hint in _leaves(kind):
+        quoted = hint in (bytes, str)
+        gaps.append(f'"{name}":"{"0x" if hint is bytes else ""}%s"' if quoted else f'"{name}":%d')
+        if hint is bytes:
+            raw.append(len(paths))
+        paths.append(path)
+    return "{" + ",".join(gaps) + "}", attrgetter(*paths), tuple(raw)
+
+
+def _leaves(kind: type[Any], prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        hint = hints[field.name]
+        if hasattr(hint, "__dataclass_fields__"):
+            yield from _leaves(hint, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, field.name, hint
+
+
+_PACKERS = {event: _packer(event) for event in EVENTS}
+_BY_NAME = {event.name: event for event in EVENTS}
+
+
+def _packed(event: Event) -> str:
+    """An event's fields as JSON; numbers may exceed 64 bits."""
+    text, values_of, raw = _PACKERS[type(event)]
+    values = list(values_of(event))
+    for position in raw:
+        values[position] = values[position].hex()
+    return text % tuple(values)
+
+
+def _unpacked(name: str, args: str) -> Event:
+    event: Event = _built(_BY_NAME[name], json.loads(args))
+    return event
+
+
+def _built(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    found = []
+    for field in fields(kind):
+        hint = hints[field.name]
+        if hasattr(hint, "__dataclass_fields__"):
+            found.append(_built(hint, values))
+        elif hint is bytes:
+            found.append(bytes.fromhex(values[field.name][2:]))
+        elif isinstance(hint, type) and issubclass(hint, IntEnum):
+            found.append(hint(values[field.name]))
+        else:
+            found.append(values[field.name])
+    # Terms take their fields by name only.
+    return kind(**dict(zip((field.name for field in fields(kind)), found, strict=True)))
+
+
+# ---------------------------------------------------------------------------------------- rows
+
+_LOAN_CHANGES: Final = ("total", "paid", "fees", "assessed", "status", "next_due_day", "unsaid")
+
+_SAID_COLUMNS: Final = [column.label(f"said_{column.name}") for column in schema.said.columns]
+_LOANS_AND_SAID: Final = select(schema.loans, *_SAID_COLUMNS).outerjoin(
+    schema.said, schema.said.c.loan == schema.loans.c.id
+)
+_CANDIDATE_COLUMNS: Final = [
+    *schema.loans.columns,
+    *_SAID_COLUMNS,
+    *schema.profiles.columns,
+    schema.reminders.c.times,
+    schema.servicers.c.servicer,
+    *[column for column in schema.policies.columns if column.name in ContactLimits.__slots__],
+]
+
+
+def _cursor_values(block: Block) -> dict[str, Any]:
+    return {"block_number": block.number, "block_hash": block.hash, "block_timestamp": block.timestamp}
+
+
+def _loan_change(loan: Loan, said: Said | None) -> tuple[Any, ...]:
+    """What changes about a loan, and its id."""
+    return (
+        str(loan.total),
+        str(loan.paid),
+        str(loan.fees),
+        loan.assessed,
+        *_planning(loan, said),
+        loan.id,
+    )
+
+
+def _loan_row(loan: Loan, said: Said | None) -> tuple[Any, ...]:
+    t = loan.terms
+    return (
+        loan.id,
+        t.lender,
+        t.borrower,
+        str(t.principal),
+        str(t.origination_fee),
+        str(t.late_fee),
+        t.rate,
+        t.instalments,
+        t.first_due,
+        int(t.schedule),
+        int(t.frequency),
+        t.calendar_offset,
+        t.grace_days,
+        t.policy,
+        t.expires,
+        t.agreement_hash,
+        t.replaces,
+        t.salt,
+        loan.opened_at,
+        str(loan.instalment),
+        str(loan.total),
+        str(loan.paid),
+        str(loan.fees),
+        loan.assessed,
+        *_planning(loan, said),
+    )
+
+
+def _planning(loan: Loan, said: Said | None) -> tuple[int, int | None, int]:
+    """Status, due day of the first unpaid instalment, and whether something was not said yet."""
+    flags = said.flags if said else 0
+    if loan.total + loan.fees == loan.paid:
+        return 2, None, int(not flags & REPAID)
+    n = loan.terms.instalments
+    reached = schedule.covered_by(loan)
+    # With every instalment paid there may still be late fees.
+    due_day = calendar.due_day(loan.terms.first_due, min(reached + 1, n))
+    unsaid = not flags & OPENED or loan.paid != (said.received if said else 0)
+    return 1, due_day, int(unsaid)
+
+
+def _loan(row: Row[Any]) -> Loan:
+    return Loan(
+        id=row.id,
+        terms=_terms(row),
+        opened_at=row.opened_at,
+        instalment=row.instalment,
+        total=row.total,
+        paid=row.paid,
+        fees=row.fees,
+        assessed=row.assessed,
+    )
+
+
+def _terms(row: Row[Any]) -> Terms:
+    """What was checked when it was written is not checked again: that takes longer than to read it."""
+    terms = Terms.__new__(Terms)
+    put = object.__setattr__
+    put(terms, "lender", row.lender)
+    put(terms, "borrower", row.borrower)
+    put(terms, "principal", row.principal)
+    put(terms, "origination_fee", row.origination_fee)
+    put(terms, "late_fee", row.late_fee)
+    put(terms, "rate", row.rate)
+    put(terms, "instalments", row.instalments)
+    put(terms, "first_due", row.first_due)
+    put(terms, "schedule", Schedule(row.schedule))
+    put(terms, "frequency", Frequency(row.frequency))
+    put(terms, "calendar_offset", row.calendar_offset)
+    put(terms, "grace_days", row.grace_days)
+    put(terms, "policy", row.policy)
+    put(terms, "expires", row.expires)
+    put(terms, "agreement_hash", row.agreement_hash)
+    put(terms, "replaces", row.replaces)
+    put(terms, "salt", row.salt)
+    return terms
+
+
+def _said(row: Row[Any]) -> Said:
+    return Said(
+        received=row.said_received,
+        next=row.said_next,
+        upcoming=row.said_upcoming,
+        missed=row.said_missed,
+        overdue=row.said_overdue,
+        flags=row.said_flags,
+        services=tuple(json.loads(row.said_services)),
+    )
+
+
+def _profile(row: Row[Any]) -> Profile:
+    return Profile(row.offset, row.other_offset, row.registered, row.consented, bool(row.ceased))
+
+
+def _limits(row: Row[Any]) -> ContactLimits:
+    return ContactLimits(
+        opens=row.opens,
+        closes=row.closes,
+        lead=row.lead,
+        weekdays=row.weekdays,
+        per_day=row.per_day,
+        per_week=row.per_week,
+        gap=row.gap,
+        upcoming_days=row.upcoming_days,
+        overdue_days=row.overdue_days,
+        pause_days=row.pause_days,
+    )
+
+
+def _policy(row: Row[Any]) -> Policy:
+    return Policy(
+        number=row.number,
+        publisher=row.publisher,
+        lending=LendingLimits(
+            row.apr_cap,
+            AprConvention(row.apr_convention),
+            row.late_fee_cap,
+            row.min_grace_days,
+            row.cooling_off_days,
+            row.default_days,
+        ),
+        contact=_limits(row),
+        templates=row.templates,
+        pack=row.pack,
+        retired=bool(row.retired),
+    )
+
+
+def _policy_row(policy: Policy) -> tuple[Any, ...]:
+    lending, contact = policy.lending, policy.contact
+    return (
+        policy.number,
+        policy.publisher,
+        lending.apr_cap,
+        int(lending.apr_convention),
+        lending.late_fee_cap,
+        lending.min_grace_days,
+        lending.cooling_off_days,
+        lending.default_days,
+        contact.opens,
+        contact.closes,
+        contact.lead,
+        contact.weekdays,
+        contact.per_day,
+        contact.per_week,
+        contact.gap,
+        contact.upcoming_days,
+        contact.overdue_days,
+        contact.pause_days,
+        policy.templates,
+        policy.pack,
+        int(policy.retired),
+    )
+
+
+def _candidate(row: Row[Any]) -> Candidate:
+    return Candidate(
+        loan=_loan(row),
+        servicer=row.servicer or ZERO_ADDRESS,
+        profile=Profile() if row.registered is None else _profile(row),
+        said=Said() if row.said_received is None else _said(row),
+        reminders=tuple(json.loads(row.times)) if row.times else (),
+        limits=_limits(row),
+    )
+
+
+def _served(row: Row[Any]) -> ServedNotice:
+    values = row._asdict()
+    return ServedNotice(**values | {"kind": Kind(row.kind), "channel": Channel(row.channel)})
+
+
+def _refused(row: Row[Any]) -> RefusedNotice:
+    values = row._asdict()
+    known = {"kind": Kind(row.kind), "channel": Channel(row.channel), "reason": Refusal(row.reason)}
+    return RefusedNotice(**values | known)
+
+
+def _filtered(
+    table: Table, after: tuple[int, int] | None, limit: int | None, newest_first: bool, **equal: Any
+) -> Select[Any]:
+    number, index = table.c.block_number, table.c.log_index
+    query = select(table).limit(limit)
+    if newest_first:
+        query = query.order_by(number.desc(), index.desc())
+    else:
+        query = query.order_by(number, index)
+    for name, value in equal.items():
+        if value is not None:
+            query = query.where(table.c[name] == value)
+    if after is not None:
+        query = query.where(or_(number > after[0], and_(number == after[0], index > after[1])))
+    return query
+
+
+def _present(found: Mapping[Any, Any], keys: Iterable[Any]) -> list[Any]:
+    return [found[key] for key in keys if key in found]
+
+
+def _rows_of(
+    connection: Connection, query: Select[Any], column: Any, keys: Iterable[Any]
+) -> Iterator[Row[Any]]:
+    for some in _chunks(keys):
+        yield from connection.execute(query.where(column.in_(some)))
+
+
+def _chunks(keys: Iterable[Any]) -> Iterator[list[Any]]:
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), _IN_ONE_QUERY):
+        yield ordered[start : start + _IN_ONE_QUERY]
+
+
+def _short(value: bytes, digits: int = 8) -> str:
+    return f"0x{value.hex()[:digits]}…"
