@@ -1,0 +1,683 @@
+"""One typed wrapper for each contract: reads return the domain's own types, writes make a `Call` to be sent.
+
+    contracts = Contracts.at(w3, deployment)
+    limits = contracts.policy_book.lending_of(1)
+    receipt = sender.send(contracts.ledger.repay(loan, 5_000))
+
+Reads are of the latest block, or of the block that `at` names. A refusal comes as a `ContractError`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError, EncodingError
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.types import BlockIdentifier, TxParams
+
+from duly.chain import compiler
+from duly.chain.errors import ChainError, explained
+from duly.domain.consent import Channel, Profile
+from duly.domain.loan import Loan, Position, Status
+from duly.domain.notice import Decision, Kind, Notice, Refusal, Said
+from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
+from duly.domain.terms import Frequency, Schedule, Terms
+
+if TYPE_CHECKING:
+    from duly.chain.deployments import Deployment
+
+_MOMENT_BITS: Final = 32
+_SERVICES: Final = 3
+
+
+class NotAContract(ChainError):
+    """What answers at this address is not the contract that was expected."""
+
+
+# ------------------------------------------------------------------------------------ calls and logs
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Something to be done on the chain, by whoever sends it.
+
+    what: its name for messages and logs, such as LoanLedger.open. to: the contract; None creates one.
+    value: of the chain's own coin, in wei.
+    """
+
+    what: str
+    to: str | None
+    data: bytes = field(default=b"", repr=False)
+    value: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """An event as a receipt holds it, not decoded."""
+
+    address: str
+    topics: tuple[bytes, ...]
+    data: bytes
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    name: str
+    selector: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def _type_of(item: Mapping[str, Any]) -> str:
+    """An ABI type with its tuples written out: (address,uint256)[]."""
+    kind: str = item["type"]
+    if not kind.startswith("tuple"):
+        return kind
+    return f"({','.join(map(_type_of, item['components']))})" + kind.removeprefix("tuple")
+
+
+@cache
+def _methods(contract: str) -> Mapping[str, _Method]:
+    """A contract's functions by name; none of ours are overloaded."""
+    found = {}
+    for entry in compiler.read_artifact(contract).abi:
+        if entry["type"] != "function":
+            continue
+        inputs = tuple(map(_type_of, entry["inputs"]))
+        selector = keccak(text=f"{entry['name']}({','.join(inputs)})")[:4]
+        found[entry["name"]] = _Method(
+            entry["name"], selector, inputs, tuple(map(_type_of, entry["outputs"]))
+        )
+    return found
+
+
+@cache
+def _event(contract: str, name: str) -> tuple[bytes, tuple[str, ...]]:
+    """An event's topic, and the types of its arguments that are not indexed."""
+    for entry in compiler.read_artifact(contract).abi:
+        if entry["type"] == "event" and entry["name"] == name:
+            signature = f"{name}({','.join(map(_type_of, entry['inputs']))})"
+            plain = tuple(_type_of(item) for item in entry["inputs"] if not item["indexed"])
+            return keccak(text=signature), plain
+    raise KeyError(f"{contract} has no event {name}")
+
+
+@cache
+def _constructor(contract: str) -> tuple[bytes, tuple[str, ...]]:
+    artifact = compiler.read_artifact(contract)
+    inputs: Iterable[Mapping[str, Any]] = next(
+        (entry["inputs"] for entry in artifact.abi if entry["type"] == "constructor"), ()
+    )
+    return bytes(HexBytes(artifact.bytecode)), tuple(map(_type_of, inputs))
+
+
+def creation(contract: str, *arguments: object) -> Call:
+    """The call that deploys a contract of ours."""
+    code, types = _constructor(contract)
+    return Call(f"deploy {contract}", None, code + encode(types, arguments))
+
+
+class Contract:
+    """What all wrappers share. `artifact` names the compiled contract."""
+
+    artifact: ClassVar[str]
+
+    def __init__(self, w3: Web3, address: str) -> None:
+        self.w3 = w3
+        self.address = address.lower()
+        """Lower-case."""
+        self._to = to_checksum_address(address)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._to})"
+
+    def has_code(self, at: BlockIdentifier = "latest") -> bool:
+        """There is a contract at this address."""
+        with explained():
+            return len(self.w3.eth.get_code(self._to, at)) > 0
+
+    def call(self, name: str, *arguments: object, value: int = 0) -> Call:
+        """The call of one of its functions, to be sent.
+
+        Raises: TypeError, for arguments that do not fit the function's types.
+        """
+        method = _methods(self.artifact)[name]
+        try:
+            data = method.selector + encode(method.inputs, arguments)
+        except EncodingError as error:
+            raise TypeError(f"{self.artifact}.{name}: {error}") from error
+        return Call(f"{self.artifact}.{name}", self.address, data, value)
+
+    def read(
+        self, name: str, *arguments: object, at: BlockIdentifier = "latest", sender: str | None = None
+    ) -> Any:
+        """What one of its functions returns: the value, or a tuple where there are several.
+
+        Raises: ContractError, NotAContract, ChainUnavailable.
+        """
+        method = _methods(self.artifact)[name]
+        call = self.call(name, *arguments)
+        question: TxParams = {"to": self._to, "data": HexBytes(call.data)}
+        if sender:
+            question["from"] = to_checksum_address(sender)
+        with explained(call.what):
+            answer = bytes(self.w3.eth.call(question, at))
+        try:
+            values = decode(method.outputs, answer)
+        except DecodingError:
+            raise NotAContract(
+                f"what is at {self._to} on this chain does not answer as {self.artifact} ({name})",
+                remedy="Check that the chain and the deployment's record belong together.",
+            ) from None
+        return values[0] if len(values) == 1 else values
+
+
+# ------------------------------------------------------------------------------------ the contracts
+
+
+class PolicyBook(Contract):
+    """Published policies."""
+
+    artifact = "PolicyBook"
+
+    def publish(self, lending: LendingLimits, contact: ContactLimits, templates: bytes, pack: bytes) -> Call:
+        """Publish a policy; the sender must be a publisher. Its number is the count afterwards."""
+        return self.call("publish", _lending_tuple(lending), _contact_tuple(contact), templates, pack)
+
+    def tighten(self, policy: int, contact: ContactLimits) -> Call:
+        """Make a policy's contact limits stricter."""
+        return self.call("tighten", policy, _contact_tuple(contact))
+
+    def retire(self, policy: int) -> Call:
+        """Take no more loans under a policy."""
+        return self.call("retire", policy)
+
+    def count(self, at: BlockIdentifier = "latest") -> int:
+        """How many policies were published; their numbers run from 1 to this."""
+        return int(self.read("count", at=at))
+
+    def lending_of(self, policy: int, at: BlockIdentifier = "latest") -> LendingLimits:
+        """What loans under the policy may cost. Raises: ContractError UnknownPolicy."""
+        return _lending(self.read("lendingOf", policy, at=at))
+
+    def lending_for_new_loan(self, policy: int, at: BlockIdentifier = "latest") -> LendingLimits:
+        """The same, for a loan to be opened. Raises: ContractError UnknownPolicy, PolicyIsRetired."""
+        return _lending(self.read("lendingForNewLoan", policy, at=at))
+
+    def contact_of(self, policy: int, at: BlockIdentifier = "latest") -> ContactLimits:
+        """The contact limits in force. Raises: ContractError UnknownPolicy."""
+        return ContactLimits(*self.read("contactOf", policy, at=at))
+
+    def hashes_of(self, policy: int, at: BlockIdentifier = "latest") -> tuple[bytes, bytes]:
+        """Hash of the notice templates, and of the whole pack. Raises: ContractError UnknownPolicy."""
+        templates, pack = self.read("hashesOf", policy, at=at)
+        return templates, pack
+
+    def state_of(self, policy: int, at: BlockIdentifier = "latest") -> tuple[bool, bool]:
+        """Whether the policy was published, and whether it was retired since."""
+        published, retired = self.read("stateOf", policy, at=at)
+        return published, retired
+
+    def is_publisher(self, account: str, at: BlockIdentifier = "latest") -> bool:
+        """The account may publish policies."""
+        return bool(self.read("hasRole", keccak(text="PUBLISHER_ROLE"), account, at=at))
+
+
+@dataclass(frozen=True, slots=True)
+class LoanRecord:
+    """What the ledger has recorded of a loan: all but those of its terms that only the opening event tells.
+
+    Lateness as last assessed. The fields are those of `Loan` in `ILoanLedger.sol`.
+    """
+
+    borrower: str
+    opened_at: int
+    policy: int
+    assessed: int
+    status: Status
+    lender: str
+    first_due: int
+    instalments: int
+    rate: int
+    schedule: Schedule
+    frequency: Frequency
+    calendar_offset: int
+    grace_days: int
+    principal: int
+    instalment: int
+    late_fee: int
+    total: int
+    paid: int
+    fees: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstalmentRow:
+    """One row of a loan's schedule, as the ledger computes it."""
+
+    due_at: int
+    amount: int
+    principal: int
+    interest: int
+    balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delinquency:
+    """What is overdue, which late fees are unpaid, and the first instalment that is not fully paid with the
+    last second for it; both zero when none is left.
+    """
+
+    overdue: int
+    fees: int
+    first_unpaid: int
+    due_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Who a loan is between; the servicer is the zero address where the lender appointed none."""
+
+    borrower: str
+    lender: str
+    servicer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A loan's opening, as its event tells it."""
+
+    id: bytes
+    terms: Terms
+    instalment: int
+    total: int
+
+
+class LoanLedger(Contract):
+    """The ledger of loan terms and repayments."""
+
+    artifact = "LoanLedger"
+
+    def open(self, terms: Terms, signature: bytes) -> Call:
+        """Accept a lender's signed offer; to be sent by the borrower."""
+        return self.call("open", terms.as_tuple(), signature)
+
+    def repay(self, loan: bytes, amount: int) -> Call:
+        """Pay towards a loan. The payer's approval of the currency pays."""
+        return self.call("repay", loan, amount)
+
+    def settle(self, loan: bytes, maximum: int) -> Call:
+        """Close a loan early, for at most this much."""
+        return self.call("settle", loan, maximum)
+
+    def flag_missed(self, loan: bytes) -> Call:
+        """Record instalments that were missed."""
+        return self.call("flagMissed", loan)
+
+    def appoint_servicer(self, servicer: str) -> Call:
+        """Let a servicer serve notices about all loans of the sender; the zero address withdraws."""
+        return self.call("appointServicer", servicer)
+
+    def claim(self, to: str) -> Call:
+        """Pay out what the ledger holds for the sender."""
+        return self.call("claim", to)
+
+    def id_of(self, terms: Terms, at: BlockIdentifier = "latest") -> bytes:
+        """The id of the loan that these terms make."""
+        return bytes(self.read("idOf", terms.as_tuple(), at=at))
+
+    def offer_hash(self, terms: Terms, at: BlockIdentifier = "latest") -> bytes:
+        """The hash that a lender signs to offer terms."""
+        return bytes(self.read("offerHash", terms.as_tuple(), at=at))
+
+    def record_of(self, loan: bytes, at: BlockIdentifier = "latest") -> LoanRecord:
+        """What the ledger has recorded. Raises: ContractError UnknownLoan."""
+        (borrower, opened_at, policy, assessed, status, lender, first_due, instalments, rate, schedule,
+         frequency, *rest) = self.read("loanOf", loan, at=at)  # fmt: skip
+        return LoanRecord(
+            borrower.lower(), opened_at, policy, assessed, Status(status), lender.lower(), first_due,
+            instalments, rate, Schedule(schedule), Frequency(frequency), *rest,
+        )  # fmt: skip
+
+    def loan_of(self, loan: bytes, terms: Terms, at: BlockIdentifier = "latest") -> Loan:
+        """The loan as the domain knows it; its terms come from its opening. Raises: ContractError
+        UnknownLoan.
+        """
+        found = self.record_of(loan, at)
+        return Loan(
+            id=loan,
+            terms=terms,
+            opened_at=found.opened_at,
+            instalment=found.instalment,
+            total=found.total,
+            paid=found.paid,
+            fees=found.fees,
+            assessed=found.assessed,
+        )
+
+    def instalment_of(self, loan: bytes, k: int, at: BlockIdentifier = "latest") -> InstalmentRow:
+        """The k-th row of the schedule, from 1. Raises: ContractError UnknownLoan, NoSuchInstalment."""
+        return InstalmentRow(*self.read("instalmentOf", loan, k, at=at))
+
+    def payoff(self, loan: bytes, at: BlockIdentifier = "latest") -> int:
+        """What settling costs at that block's second. Raises: ContractError UnknownLoan."""
+        return int(self.read("payoff", loan, at=at))
+
+    def delinquency(self, loan: bytes, at: BlockIdentifier = "latest") -> Delinquency:
+        """What is late. Raises: ContractError UnknownLoan."""
+        return Delinquency(*self.read("delinquency", loan, at=at))
+
+    def position_of(self, loan: bytes, at: BlockIdentifier = "latest") -> Position:
+        """All that a notice can be about; an unknown loan has the status NONE."""
+        borrower, lender, servicer, policy, status, *rest = self.read("positionOf", loan, at=at)
+        return Position(borrower.lower(), lender.lower(), servicer.lower(), policy, Status(status), *rest)
+
+    def parties_of(self, loan: bytes, at: BlockIdentifier = "latest") -> Parties:
+        """The parties of a loan. Raises: ContractError UnknownLoan."""
+        return Parties(*(party.lower() for party in self.read("partiesOf", loan, at=at)))
+
+    def servicer_of(self, lender: str, at: BlockIdentifier = "latest") -> str:
+        """Whom a lender appointed; the zero address where nobody."""
+        return str(self.read("servicerOf", lender, at=at)).lower()
+
+    def claimable(self, lender: str, at: BlockIdentifier = "latest") -> int:
+        """What the ledger holds for a lender."""
+        return int(self.read("claimable", lender, at=at))
+
+    def currency(self) -> str:
+        """The address of its one currency."""
+        return str(self.read("currency")).lower()
+
+    def policy_book(self) -> str:
+        """The address of its policy book."""
+        return str(self.read("policyBook")).lower()
+
+    @staticmethod
+    def opened(log: Log) -> Opened | None:
+        """The opening that an event tells of, or None where it tells of something else."""
+        topic, types = _event("LoanLedger", "LoanOpened")
+        if not log.topics or log.topics[0] != topic:
+            return None
+        terms, instalment, total = decode(types, log.data)
+        return Opened(log.topics[1], Terms.from_tuple(terms), instalment, total)
+
+    @staticmethod
+    def opened_topic() -> bytes:
+        """The first topic of the event that tells of an opening."""
+        return _event("LoanLedger", "LoanOpened")[0]
+
+
+class ConsentRegistry(Contract):
+    """Which contacts a borrower has, and consent to use them."""
+
+    artifact = "ConsentRegistry"
+
+    def register(self, channel: Channel, commitment: bytes, offset: int, other_offset: int) -> Call:
+        """Register the sender's contact. Offsets in quarter hours east of UTC."""
+        return self.call("register", channel, commitment, offset, other_offset)
+
+    def register_by_signature(
+        self,
+        borrower: str,
+        channel: Channel,
+        commitment: bytes,
+        offset: int,
+        other_offset: int,
+        deadline: int,
+        signature: bytes,
+    ) -> Call:
+        """The same on the borrower's signature."""
+        return self.call(
+            "registerBySignature", borrower, channel, commitment, offset, other_offset, deadline, signature
+        )
+
+    def grant(self, channel: Channel) -> Call:
+        """Allow contact with the sender on a channel."""
+        return self.call("grant", channel)
+
+    def grant_by_signature(self, borrower: str, channel: Channel, deadline: int, signature: bytes) -> Call:
+        """The same on the borrower's signature."""
+        return self.call("grantBySignature", borrower, channel, deadline, signature)
+
+    def revoke(self, channel: Channel) -> Call:
+        """Withdraw the sender's consent for a channel."""
+        return self.call("revoke", channel)
+
+    def revoke_on_word(self, loan: bytes, channel: Channel) -> Call:
+        """Record that the borrower of a loan withdrew consent."""
+        return self.call("revokeOnWord", loan, channel)
+
+    def cease(self) -> Call:
+        """Stop all contact with the sender."""
+        return self.call("cease")
+
+    def cease_on_word(self, loan: bytes) -> Call:
+        """Record that the borrower of a loan stopped all contact."""
+        return self.call("ceaseOnWord", loan)
+
+    def profile_of(self, borrower: str, at: BlockIdentifier = "latest") -> Profile:
+        """What the borrower has registered and allowed."""
+        return Profile(*self.read("profileOf", borrower, at=at))
+
+    def commitment_of(self, borrower: str, channel: Channel, at: BlockIdentifier = "latest") -> bytes:
+        """The salted hash of the borrower's contact; zeros where there is none."""
+        return bytes(self.read("commitmentOf", borrower, channel, at=at))
+
+    def ledger(self) -> str:
+        """The address of its ledger."""
+        return str(self.read("ledger")).lower()
+
+
+class NoticeRegistry(Contract):
+    """The gate: a notice exists only if this contract let it."""
+
+    artifact = "NoticeRegistry"
+
+    def serve(self, notice: Notice) -> Call:
+        """Serve a notice, or revert with the reason."""
+        return self.call("serve", _notice_tuple(notice))
+
+    def serve_many(self, notices: Sequence[Notice]) -> Call:
+        """Serve those that may be; the others are skipped and told in events."""
+        return self.call("serveMany", [_notice_tuple(notice) for notice in notices])
+
+    def refusal(self, notice: Notice, server: str, at: BlockIdentifier = "latest") -> Decision:
+        """Why a notice would be refused if served now by `server`."""
+        return _decision(self.read("refusal", _notice_tuple(notice), server, at=at))
+
+    def standing(self, notice: Notice, server: str, at: BlockIdentifier = "latest") -> Decision:
+        """Why a notice that was served may not be delivered any more."""
+        return _decision(self.read("standing", _notice_tuple(notice), server, at=at))
+
+    def earliest(
+        self, loan: bytes, kind: Kind, instalment: int, channel: Channel, at: BlockIdentifier = "latest"
+    ) -> int | None:
+        """The earliest moment at which a notice could be served; None where waiting does not help."""
+        return int(self.read("earliest", loan, kind, instalment, channel, at=at)) or None
+
+    def reminders_of(self, borrower: str, at: BlockIdentifier = "latest") -> tuple[int, ...]:
+        """The times of a borrower's last reminders, at most seven, newest first."""
+        return tuple(moment for moment in self.read("remindersOf", borrower, at=at) if moment)
+
+    def said_of(self, loan: bytes, at: BlockIdentifier = "latest") -> Said:
+        """What was already said about a loan."""
+        received, following, upcoming, missed, overdue, flags, services = self.read("saidOf", loan, at=at)
+        moments = (services >> _MOMENT_BITS * n & (1 << _MOMENT_BITS) - 1 for n in range(_SERVICES))
+        times = tuple(moment for moment in moments if moment)
+        return Said(received, following, upcoming, missed, overdue, flags, times)
+
+    def ledger(self) -> str:
+        """The address of its ledger."""
+        return str(self.read("ledger")).lower()
+
+    def policy_book(self) -> str:
+        """The address of its policy book."""
+        return str(self.read("policyBook")).lower()
+
+    def consents(self) -> str:
+        """The address of its consent registry."""
+        return str(self.read("consents")).lower()
+
+
+class Token(Contract):
+    """The currency: an ERC-20 token. Amounts in its smallest unit."""
+
+    artifact = "TestDollar"
+
+    def name(self) -> str:
+        """What it calls itself. Raises: NotAContract."""
+        return str(self.read("name"))
+
+    def symbol(self) -> str:
+        """Its short name. Raises: NotAContract."""
+        return str(self.read("symbol"))
+
+    def decimals(self) -> int:
+        """Digits after the point that its smallest unit lies. Raises: NotAContract."""
+        return int(self.read("decimals"))
+
+    def total_supply(self, at: BlockIdentifier = "latest") -> int:
+        """How much of it there is."""
+        return int(self.read("totalSupply", at=at))
+
+    def balance_of(self, holder: str, at: BlockIdentifier = "latest") -> int:
+        """How much of it somebody holds."""
+        return int(self.read("balanceOf", holder, at=at))
+
+    def allowance(self, holder: str, spender: str, at: BlockIdentifier = "latest") -> int:
+        """How much of a holder's a spender may take."""
+        return int(self.read("allowance", holder, spender, at=at))
+
+    def transfer(self, to: str, amount: int) -> Call:
+        """Move some of the sender's."""
+        return self.call("transfer", to, amount)
+
+    def approve(self, spender: str, amount: int) -> Call:
+        """Let a spender take up to this much of the sender's."""
+        return self.call("approve", spender, amount)
+
+    def mint(self, to: str, amount: int) -> Call:
+        """Make some out of nothing; only a TestDollar lets anyone do that."""
+        return self.call("mint", to, amount)
+
+
+class AmortizationHarness(Contract):
+    """The ledger's arithmetic, open to calls; deployed for comparing only. Rates in parts per million."""
+
+    artifact = "AmortizationHarness"
+
+    def level(self, principal: int, rate: int, periods_per_year: int, n: int) -> tuple[int, int]:
+        """The level instalment, and the sum of all. Raises: ContractError InstalmentTooCoarse."""
+        instalment, total = self.read("level", principal, rate, periods_per_year, n)
+        return instalment, total
+
+    def balance(self, principal: int, instalment: int, rate: int, periods_per_year: int, k: int) -> int:
+        """The principal outstanding after the k-th instalment."""
+        return int(self.read("balance", principal, instalment, rate, periods_per_year, k))
+
+    def due_time(self, first_due: int, k: int, offset: int) -> int:
+        """The last second in which a payment of the k-th instalment is on time."""
+        return int(self.read("dueTime", first_due, k, offset))
+
+
+@dataclass(frozen=True, slots=True)
+class Contracts:
+    """All contracts of one deployment."""
+
+    w3: Web3
+    chain_id: int
+    currency: Token
+    policy_book: PolicyBook
+    ledger: LoanLedger
+    consents: ConsentRegistry
+    notices: NoticeRegistry
+
+    @classmethod
+    def at(cls, w3: Web3, deployment: "Deployment") -> "Contracts":
+        """The contracts that a deployment recorded."""
+        return cls(
+            w3=w3,
+            chain_id=deployment.chain_id,
+            currency=Token(w3, deployment.currency.address),
+            policy_book=PolicyBook(w3, deployment.address_of("PolicyBook")),
+            ledger=LoanLedger(w3, deployment.address_of("LoanLedger")),
+            consents=ConsentRegistry(w3, deployment.address_of("ConsentRegistry")),
+            notices=NoticeRegistry(w3, deployment.address_of("NoticeRegistry")),
+        )
+
+
+# ------------------------------------------------------------------------------------------ structs
+
+
+def _lending(values: Sequence[int]) -> LendingLimits:
+    apr_cap, convention, *rest = values
+    return LendingLimits(apr_cap, AprConvention(convention), *rest)
+
+
+def _lending_tuple(limits: LendingLimits) -> tuple[int, ...]:
+    return (
+        limits.apr_cap,
+        int(limits.apr_convention),
+        limits.late_fee_cap,
+        limits.min_grace_days,
+        limits.cooling_off_days,
+        limits.default_days,
+    )
+
+
+def _contact_tuple(limits: ContactLimits) -> tuple[int, ...]:
+    return (
+        limits.opens,
+        limits.closes,
+        limits.lead,
+        limits.weekdays,
+        limits.per_day,
+        limits.per_week,
+        limits.gap,
+        limits.upcoming_days,
+        limits.overdue_days,
+        limits.pause_days,
+    )
+
+
+def _notice_tuple(notice: Notice) -> tuple[bytes, int, int, int, int, bytes]:
+    return (
+        notice.loan,
+        int(notice.kind),
+        notice.instalment,
+        notice.amount,
+        int(notice.channel),
+        notice.content_hash,
+    )
+
+
+def _decision(values: tuple[int, int, int]) -> Decision:
+    reason, actual, required = values
+    return Decision(Refusal(reason), actual, required)
+
+
+__all__ = [
+    "AmortizationHarness",
+    "Call",
+    "ConsentRegistry",
+    "Contract",
+    "Contracts",
+    "Delinquency",
+    "InstalmentRow",
+    "LoanLedger",
+    "LoanRecord",
+    "Log",
+    "NotAContract",
+    "NoticeRegistry",
+    "Opened",
+    "Parties",
+    "PolicyBook",
+    "Token",
+    "creation",
+]

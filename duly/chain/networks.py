@@ -1,0 +1,162 @@
+"""Connects to a chain: eth-tester in this process, or any node over http or a websocket."""
+
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from eth_account import Account
+from requests.exceptions import RequestException
+from web3 import HTTPProvider, Web3
+from web3.middleware import ExtraDataToPOAMiddleware
+from web3.providers.rpc.utils import ExceptionRetryConfiguration
+
+from duly.chain.errors import ChainUnavailable, KeyRefused, WrongChain, explained
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+IN_PROCESS: Final = "tester:"
+ETH_TESTER: Final = 131277322940537
+LOCAL_CHAINS: Final = frozenset({31337, 1337, ETH_TESTER})
+"""Chain ids of Anvil and Hardhat, of Ganache and Geth's developer mode, and of eth-tester: coins and tokens
+there are worth nothing.
+"""
+
+_NAMES: Final = {
+    1: "Ethereum",
+    10: "OP Mainnet",
+    137: "Polygon",
+    1337: "a local chain",
+    8453: "Base",
+    17000: "Holesky",
+    31337: "Anvil or Hardhat",
+    42161: "Arbitrum One",
+    560048: "Hoodi",
+    11155111: "Sepolia",
+    ETH_TESTER: "eth-tester",
+}
+_LOCAL_POLL: Final = 0.001
+_REMOTE_POLL: Final = 0.5
+_TIMEOUT: Final = 30
+# Public knowledge: every Anvil and Hardhat chain starts with these accounts funded.
+_DEVELOPMENT_PHRASE: Final = "test test test test test test test test test test test junk"
+_DEVELOPMENT_ACCOUNTS: Final = 10
+
+
+def connect(url: str, expected: int | None = None) -> Web3:
+    """A chain to talk to.
+
+    url: `tester:` for a chain of its own in this process, else a node's http or ws address. expected: the
+    chain's id, where only one will do.
+
+    Raises: ChainUnavailable, when no node answers there; WrongChain.
+    """
+    if url == IN_PROCESS:
+        w3 = in_process()
+    elif url.startswith(("http://", "https://")):
+        retry = ExceptionRetryConfiguration(
+            errors=(ConnectionError, RequestException), retries=3, backoff_factor=0.1
+        )
+        w3 = Web3(
+            HTTPProvider(url, request_kwargs={"timeout": _TIMEOUT}, exception_retry_configuration=retry)
+        )
+    elif url.startswith(("ws://", "wss://")):
+        from web3 import LegacyWebSocketProvider
+
+        w3 = Web3(LegacyWebSocketProvider(url, websocket_timeout=_TIMEOUT))
+    else:
+        raise ChainUnavailable(
+            f"{shown_url(url)} is no address of a node",
+            wanted="http://…, https://…, ws://…, wss://… or tester:",
+        )
+    # Proof-of-authority chains put more into a block's header than web3.py expects.
+    w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+    try:
+        chain_id = w3.eth.chain_id
+    except Exception as error:
+        raise ChainUnavailable(
+            f"no node answers at {shown_url(url)}",
+            remedy="Start one (for a local chain: `anvil`), or name another with --rpc or DULY_RPC.",
+        ) from error
+    check_chain(chain_id, expected)
+    return w3
+
+
+def in_process(timestamp: int | None = None) -> Web3:
+    """A chain of its own in this process, that ends with it.
+
+    timestamp: of its first block; by default now.
+    """
+    from eth_tester import EthereumTester, PyEVMBackend
+    from web3 import EthereumTesterProvider
+
+    if timestamp is None:
+        return Web3(EthereumTesterProvider())
+    parameters = PyEVMBackend.generate_genesis_params({"timestamp": timestamp})
+    return Web3(EthereumTesterProvider(EthereumTester(PyEVMBackend(genesis_parameters=parameters))))
+
+
+def check_chain(chain_id: int, expected: int | None) -> None:
+    """Refuse any other chain than the expected one.
+
+    Raises: WrongChain.
+    """
+    if expected is not None and chain_id != expected:
+        raise WrongChain(
+            f"the node is on chain {chain_name(chain_id)}",
+            wanted=f"chain {chain_name(expected)}",
+            remedy="Name the address of the right node with --rpc or DULY_RPC.",
+        )
+
+
+def is_local(chain_id: int) -> bool:
+    """A chain for development: coins on it are worth nothing, keys may be known to everyone."""
+    return chain_id in LOCAL_CHAINS
+
+
+def is_in_process(w3: Web3) -> bool:
+    """The chain lives in this process, and ends with it."""
+    return getattr(w3.provider, "ethereum_tester", None) is not None
+
+
+def chain_name(chain_id: int) -> str:
+    """A chain's id, with its name where it is well known."""
+    name = _NAMES.get(chain_id)
+    return f"{chain_id} ({name})" if name else str(chain_id)
+
+
+def poll_latency(w3: Web3) -> float:
+    """Seconds between two looks for a receipt: short where looking costs nothing."""
+    host = urlsplit(str(getattr(w3.provider, "endpoint_uri", "") or "")).hostname
+    near = is_in_process(w3) or host in ("localhost", "127.0.0.1", "::1")
+    return _LOCAL_POLL if near else _REMOTE_POLL
+
+
+def shown_url(url: str) -> str:
+    """A node's address for a message: providers put keys into user names, paths and queries."""
+    if url == IN_PROCESS:
+        return url
+    match = re.match(r"([a-z]+)://(?:[^@/?#]*@)?([^/?#]+)", url)
+    return f"{match[1]}://{match[2]}" if match else "this"
+
+
+def development_account(w3: Web3, number: int = 0) -> "LocalAccount":
+    """One of the funded accounts, 0 to 9, that every local chain starts with, and whose keys everyone knows.
+
+    Raises: KeyRefused on a chain that is not local.
+    """
+    with explained():
+        chain_id = w3.eth.chain_id
+    if not is_local(chain_id):
+        raise KeyRefused(
+            f"the development accounts' keys are known to everyone: not on chain {chain_name(chain_id)}",
+            remedy="Set DULY_KEY_FILE to a keystore file.",
+        )
+    if not 0 <= number < _DEVELOPMENT_ACCOUNTS:
+        raise KeyRefused(
+            f"there is no development account {number}", wanted=f"0 to {_DEVELOPMENT_ACCOUNTS - 1}"
+        )
+    if is_in_process(w3):
+        return Account.from_key((number + 1).to_bytes(32, "big"))  # type: ignore[no-any-return]
+    Account.enable_unaudited_hdwallet_features()
+    return Account.from_mnemonic(_DEVELOPMENT_PHRASE, account_path=f"m/44'/60'/0'/0/{number}")  # type: ignore[no-any-return]

@@ -1,0 +1,243 @@
+"""Reads the environment, once, and says everything that is wrong with it at once.
+
+| variable | meaning | default |
+|---|---|---|
+| `DULY_RPC` | the node: an http or ws address, or `tester:`, a chain in the process | http://127.0.0.1:8545 |
+| `DULY_DEPLOYMENTS` | folder of the deployments' records | deployments |
+| `DULY_KEY_FILE` | encrypted key (keystore, JSON) that sends transactions | |
+| `DULY_KEY_PASSPHRASE` | its passphrase; asked for where it is missing | |
+| `DULY_PRIVATE_KEY` | raw key in hex, for local chains only | the well-known development account there |
+| `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks | `finalized`; `latest` on local chains |
+| `DULY_DATABASE` | read model, as an SQLAlchemy address | sqlite:///duly.db |
+| `DULY_VAULT` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |
+| `DULY_MASTER_KEY` | the vault's master key, 64 hex digits | |
+| `DULY_MASTER_KEY_FILE` | file that holds it instead | |
+| `DULY_SMTP_HOST` | mail server; without it no e-mail is sent | |
+| `DULY_SMTP_PORT` | its port | 465 with `tls`, 587 with `starttls`, 25 with `none` |
+| `DULY_SMTP_TLS` | `starttls`, `tls` or `none` | `starttls` |
+| `DULY_SMTP_USER`, `DULY_SMTP_PASSWORD` | log-in, where the server wants one | |
+| `DULY_SMTP_SENDER` | address that mail comes from | |
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Self, TypeVar
+from urllib.parse import urlsplit
+
+from duly.domain.errors import InvalidInput
+
+DEFAULT_RPC: Final = "http://127.0.0.1:8545"
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+_PREFIX: Final = "DULY_"
+_KEY = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
+_SCHEMES: Final = ("http", "https", "ws", "wss")
+
+
+class InvalidSettings(InvalidInput):
+    """The settings in the environment cannot be right."""
+
+
+class Finality(StrEnum):
+    """Which blocks to act on: those that cannot be, are unlikely to be, or may well be undone."""
+
+    FINALIZED = "finalized"
+    SAFE = "safe"
+    LATEST = "latest"
+
+
+class MailSecurity(StrEnum):
+    """How the connection to a mail server is protected."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+_MAIL_PORTS: Final = {MailSecurity.STARTTLS: 587, MailSecurity.TLS: 465, MailSecurity.NONE: 25}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailServer:
+    """A mail server, and whom its mail comes from."""
+
+    host: str
+    port: int
+    security: MailSecurity
+    sender: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that the environment says. What it says nothing about is None, or the default of the table
+    above.
+
+    Secrets do not show when settings are printed.
+    """
+
+    rpc: str = DEFAULT_RPC
+    deployments: Path = Path("deployments")
+    key_file: Path | None = None
+    key_passphrase: str | None = field(default=None, repr=False)
+    private_key: bytes | None = field(default=None, repr=False)
+    finality: Finality | None = None
+    database: str = field(default="sqlite:///duly.db", repr=False)
+    vault: str = field(default="sqlite:///duly-vault.db", repr=False)
+    master_key: bytes | None = field(default=None, repr=False)
+    mail: MailServer | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """The settings that an environment holds; by default, that of this process.
+
+        Raises: InvalidSettings, naming every variable that is wrong or unknown.
+        """
+        reader = _Reader(os.environ if environment is None else environment)
+        settings = cls(
+            rpc=reader.rpc(),
+            deployments=Path(reader.text("DEPLOYMENTS", "deployments")),
+            key_file=reader.file("KEY_FILE"),
+            key_passphrase=reader.optional("KEY_PASSPHRASE", strip=False),
+            private_key=reader.key("PRIVATE_KEY"),
+            finality=reader.choice("FINALITY", Finality, None),
+            database=reader.text("DATABASE", "sqlite:///duly.db"),
+            vault=reader.text("VAULT", "sqlite:///duly-vault.db"),
+            master_key=reader.master_key(),
+            mail=reader.mail(),
+        )
+        reader.finish()
+        return settings
+
+
+class _Reader:
+    """Reads variables, and gathers what is wrong with them. No message repeats a secret."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._values = {
+            name.removeprefix(_PREFIX): value
+            for name, value in environment.items()
+            # An empty variable is how shells and containers say that there is none.
+            if name.startswith(_PREFIX) and value.strip()
+        }
+        self._known: set[str] = {"ANVIL_PORT"}  # read by tools/brownie_launcher.py
+        self._problems: list[str] = []
+
+    def finish(self) -> None:
+        unknown = sorted(self._values.keys() - self._known)
+        if unknown:
+            known = ", ".join(_PREFIX + name for name in sorted(self._known))
+            names = ", ".join(_PREFIX + name for name in unknown)
+            self._problems.append(f"{names}: no such setting (there are {known})")
+        if self._problems:
+            raise InvalidSettings(
+                "\n".join(self._problems), remedy="Correct these environment variables and try again."
+            )
+
+    def problem(self, name: str, problem: str) -> None:
+        self._problems.append(f"{_PREFIX}{name}: {problem}")
+
+    def optional(self, name: str, *, strip: bool = True) -> str | None:
+        self._known.add(name)
+        value = self._values.get(name)
+        return value.strip() if value is not None and strip else value
+
+    def text(self, name: str, default: str) -> str:
+        return self.optional(name) or default
+
+    def choice(self, name: str, kind: type[_Choice], default: _Choice | None) -> _Choice | None:
+        value = self.optional(name)
+        if value is None:
+            return default
+        try:
+            return kind(value.lower())
+        except ValueError:
+            self.problem(name, f"{value!r} is none of {', '.join(kind)}")
+            return default
+
+    def rpc(self) -> str:
+        value = self.text("RPC", DEFAULT_RPC)
+        try:
+            parts = urlsplit(value)
+            right = value == "tester:" or (parts.scheme in _SCHEMES and bool(parts.hostname))
+        except ValueError:
+            right = False
+        if not right:
+            # Addresses of providers carry keys: not repeated.
+            self.problem("RPC", "not an address such as http://127.0.0.1:8545, wss://… or tester:")
+        return value
+
+    def key(self, name: str) -> bytes | None:
+        value = self.optional(name)
+        return None if value is None else self._key_of(name, value)
+
+    def _key_of(self, name: str, value: str) -> bytes | None:
+        match = _KEY.fullmatch(value)
+        if not match:
+            self.problem(name, "not a key of 64 hexadecimal digits")
+            return None
+        return bytes.fromhex(match[1])
+
+    def file(self, name: str) -> Path | None:
+        value = self.optional(name)
+        if value is None:
+            return None
+        path = Path(value).expanduser()
+        if not path.is_file():
+            self.problem(name, f"there is no file {value}")
+        return path
+
+    def master_key(self) -> bytes | None:
+        key = self.key("MASTER_KEY")
+        path = self.file("MASTER_KEY_FILE")
+        if path is None:
+            return key
+        if "MASTER_KEY" in self._values:
+            self.problem("MASTER_KEY_FILE", "DULY_MASTER_KEY is set as well; give one of them")
+            return key
+        if not path.is_file():
+            return None
+        try:
+            text = path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            self.problem("MASTER_KEY_FILE", f"{path} cannot be read as text")
+            return None
+        return self._key_of("MASTER_KEY_FILE", text)
+
+    def mail(self) -> MailServer | None:
+        host, sender = self.optional("SMTP_HOST"), self.optional("SMTP_SENDER")
+        user, password = self.optional("SMTP_USER"), self.optional("SMTP_PASSWORD", strip=False)
+        security = self.choice("SMTP_TLS", MailSecurity, MailSecurity.STARTTLS) or MailSecurity.STARTTLS
+        port = self._port(_MAIL_PORTS[security])
+        if host is None:
+            orphans = [
+                _PREFIX + name
+                for name in ("SMTP_PORT", "SMTP_TLS", "SMTP_USER", "SMTP_PASSWORD", "SMTP_SENDER")
+                if name in self._values
+            ]
+            if orphans:
+                self.problem("SMTP_HOST", f"missing, though {', '.join(orphans)} is set")
+            return None
+        if sender is None:
+            self.problem("SMTP_SENDER", "missing: the address that mail comes from")
+        elif not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+|[^@<>]*<[^@\s<>]+@[^@\s<>]+>", sender):
+            self.problem("SMTP_SENDER", "not a mail address")
+        if (user is None) != (password is None):
+            self.problem("SMTP_USER", "DULY_SMTP_USER and DULY_SMTP_PASSWORD go together")
+        return MailServer(
+            host=host, port=port, security=security, sender=sender or "", user=user, password=password
+        )
+
+    def _port(self, default: int) -> int:
+        value = self.optional("SMTP_PORT")
+        if value is None:
+            return default
+        if not re.fullmatch(r"[0-9]{1,5}", value, re.ASCII) or not 1 <= int(value) <= 65_535:
+            self.problem("SMTP_PORT", f"{value!r} is not a port from 1 to 65535")
+            return default
+        return int(value)
