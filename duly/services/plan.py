@@ -1,0 +1,301 @@
+"""What is due to be said to whom, why now or why not yet, and when.
+
+A forecast in plain integers, without a call to the chain: `duly.domain.notice` decides as the gate will, so
+nothing is sent there that it would refuse. Stricter than the gate in three ways: reminders are counted per
+person and not per address (CAP-1), an instalment to come is mentioned once, a few days before it is due, and
+a window that is about to close is taken as closed.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from operator import itemgetter
+from typing import Protocol
+
+from duly.domain.consent import Channel, Profile
+from duly.domain.loan import Loan, Position, Status, position_of
+from duly.domain.notice import (
+    DUE_TODAY,
+    OPENED,
+    REMEMBERED_REMINDERS,
+    REPAID,
+    Decision,
+    Facts,
+    Ground,
+    Kind,
+    Notice,
+    Refusal,
+    Said,
+    after_serving,
+    decide,
+    earliest,
+    ground,
+    notice_id,
+)
+from duly.domain.policy import ContactLimits
+from duly.domain.terms import ZERO_ADDRESS
+
+UPCOMING_DAYS = 3
+"""An instalment to come is mentioned this many days before it is due, or on the next day that allows it."""
+
+SLACK = 60
+"""Seconds of a contact window, beyond the policy's lead time, that are left for a block to be made."""
+
+DELIVERABLE = (Channel.EMAIL,)
+"""The channels that something can be delivered on, the first one preferred."""
+
+_NO_CONSENT = (Refusal.NO_CONTACT, Refusal.CEASED, Refusal.NO_CONSENT)
+
+
+class Candidate(Protocol):
+    """A loan about which there may be something to say, with all that a decision needs.
+
+    servicer: whom the lender appointed, the zero address where nobody. reminders: the times of the borrower
+    address's last seven reminders, newest first. limits: the contact limits in force of the loan's policy.
+    """
+
+    @property
+    def loan(self) -> Loan: ...
+    @property
+    def servicer(self) -> str: ...
+    @property
+    def profile(self) -> Profile: ...
+    @property
+    def said(self) -> Said: ...
+    @property
+    def reminders(self) -> tuple[int, ...]: ...
+    @property
+    def limits(self) -> ContactLimits: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Something that is due to be said, now or later.
+
+    `decision` tells why it has to wait; `not_before` is the first moment (UTC seconds) at which it may be
+    served as things stand, None where waiting does not help. `position` and `ground` are what the ledger says
+    at the moment of the plan: the words are rendered from them.
+    """
+
+    kind: Kind
+    channel: Channel
+    loan: Loan
+    position: Position
+    ground: Ground
+    decision: Decision
+    not_before: int | None
+
+    @property
+    def ready(self) -> bool:
+        """It may be served now."""
+        return self.decision.reason is Refusal.NONE
+
+    @property
+    def borrower(self) -> str:
+        """The borrower's address; there is nobody else to tell."""
+        return self.loan.terms.borrower
+
+    @property
+    def policy(self) -> int:
+        """The policy that the loan was made under."""
+        return self.loan.terms.policy
+
+    @property
+    def instalment(self) -> int:
+        """The instalment it is about, zero where it is about none."""
+        return self.ground.instalment
+
+    @property
+    def amount(self) -> int:
+        """The amount it names, in the smallest unit."""
+        return self.ground.amount
+
+    @property
+    def id(self) -> bytes:
+        """The notice's id, once it is served."""
+        return notice_id(self.loan.id, self.kind, self.ground.basis, self.ground.serial)
+
+    def notice(self, content_hash: bytes) -> Notice:
+        """What is sent to the gate."""
+        return Notice(self.loan.id, self.kind, self.instalment, self.amount, self.channel, content_hash)
+
+
+def plan(
+    candidates: Iterable[Candidate],
+    server: str,
+    now: int,
+    persons: Mapping[str, bytes] | None = None,
+    reminders: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    waiting: bool = True,
+) -> list[Planned]:
+    """What `server` has to say about some loans: what now, and what later.
+
+    `persons` tells which borrower addresses are one person's; an address that is not in it is a person of its
+    own. `reminders` are the times of the last reminders of addresses, newest first, for addresses that are no
+    candidates now, and such reminders as were sent but are not indexed yet. Loans that `server` may not serve
+    count for their borrowers' caps alone. Without `waiting` only what may be served now is returned.
+
+    Within one plan what is planned for now counts as served, so that all of it together may be.
+    """
+    people = _People(persons or {}, reminders or {})
+    for candidate in candidates:
+        person = people.of(candidate)
+        loan = candidate.loan
+        if server != loan.terms.lender and (server != candidate.servicer or server == ZERO_ADDRESS):
+            continue
+        position = position_of(loan, candidate.servicer, now)
+        kinds = tuple(_kinds(candidate, position, now))
+        if kinds:
+            person.wishes.append((candidate, position, kinds))
+    return [planned for person in people for planned in _plan_for(person, server, now, waiting)]
+
+
+# ---------------------------------------------------------------------------------------------- what to say
+
+
+def _kinds(candidate: Candidate, position: Position, now: int) -> Iterator[Kind]:
+    """What there is to say about a loan, now or before its next instalment is due."""
+    said, loan = candidate.said, candidate.loan
+    if position.status is Status.REPAID:
+        # That the loan is repaid says of its last payment that it was received.
+        if not said.flags & REPAID:
+            yield Kind.LOAN_REPAID
+        return
+    # Until the first instalment is due, that the loan was opened is news.
+    if not said.flags & OPENED and position.today <= loan.terms.first_due:
+        yield Kind.LOAN_OPENED
+    if position.paid > said.received:
+        yield Kind.PAYMENT_RECEIVED
+    if position.overdue:
+        yield Kind.OVERDUE
+    elif position.next_amount:
+        spoken = said.next == position.next
+        if position.today < position.next_due_day and not (spoken and said.upcoming):
+            yield Kind.INSTALMENT_UPCOMING
+        if not (spoken and said.flags & DUE_TODAY):
+            yield Kind.DUE_TODAY
+
+
+# ---------------------------------------------------------------------------------------------- to whom
+
+
+@dataclass(slots=True)
+class _Person:
+    """Somebody who borrows, under one address or several.
+
+    The caps are the strictest of all policies under which the person borrows.
+    """
+
+    gap: int = 0
+    per_day: int = REMEMBERED_REMINDERS
+    per_week: int = REMEMBERED_REMINDERS
+    addresses: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    wishes: list[tuple[Candidate, Position, tuple[Kind, ...]]] = field(default_factory=list)
+
+    def reminders(self) -> tuple[int, ...]:
+        """The last reminders to any of the person's addresses, newest first."""
+        if len(self.addresses) == 1:
+            return next(iter(self.addresses.values()))
+        every = sorted((moment for times in self.addresses.values() for moment in times), reverse=True)
+        return tuple(every[:REMEMBERED_REMINDERS])
+
+
+class _People:
+    """The persons behind borrower addresses."""
+
+    def __init__(self, persons: Mapping[str, bytes], reminders: Mapping[str, tuple[int, ...]]) -> None:
+        self._persons, self._reminders = persons, reminders
+        self._people: dict[bytes | str, _Person] = {}
+        for borrower, times in reminders.items():
+            self._person(borrower).addresses[borrower] = times
+
+    def __iter__(self) -> Iterator[_Person]:
+        return iter(self._people.values())
+
+    def _person(self, borrower: str) -> _Person:
+        return self._people.setdefault(self._persons.get(borrower, borrower), _Person())
+
+    def of(self, candidate: Candidate) -> _Person:
+        borrower, limits = candidate.loan.terms.borrower, candidate.limits
+        person = self._person(borrower)
+        known = person.addresses.get(borrower)
+        if known is None:
+            person.addresses[borrower] = candidate.reminders
+        elif known != candidate.reminders:
+            # Neither source need know of all; two reminders in one second are two.
+            every = Counter(known) | Counter(candidate.reminders)
+            person.addresses[borrower] = tuple(sorted(every.elements(), reverse=True)[:REMEMBERED_REMINDERS])
+        person.gap = max(person.gap, limits.gap)
+        person.per_day = min(person.per_day, limits.per_day)
+        person.per_week = min(person.per_week, limits.per_week)
+        return person
+
+
+# ---------------------------------------------------------------------------------------------- when
+
+
+def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator[Planned]:
+    """What is said to one person: what serves them first, then reminders, the ones whose last day is near
+    before the others.
+    """
+    reminders = person.reminders()
+    later: list[tuple[tuple[int, int, bytes], Candidate, Position, Kind]] = []
+    for candidate, position, kinds in person.wishes:
+        said = candidate.said
+        for kind in kinds:
+            facts = _facts(person, candidate, position, said, reminders)
+            if kind.is_reminder:
+                _, base = ground(kind, facts)
+                if waiting or base.first_day <= position.today:
+                    urgency = (base.last_day, base.first_day, candidate.loan.id)
+                    later.append((urgency, candidate, position, kind))
+                continue
+            planned = _forecast(kind, candidate.loan, facts, server, now)
+            if planned and planned.ready:
+                said, _ = after_serving(planned.notice(b""), facts, now)
+            if planned and (waiting or planned.ready):
+                yield planned
+    later.sort(key=itemgetter(0))
+    for _, candidate, position, kind in later:
+        facts = _facts(person, candidate, position, candidate.said, reminders)
+        planned = _forecast(kind, candidate.loan, facts, server, now)
+        if planned and planned.ready:
+            _, reminders = after_serving(planned.notice(b""), facts, now)
+        if planned and (waiting or planned.ready):
+            yield planned
+
+
+def _forecast(kind: Kind, loan: Loan, facts: Facts, server: str, now: int) -> Planned | None:
+    """When a notice may be served; None where there is nothing to wait for and nothing that could be done."""
+    _, base = ground(kind, facts)
+    channel = next(filter(facts.profile.consents_to, DELIVERABLE), DELIVERABLE[0])
+    notice = Notice(loan.id, kind, base.instalment, base.amount, channel, b"")
+    decision = decide(notice, facts, server, now)
+    moment: int | None = now
+    if decision.reason:
+        moment = earliest(kind, base.instalment, channel, facts, now)
+        if moment is None and decision.reason < Refusal.OUTSIDE_HOURS and decision.reason not in _NO_CONSENT:
+            return None
+    return Planned(kind, channel, loan, facts.position, base, decision, moment)
+
+
+def _facts(
+    person: _Person, candidate: Candidate, position: Position, said: Said, reminders: tuple[int, ...]
+) -> Facts:
+    limits = _tightened(candidate.limits, person.gap, person.per_day, person.per_week)
+    return Facts(position, limits, candidate.profile, said, reminders)
+
+
+@lru_cache(maxsize=1024)
+def _tightened(limits: ContactLimits, gap: int, per_day: int, per_week: int) -> ContactLimits:
+    """A policy's limits as the planner keeps them: within a person's caps, and with some slack."""
+    return replace(
+        limits,
+        gap=gap,
+        per_day=per_day,
+        per_week=per_week,
+        lead=limits.lead + SLACK,
+        upcoming_days=min(limits.upcoming_days, UPCOMING_DAYS),
+    )
