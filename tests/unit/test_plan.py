@@ -1,0 +1,347 @@
+"""What is planned, for whom, and when. Tests are named by the requirement that they hold."""
+
+from collections import Counter
+from dataclasses import fields, replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scene import (
+    EAST,
+    EMAIL,
+    EVERY_DAY,
+    LENDER,
+    SERVICER,
+    STRANGER,
+    STRICT,
+    Case,
+    a_loan,
+    borrower,
+    moment,
+    paid,
+)
+
+from duly.domain import schedule
+from duly.domain.calendar import DAY
+from duly.domain.consent import Channel, Profile
+from duly.domain.notice import (
+    DUE_TODAY,
+    OPENED,
+    REMEMBERED_REMINDERS,
+    Decision,
+    Kind,
+    Refusal,
+    Said,
+    after_serving,
+    decide,
+)
+from duly.services.plan import SLACK, Planned, plan
+
+UPCOMING_DAY = "2027-01-26"  # three days before the first due day
+OVERDUE_DAY = "2027-02-09"
+
+
+def planned(case: Case, text: str, **options: object) -> list[Planned]:
+    return plan([case], LENDER, moment(text), **options)
+
+
+def kinds_now(case: Case, text: str) -> list[Kind]:
+    return [each.kind for each in planned(case, text) if each.ready]
+
+
+# ------------------------------------------------------------------------------------ what is said, and when
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2027-01-25 12:00", []),
+        ("2027-01-26 08:59:59", []),
+        ("2027-01-26 09:00", [Kind.INSTALMENT_UPCOMING]),
+        ("2027-01-28 12:00", [Kind.INSTALMENT_UPCOMING]),
+        ("2027-01-29 12:00", [Kind.DUE_TODAY]),
+        ("2027-01-30 12:00", []),
+        ("2027-02-08 12:00", []),
+        ("2027-02-09 12:00", [Kind.OVERDUE]),
+    ],
+)
+def test_basis_1_each_kind_has_its_days(text, expected):
+    assert kinds_now(Case(), text) == expected
+
+
+def test_basis_1_no_reminder_is_planned_after_the_borrower_had_paid():
+    loan = a_loan()
+    for text in (f"{UPCOMING_DAY} 12:00", "2027-01-29 12:00"):
+        case = Case(loan=paid(loan, loan.instalment, "2027-01-25 18:00"), said=Said(loan.instalment, flags=1))
+        assert planned(case, text) == []
+
+
+def test_basis_1_a_late_payment_ends_the_overdue_notices():
+    loan = a_loan()
+    loan = paid(loan, loan.instalment + 4_000, "2027-02-10 12:00")
+    assert kinds_now(Case(loan=loan), "2027-02-11 12:00") == [Kind.PAYMENT_RECEIVED]
+
+
+def test_an_instalment_to_come_is_mentioned_once():
+    case = Case(said=Said(next=1, upcoming=1, flags=OPENED))
+    assert [each.kind for each in planned(case, f"{UPCOMING_DAY} 12:00")] == [Kind.DUE_TODAY]
+
+
+def test_the_due_day_is_mentioned_once():
+    case = Case(said=Said(next=1, flags=OPENED | DUE_TODAY))
+    assert planned(case, "2027-01-29 12:00") == []
+
+
+def test_overdue_notices_are_spaced_by_the_caps():
+    case, served = Case(), []
+    for hour in range(24 * 30):
+        now = moment("2027-02-09 00:00") + hour * 3600
+        for each in plan([case], LENDER, now):
+            if each.ready:
+                assert each.kind is Kind.OVERDUE
+                assert each.ground.serial == len(served)
+                said, reminders = after_serving(each.notice(b""), case.facts(now), now)
+                case = replace(case, said=said, reminders=reminders)
+                served.append(now)
+        if now > moment("2027-02-27 00:00"):
+            break
+    # Twice a week, two days apart.
+    assert [(at - served[0]) // DAY for at in served] == [0, 2, 7, 9, 14, 16]
+
+
+def test_the_opening_is_said_until_the_first_instalment_is_due():
+    case = Case(said=Said())
+    assert kinds_now(case, "2026-12-21 12:00") == [Kind.LOAN_OPENED]
+    assert Kind.LOAN_OPENED not in kinds_now(case, "2027-01-30 12:00")
+
+
+def test_a_payment_is_confirmed():
+    loan = paid(a_loan(), 70_000, "2027-01-05 11:00")
+    [received] = [each for each in planned(Case(loan=loan), "2027-01-05 12:00") if each.ready]
+    assert (received.kind, received.amount, received.ground.basis) == (Kind.PAYMENT_RECEIVED, 70_000, 70_000)
+
+
+def test_the_last_payment_is_said_to_repay_the_loan_and_nothing_else():
+    loan = a_loan()
+    loan = paid(loan, loan.owed, "2027-01-05 11:00")
+    [repaid] = planned(Case(loan=loan), "2027-01-05 12:00")
+    assert (repaid.kind, repaid.amount, repaid.ready) == (Kind.LOAN_REPAID, loan.total, True)
+    assert planned(Case(loan=loan, said=Said(flags=OPENED | 4)), "2027-01-05 12:00") == []
+
+
+def test_what_waits_tells_why_and_until_when():
+    early = {each.kind: each for each in planned(Case(), "2027-01-10 12:00")}
+    assert set(early) == {Kind.INSTALMENT_UPCOMING, Kind.DUE_TODAY}
+    upcoming = early[Kind.INSTALMENT_UPCOMING]
+    assert upcoming.decision.reason is Refusal.TOO_EARLY
+    assert upcoming.not_before == moment("2027-01-26 09:00")
+    assert early[Kind.DUE_TODAY].not_before == moment("2027-01-29 09:00")
+    assert planned(Case(), "2027-01-10 12:00", waiting=False) == []
+
+
+def test_what_no_waiting_helps_is_left_out_until_its_day_and_then_told():
+    # The due day is a Saturday, and the policy allows weekdays alone.
+    case = Case(loan=a_loan("2027-01-30"), limits=STRICT, said=Said(next=1, upcoming=1, flags=OPENED))
+    assert planned(case, "2027-01-29 12:00") == []
+    [today] = planned(case, "2027-01-30 12:00")
+    assert today.decision.reason is Refusal.OUTSIDE_HOURS
+    assert today.not_before is None
+
+
+# ------------------------------------------------------------------------------------ hours and consent
+
+
+def test_hours_1_nothing_is_planned_outside_the_window():
+    assert kinds_now(Case(), f"{OVERDUE_DAY} 08:59:59") == []
+    [waiting] = planned(Case(), f"{OVERDUE_DAY} 08:59:59")
+    assert waiting.decision.reason is Refusal.OUTSIDE_HOURS
+    assert waiting.not_before == moment(f"{OVERDUE_DAY} 09:00")
+
+
+def test_hours_1_a_window_about_to_close_is_taken_as_closed():
+    last = moment(f"{OVERDUE_DAY} 18:45") - SLACK
+    assert [each.ready for each in plan([Case()], LENDER, last - 1)] == [True]
+    assert [each.not_before for each in plan([Case()], LENDER, last)] == [moment("2027-02-10 09:00")]
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [
+        (Profile(EAST, EAST), Refusal.NO_CONTACT),
+        (Profile(EAST, EAST, EMAIL, 0), Refusal.NO_CONSENT),
+        (Profile(EAST, EAST, EMAIL, 0, ceased=True), Refusal.CEASED),
+        # Consent to text messages is no consent to e-mail, the one channel that can be delivered on.
+        (Profile(EAST, EAST, EMAIL | 2, 2), Refusal.NO_CONSENT),
+    ],
+)
+def test_consent_1_nothing_is_planned_without_consent(profile, expected):
+    case = Case(profile=profile)
+    [told] = planned(case, f"{OVERDUE_DAY} 12:00")
+    assert (told.decision.reason, told.not_before, told.channel) == (expected, None, Channel.EMAIL)
+    assert planned(case, f"{OVERDUE_DAY} 12:00", waiting=False) == []
+
+
+def test_server_1_nothing_is_planned_about_loans_of_others():
+    now = moment(f"{OVERDUE_DAY} 12:00")
+    assert plan([Case(servicer=SERVICER)], SERVICER, now)
+    assert plan([Case(servicer=SERVICER)], LENDER, now)
+    assert plan([Case(servicer=SERVICER)], STRANGER, now) == []
+    assert plan([Case()], "0x" + 40 * "0", now) == []
+
+
+def test_borrower_1_no_plan_has_a_place_for_another_person():
+    names = {field.name for field in fields(Planned)}
+    assert names == {"kind", "channel", "loan", "position", "ground", "decision", "not_before"}
+    [told] = planned(Case(), f"{OVERDUE_DAY} 12:00")
+    assert told.borrower == borrower(1)
+
+
+# ------------------------------------------------------------------------------------ caps, per person
+
+NOW = moment(f"{OVERDUE_DAY} 12:00")
+ANNA = b"anna".ljust(32, b"\0")
+
+
+def overdue(number: int, **changes: object) -> Case:
+    return Case(loan=a_loan(number=number), **changes)
+
+
+def ready(cases: list[Case], **options: object) -> list[Planned]:
+    return [each for each in plan(cases, LENDER, NOW, **options) if each.ready]
+
+
+def test_cap_1_two_loans_of_one_address_get_one_reminder_in_one_run():
+    second = a_loan(number=2)
+    second = replace(second, terms=replace(second.terms, borrower=borrower(1)))
+    told = plan([overdue(1), Case(loan=second)], LENDER, NOW)
+    assert [each.ready for each in told] == [True, False]
+    assert told[1].decision == Decision(Refusal.TOO_SOON, NOW, NOW + 2 * DAY)
+    assert told[1].not_before == NOW + 2 * DAY
+
+
+def test_cap_1_two_addresses_of_one_person_get_one_reminder_in_one_run():
+    cases = [overdue(1), overdue(2)]
+    assert len(ready(cases)) == 2
+    assert len(ready(cases, persons={borrower(1): ANNA, borrower(2): ANNA})) == 1
+    assert len(ready(cases, persons={borrower(1): ANNA})) == 2
+
+
+def test_cap_1_a_reminder_to_one_address_counts_for_the_persons_other():
+    persons = {borrower(1): ANNA, borrower(2): ANNA}
+    for ago, expected in ((2 * DAY, True), (2 * DAY - 1, False)):
+        # The other address is no candidate now: nothing of it is due.
+        recent = {borrower(2): (NOW - ago,)}
+        assert bool(ready([overdue(1)], persons=persons, reminders=recent)) is expected
+        # Or it is, and brings its own reminders.
+        cases = [overdue(1), overdue(2, reminders=(NOW - ago,))]
+        assert bool(ready(cases, persons=persons)) is expected
+    assert ready([overdue(1)], reminders={borrower(2): (NOW - 1,)})
+
+
+def test_cap_1_a_reminder_that_is_not_indexed_yet_counts():
+    assert ready([overdue(1)])
+    assert not ready([overdue(1)], reminders={borrower(1): (NOW - 30,)})
+    # Neither source need know of all.
+    case = overdue(1, reminders=(NOW - 6 * DAY,))
+    assert ready([case])
+    assert not ready([case], reminders={borrower(1): (NOW - 3 * DAY,)})
+
+
+def test_cap_1_a_person_is_reminded_no_more_than_the_strictest_policy_allows():
+    loose = replace(EVERY_DAY, gap=0, per_day=7, per_week=7)
+    persons = {borrower(1): ANNA, borrower(2): ANNA}
+    assert len(ready([overdue(1, limits=loose), overdue(2, limits=loose)], persons=persons)) == 2
+    assert len(ready([overdue(1, limits=loose), overdue(2)], persons=persons)) == 1
+    # Even where the strict one is a loan that somebody else serves.
+    others = overdue(2, reminders=(NOW - DAY,))
+    others = replace(others, loan=replace(others.loan, terms=replace(others.loan.terms, lender=STRANGER)))
+    assert not ready([overdue(1, limits=loose), others], persons=persons)
+
+
+def test_cap_1_the_reminder_that_cannot_wait_comes_first():
+    due_today = Case(loan=a_loan(OVERDUE_DAY, number=2))
+    persons = {borrower(1): ANNA, borrower(2): ANNA}
+    assert [each.kind for each in ready([overdue(1), due_today], persons=persons)] == [Kind.DUE_TODAY]
+
+
+def test_cap_2_what_serves_a_person_is_not_held_up_by_reminders():
+    loan = paid(a_loan(), 5, "2027-02-01 12:00")
+    kinds = [each.kind for each in ready([Case(loan=loan, reminders=(NOW - 1,))])]
+    assert kinds == [Kind.PAYMENT_RECEIVED]
+
+
+def test_cap_2_what_was_just_planned_counts():
+    now = moment("2027-01-05 12:00")
+    loan = paid(a_loan(), 5, "2027-01-05 11:00")
+    case = Case(loan=loan, said=Said(services=(now - 10, now - 20)))
+    opened, received = (each for each in plan([case], LENDER, now) if not each.kind.is_reminder)
+    assert (opened.kind, opened.ready) == (Kind.LOAN_OPENED, True)
+    assert (received.kind, received.decision.reason) == (Kind.PAYMENT_RECEIVED, Refusal.SERVICE_CAP)
+    assert received.not_before == now - 20 + DAY
+
+
+# ------------------------------------------------------------------------------------ whatever the state
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    number = draw(st.integers(1, 5))
+    loan = a_loan(
+        draw(st.sampled_from(["2027-01-29", "2027-01-31", "2027-02-10", "2027-02-12"])), number=number
+    )
+    loan = replace(loan, id=draw(st.integers(0, 2**64)).to_bytes(32, "big"))
+    if draw(st.booleans()):
+        loan = schedule.apply_payment(loan, draw(st.integers(1, 2 * loan.total)), loan.opened_at + 1)[0]
+    per_week = draw(st.integers(1, 7))
+    limits = replace(
+        EVERY_DAY,
+        gap=draw(st.sampled_from([0, 3600, DAY, 2 * DAY])),
+        per_week=per_week,
+        per_day=draw(st.integers(1, per_week)),
+        overdue_days=draw(st.integers(1, 14)),
+    )
+    return Case(loan=loan, limits=limits, said=Said(flags=draw(st.integers(0, 1))))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    book=st.lists(cases(), min_size=1, max_size=8, unique_by=lambda case: case.loan.id),
+    past=st.dictionaries(
+        st.integers(1, 7), st.lists(st.integers(1, 8 * DAY), min_size=1, max_size=7), max_size=5
+    ),
+    couples=st.booleans(),
+)
+def test_cap_1_all_of_a_plan_may_be_served_at_once(book, past, couples):
+    reminders = {borrower(n): tuple(NOW - ago for ago in sorted(agos)) for n, agos in past.items()}
+    book = [replace(case, reminders=reminders.get(case.loan.terms.borrower, ())) for case in book]
+    persons = {borrower(n): bytes([n // 2]) * 32 for n in range(1, 8)} if couples else {}
+    result = plan(book, LENDER, NOW, persons, reminders)
+
+    # The gate, notice by notice: none would be refused.
+    states = {case.loan.id: case for case in book}
+    on_chain = dict(reminders)
+    for each in result:
+        if not each.ready:
+            assert each.not_before is None or each.not_before > NOW
+            continue
+        case = states[each.loan.id]
+        facts = replace(case.facts(NOW), reminders=on_chain.get(each.borrower, ()))
+        assert decide(each.notice(b""), facts, LENDER, NOW).reason is Refusal.NONE
+        said, on_chain[each.borrower] = after_serving(each.notice(b""), facts, NOW)
+        states[each.loan.id] = replace(case, said=said)
+
+    # Per person, under the strictest limits of all of the person's loans.
+    for person in {persons.get(case.loan.terms.borrower, case.loan.terms.borrower) for case in book}:
+        mine = [c for c in book if persons.get(c.loan.terms.borrower, c.loan.terms.borrower) == person]
+        times = sorted(
+            t for who, ts in on_chain.items() if persons.get(who, who) == person for t in ts
+        )  # fmt: skip
+        if NOW not in times:
+            continue
+        gaps = [later - one for one, later in pairwise(times) if later == NOW]
+        assert all(gap >= max(case.limits.gap for case in mine) for gap in gaps)
+        assert sum(t > NOW - DAY for t in times) <= max(min(c.limits.per_day for c in mine), 1)
+        assert sum(t > NOW - 7 * DAY for t in times) <= min(c.limits.per_week for c in mine)
+    assert max(Counter(each.id for each in result).values(), default=0) <= 1
+    assert all(len(times) <= REMEMBERED_REMINDERS for times in on_chain.values())
