@@ -10,8 +10,8 @@
 | `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks | `finalized`; `latest` on local chains |
 | `DULY_DATABASE` | read model, as an SQLAlchemy address | sqlite:///duly.db |
 | `DULY_VAULT` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |
-| `DULY_MASTER_KEY` | the vault's master key, 64 hex digits | |
-| `DULY_MASTER_KEY_FILE` | file that holds it instead | |
+| `DULY_MASTER_KEY` | the vault's master key: 32 bytes, in hex or base64 | |
+| `DULY_MASTER_KEY_FILE` | file that holds it instead (`duly vault init` makes one) | |
 | `DULY_SMTP_HOST` | mail server; without it no e-mail is sent | |
 | `DULY_SMTP_PORT` | its port | 465 with `tls`, 587 with `starttls`, 25 with `none` |
 | `DULY_SMTP_TLS` | `starttls`, `tls` or `none` | `starttls` |
@@ -89,7 +89,8 @@ class Settings:
     finality: Finality | None = None
     database: str = field(default="sqlite:///duly.db", repr=False)
     vault: str = field(default="sqlite:///duly-vault.db", repr=False)
-    master_key: bytes | None = field(default=None, repr=False)
+    master_key: str | None = field(default=None, repr=False)
+    master_key_file: Path | None = None
     mail: MailServer | None = None
 
     @classmethod
@@ -109,6 +110,7 @@ class Settings:
             database=reader.text("DATABASE", "sqlite:///duly.db"),
             vault=reader.text("VAULT", "sqlite:///duly-vault.db"),
             master_key=reader.master_key(),
+            master_key_file=reader.path("MASTER_KEY_FILE"),
             mail=reader.mail(),
         )
         reader.finish()
@@ -174,9 +176,8 @@ class _Reader:
 
     def key(self, name: str) -> bytes | None:
         value = self.optional(name)
-        return None if value is None else self._key_of(name, value)
-
-    def _key_of(self, name: str, value: str) -> bytes | None:
+        if value is None:
+            return None
         match = _KEY.fullmatch(value)
         if not match:
             self.problem(name, "not a key of 64 hexadecimal digits")
@@ -192,22 +193,15 @@ class _Reader:
             self.problem(name, f"there is no file {value}")
         return path
 
-    def master_key(self) -> bytes | None:
-        key = self.key("MASTER_KEY")
-        path = self.file("MASTER_KEY_FILE")
-        if path is None:
-            return key
-        if "MASTER_KEY" in self._values:
-            self.problem("MASTER_KEY_FILE", "DULY_MASTER_KEY is set as well; give one of them")
-            return key
-        if not path.is_file():
-            return None
-        try:
-            text = path.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            self.problem("MASTER_KEY_FILE", f"{path} cannot be read as text")
-            return None
-        return self._key_of("MASTER_KEY_FILE", text)
+    def master_key(self) -> str | None:
+        value = self.optional("MASTER_KEY")
+        if value is not None and "MASTER_KEY_FILE" in self._values:
+            self.problem("MASTER_KEY", "DULY_MASTER_KEY_FILE is set as well; give one of them")
+        return value
+
+    def path(self, name: str) -> Path | None:
+        value = self.optional(name)
+        return Path(value).expanduser() if value is not None else None
 
     def mail(self) -> MailServer | None:
         host, sender = self.optional("SMTP_HOST"), self.optional("SMTP_SENDER")

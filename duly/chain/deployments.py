@@ -9,11 +9,15 @@ its coming address is written down, so that a run that was killed in between fin
         ├── NotDeployed             no record of this chain, or an unfinished one
         ├── DeploymentLost          the record's chain is gone: restarted empty, or another
         ├── DeploymentMismatch      what is on the chain is not what was recorded
-        └── InvalidRecord           the file cannot be understood
+        └── DeploymentBusy          another run is deploying
+    InvalidInput
+    └── InvalidRecord               the file cannot be understood, or written
 """
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -42,6 +46,10 @@ class DeploymentLost(ChainError):
 
 class DeploymentMismatch(ChainError):
     """What is on the chain is not what was recorded."""
+
+
+class DeploymentBusy(ChainError):
+    """Another run is deploying to this chain."""
 
 
 class InvalidRecord(InvalidInput):
@@ -243,6 +251,36 @@ def save(folder: Path, record: Record) -> Path:
     return path
 
 
+@contextmanager
+def locked(folder: Path, chain_id: int) -> Iterator[None]:
+    """Keep every other run out of a chain's record. The lock goes with the process that holds it.
+
+    Raises: DeploymentBusy, when another run is at it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on this system: nothing keeps two runs apart
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / f".{chain_id}.lock").open("w")
+    except OSError as error:
+        raise InvalidRecord(
+            f"{folder} cannot be written to: {error.strerror or error}",
+            remedy="Nothing was sent to the chain. Make the folder writable and run the same again.",
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DeploymentBusy(
+                f"another run is deploying to chain {networks.chain_name(chain_id)}",
+                remedy="Wait until it has ended.",
+            ) from None
+        yield
+
+
 # ----------------------------------------------------------------------------------------- checking
 
 
@@ -273,12 +311,17 @@ def check_chain(w3: Web3, record: Record) -> None:
             remedy=remedy,
         )
     for name, contract in record.contracts.items():
-        if not _code_at(w3, contract.address):
+        if not has_code(w3, contract.address):
             raise DeploymentLost(
                 f"there is no {name} at {to_checksum_address(contract.address)}, where it was deployed: the "
                 "chain was restarted empty, or is not synchronised yet",
                 remedy=remedy,
             )
+
+
+def has_code(w3: Web3, address: str) -> bool:
+    """There is a contract at this address."""
+    return bool(_code_at(w3, address))
 
 
 def check_code(w3: Web3, name: str, address: str) -> None:

@@ -266,7 +266,7 @@ class Sender:
             # Whatever the node knows about our nonces, it knows better.
             self._nonce = None
             if "nonce" in error.wrong.lower() or "replacement" in error.wrong.lower():
-                if self._is_mined(signed):
+                if is_known_to_node(self.w3, signed.hash):
                     return signed
                 raise NodeError(
                     error.wrong,
@@ -311,16 +311,6 @@ class Sender:
             f"{signed.call.what}: mined in block {receipt['blockNumber']}, but reverted"
             + (f": its {signed.gas} gas ran out" if out_of_gas else "")
         )
-
-    def _is_mined(self, signed: Signed) -> bool:
-        try:
-            with explained():
-                self.w3.eth.get_transaction_receipt(HexBytes(signed.hash))
-        except TransactionNotFound:
-            return False
-        except NodeError:
-            return False
-        return True
 
     def _next_nonce(self) -> int:
         if self._nonce is None:
@@ -396,6 +386,18 @@ def wait_for(
         poll = min(poll * 1.2, 1.0)
 
 
+def is_known_to_node(w3: Web3, transaction: bytes) -> bool:
+    """The node has the transaction: mined, or waiting to be."""
+    try:
+        with explained():
+            w3.eth.get_transaction(HexBytes(transaction))
+    except NodeError as error:
+        if isinstance(error.__cause__, TransactionNotFound):
+            return False
+        raise
+    return True
+
+
 def _rebroadcast(w3: Web3, raw: bytes, what: str) -> None:
     try:
         with explained(what):
@@ -467,6 +469,7 @@ __all__ = [
     "current_fees",
     "each",
     "estimate_gas",
+    "is_known_to_node",
     "read_key_file",
     "simulate",
     "wait_for",

@@ -1,0 +1,207 @@
+"""Wires the floors together: one `Application`, whose parts are made when they are first asked for.
+
+    application = Application.from_environment(rpc="http://127.0.0.1:8545")
+    application.contracts.ledger.payoff(loan)
+    application.sender.send(application.contracts.ledger.flag_missed(loan))
+
+What a command does not ask for is neither imported nor connected to, and its settings are not needed.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from duly.config import Finality, Settings
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+    from web3 import Web3
+
+    from duly.chain.clock import Clock
+    from duly.chain.contracts import Contracts
+    from duly.chain.deployments import Deployment
+    from duly.chain.sender import Sender
+    from duly.store.readmodel import ReadModel
+    from duly.store.vault import Vault
+
+AskPassphrase = Callable[[Path], str]
+"""Asks a person for the passphrase of a key file."""
+
+
+class Application:
+    """The parts of the program, for one chain.
+
+    rpc: the node, where it is another than the settings say. ask: for the passphrase of the key file, where
+    the settings do not hold it. deployment: given where it is recorded in no file, as that of a chain in this
+    process.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        rpc: str | None = None,
+        w3: "Web3 | None" = None,
+        deployment: "Deployment | None" = None,
+        account: "LocalAccount | None" = None,
+        ask: AskPassphrase | None = None,
+    ) -> None:
+        self.settings = settings
+        self.rpc = rpc or settings.rpc
+        self._ask = ask
+        # A cached property that is set beforehand is never computed.
+        if w3 is not None:
+            self.w3 = w3
+        if deployment is not None:
+            self.deployment = deployment
+        if account is not None:
+            self.account = account
+
+    @classmethod
+    def from_environment(cls, *, rpc: str | None = None, ask: AskPassphrase | None = None) -> Self:
+        """The application that this process's environment describes.
+
+        Raises: InvalidSettings, naming every variable that is wrong.
+        """
+        return cls(Settings.from_environment(), rpc=rpc, ask=ask)
+
+    # ------------------------------------------------------------------------------------ the chain
+
+    @cached_property
+    def w3(self) -> "Web3":
+        """The chain. Raises: ChainUnavailable."""
+        from duly.chain import networks
+
+        return networks.connect(self.rpc)
+
+    @cached_property
+    def chain_id(self) -> int:
+        """Its id."""
+        from duly.chain.errors import explained
+
+        with explained():
+            return int(self.w3.eth.chain_id)
+
+    @property
+    def is_local(self) -> bool:
+        """A chain for development."""
+        from duly.chain import networks
+
+        return networks.is_local(self.chain_id)
+
+    @property
+    def is_in_process(self) -> bool:
+        """A chain that ends with this process."""
+        from duly.chain import networks
+
+        return networks.is_in_process(self.w3)
+
+    @property
+    def records(self) -> Path | None:
+        """The folder of the deployments' records; None where the chain ends with this process."""
+        return None if self.is_in_process else self.settings.deployments
+
+    @cached_property
+    def deployment(self) -> "Deployment":
+        """What is deployed on the chain, and still there.
+
+        Raises: NotDeployed, DeploymentLost, InvalidRecord.
+        """
+        from duly.chain import deployments
+
+        found = deployments.load(self.settings.deployments, self.chain_id)
+        deployments.check_chain(self.w3, found)
+        return found
+
+    @cached_property
+    def contracts(self) -> "Contracts":
+        """Its contracts. Raises: as `deployment`."""
+        from duly.chain.contracts import Contracts
+
+        return Contracts.at(self.w3, self.deployment)
+
+    @cached_property
+    def account(self) -> "LocalAccount":
+        """The key to sign with: the keystore file's; on local chains also a raw one, or that of development
+        account 0, whose key everyone knows.
+
+        Raises: KeyRefused.
+        """
+        from eth_account import Account
+
+        from duly.chain import networks
+        from duly.chain.errors import KeyRefused
+        from duly.chain.sender import check_raw_key, read_key_file
+
+        settings = self.settings
+        if settings.key_file is not None:
+            passphrase = settings.key_passphrase
+            if passphrase is None and self._ask is not None:
+                passphrase = self._ask(settings.key_file)
+            if passphrase is None:
+                raise KeyRefused(
+                    f"the key file {settings.key_file} needs its passphrase",
+                    remedy="Set DULY_KEY_PASSPHRASE.",
+                )
+            return read_key_file(settings.key_file, passphrase)
+        if settings.private_key is not None:
+            check_raw_key(self.chain_id)
+            account: LocalAccount = Account.from_key(settings.private_key)
+            return account
+        if self.is_local:
+            return networks.development_account(self.w3)
+        raise KeyRefused(
+            f"there is no key to send transactions on chain {networks.chain_name(self.chain_id)} with",
+            wanted="DULY_KEY_FILE, an encrypted keystore file",
+        )
+
+    @cached_property
+    def sender(self) -> "Sender":
+        """Sends transactions with that key; there is one, so that nonces stay in order.
+
+        Raises: KeyRefused.
+        """
+        from duly.chain.sender import Sender
+
+        return Sender(self.w3, self.account)
+
+    @cached_property
+    def clock(self) -> "Clock":
+        """The chain's time on local chains, this machine's elsewhere."""
+        from duly.chain.clock import clock_of
+
+        return clock_of(self.w3)
+
+    @property
+    def finality(self) -> Finality:
+        """Which blocks to act on."""
+        return self.settings.finality or (Finality.LATEST if self.is_local else Finality.FINALIZED)
+
+    # ------------------------------------------------------------------------------------ the store
+
+    @cached_property
+    def read_model(self) -> "ReadModel":
+        """What the events tell, for questions. Raises: DatabaseError."""
+        from duly.store.readmodel import ReadModel
+
+        return ReadModel.open(self.settings.database)
+
+    @cached_property
+    def vault(self) -> "Vault":
+        """The borrowers' contacts, encrypted. Raises: NoMasterKey, InvalidMasterKey, VaultError."""
+        from duly.store.vault import MasterKey, NoMasterKey, Vault
+
+        settings = self.settings
+        if settings.master_key is not None:
+            key = MasterKey.from_text(settings.master_key)
+        elif settings.master_key_file is not None:
+            key = MasterKey.from_file(settings.master_key_file)
+        else:
+            raise NoMasterKey(
+                "there is no key to open the vault with", wanted="DULY_MASTER_KEY_FILE or DULY_MASTER_KEY"
+            )
+        return Vault.open(settings.vault, key)
+
+    # ----------------------------------------------------------------------------------- the channels
+    # Mail and other ways to reach a borrower: wired here from `settings.mail`.
