@@ -185,11 +185,17 @@ def _data_reader(item: Mapping[str, Any], hint: Any, position: int) -> tuple[Wor
     if item["type"] != "tuple":
         word, end = _word(item, hint), position + 64
         return (lambda topics, data: word(data[position:end])), end
+    names = [field.name for field in dataclasses.fields(hint)]
     parts: list[Words] = []
     for part, part_hint in _fields(hint, item["components"], _abi_type(item)):
         reader, position = _data_reader(part, part_hint, position)
         parts.append(reader)
-    return (lambda topics, data: hint(*[read(topics, data) for read in parts])), position
+
+    def read_struct(topics: Sequence[str], data: str) -> Any:
+        # Some structs take their fields by name only.
+        return hint(**dict(zip(names, [read(topics, data) for read in parts], strict=True)))
+
+    return read_struct, position
 
 
 def _slow_reader(items: Sequence[Mapping[str, Any]], number: int, hint: Any) -> Words:
@@ -205,7 +211,8 @@ def _slow_reader(items: Sequence[Mapping[str, Any]], number: int, hint: Any) -> 
 def _converted(value: Any, item: Mapping[str, Any], hint: Any) -> Any:
     if item["type"] == "tuple":
         parts = _fields(hint, item["components"], _abi_type(item))
-        return hint(*[_converted(part, *field) for part, field in zip(value, parts, strict=True)])
+        values = [_converted(part, *field) for part, field in zip(value, parts, strict=True)]
+        return hint(**dict(zip([f.name for f in dataclasses.fields(hint)], values, strict=True)))
     if item["type"] == "address":
         return value.lower()
     return hint(value) if isinstance(hint, type) and issubclass(hint, IntEnum) else value

@@ -1,0 +1,325 @@
+"""The contracts on a chain, and people who use them at random."""
+
+import random
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eth_utils.address import to_checksum_address
+from sqlalchemy import select
+from web3 import Web3
+from web3.types import RPCEndpoint
+
+from duly.chain import compiler, networks
+from duly.chain.contracts import (
+    Call,
+    ConsentRegistry,
+    LoanLedger,
+    NoticeRegistry,
+    PolicyBook,
+    Token,
+    creation,
+)
+from duly.chain.offers import SigningDomain, loan_id, sign_offer
+from duly.domain import calendar
+from duly.domain.consent import Channel
+from duly.domain.loan import Status
+from duly.domain.notice import Facts, Kind, Notice, ground
+from duly.domain.terms import ZERO_ADDRESS, Terms
+from duly.services.index import Indexer, Source
+from duly.services.policy import load_pack
+from duly.store import schema
+from duly.store.database import reading
+from duly.store.readmodel import Identity, ReadModel
+
+ANVIL = Path(__file__).resolve().parents[2] / "build/bin/anvil"
+PACK = load_pack("STRICT")
+PUBLISHER, LENDER, OTHER_LENDER, SERVICER = 0, 1, 2, 3
+BORROWERS = (4, 5, 6, 7)
+
+
+@contextmanager
+def anvil() -> Iterator[str]:
+    """The address of a fresh Anvil."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [str(ANVIL), "--quiet", "--port", str(port), "--hardfork", compiler.EVM_VERSION]
+    node = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 10
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        node.terminate()
+        node.wait(timeout=10)
+
+
+class World:
+    """The contracts, freshly deployed, and the accounts that the chain started with."""
+
+    def __init__(self, w3: Web3) -> None:
+        self.w3 = w3
+        self.accounts = [account.lower() for account in w3.eth.accounts[:8]]
+        publisher = self.accounts[PUBLISHER]
+        self.first_block = w3.eth.block_number + 1
+        # Its issuer can block a holder, so that payments to lenders fail.
+        self.token = Token(w3, self.deploy("BlockingDollar", 2))
+        self.policy_book = PolicyBook(w3, self.deploy("PolicyBook", publisher))
+        self.ledger = LoanLedger(w3, self.deploy("LoanLedger", self.token.address, self.policy_book.address))
+        self.consents = ConsentRegistry(w3, self.deploy("ConsentRegistry", self.ledger.address))
+        self.notices = NoticeRegistry(
+            w3,
+            self.deploy(
+                "NoticeRegistry", self.ledger.address, self.policy_book.address, self.consents.address
+            ),
+        )
+        self.publish()
+        for account in range(8):
+            self.send(self.token.mint(self.accounts[account], 10**12), account)
+            self.send(self.token.approve(self.ledger.address, 2**255), account)
+
+    # ------------------------------------------------------------------------------------ transactions
+
+    def send(self, call: Call, account: int) -> Any:
+        """Send from one of the chain's own accounts; the receipt, of a refused one too."""
+        transaction: Any = {
+            "from": to_checksum_address(self.accounts[account]),
+            "data": call.data,
+            "gas": 9_000_000 if call.to is None else 3_000_000,
+        }
+        if call.to is not None:
+            transaction["to"] = to_checksum_address(call.to)
+        sent = self.w3.eth.send_transaction(transaction)
+        return self.w3.eth.wait_for_transaction_receipt(sent, timeout=30, poll_latency=0.001)
+
+    def deploy(self, name: str, *arguments: object) -> str:
+        receipt = self.send(creation(name, *arguments), PUBLISHER)
+        assert receipt["status"] == 1
+        return str(receipt["contractAddress"]).lower()
+
+    def publish(self) -> None:
+        call = self.policy_book.publish(PACK.lending_limits, PACK.contact_limits, b"\1" * 32, PACK.pack_hash)
+        assert self.send(call, PUBLISHER)["status"] == 1
+
+    @property
+    def now(self) -> int:
+        return int(self.w3.eth.get_block("latest")["timestamp"])
+
+    def terms(self, borrower: int, number: int, lender: int = LENDER, **changes: object) -> Terms:
+        """Terms that can be opened now."""
+        first_due = calendar.add_months(calendar.local_day(self.now + 3_600, 0), 1)
+        values: dict[str, Any] = {
+            "lender": self.accounts[lender],
+            "borrower": self.accounts[borrower],
+            "principal": 120_000,
+            "late_fee": 100,
+            "rate": 112_200,
+            "instalments": 3,
+            "first_due": first_due,
+            "grace_days": PACK.lending_limits.min_grace_days,
+            "policy": 1,
+            "expires": 2**40 - 1,
+            "salt": number.to_bytes(32, "big"),
+        }
+        return Terms(**(values | changes))
+
+    def open(self, borrower: int, number: int, lender: int = LENDER, **changes: object) -> bytes:
+        """Open a loan; its id."""
+        terms = self.terms(borrower, number, lender, **changes)
+        domain = SigningDomain(self.w3.eth.chain_id, self.ledger.address)
+        signature = sign_offer(networks.development_account(self.w3, lender), terms, domain)
+        assert self.send(self.ledger.open(terms, signature), borrower)["status"] == 1
+        return loan_id(terms, domain)
+
+    def rpc(self, method: str, *params: object) -> Any:
+        answer = self.w3.provider.make_request(RPCEndpoint(method), list(params))
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    # ------------------------------------------------------------------------------------ indexing
+
+    @property
+    def source(self) -> Source:
+        genesis = bytes(self.w3.eth.get_block(0)["hash"])
+        identity = Identity(self.w3.eth.chain_id, genesis, self.ledger.address, self.first_block)
+        wrappers = (self.policy_book, self.ledger, self.consents, self.notices)
+        return Source(identity, tuple(wrapper.address for wrapper in wrappers))
+
+    def indexer(self, model: ReadModel, **options: Any) -> Indexer:
+        return Indexer(self.w3, self.source, model, "latest", **options)
+
+
+def dump(model: ReadModel) -> dict[str, list[tuple[Any, ...]]]:
+    """The content of every table."""
+    with reading(model.engine) as connection:
+        return {
+            table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key))]
+            for table in schema.READ_MODEL
+        }
+
+
+class Crowd:
+    """Does something at random with the contracts, most of it sensible."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.world = world
+        self.random = random.Random(seed)
+
+    def act(self, model: ReadModel) -> None:
+        """One transaction; the model tells which loans there are."""
+        weights = {
+            self.open: 2,
+            self.pay: 3,
+            self.settle: 1,
+            self.flag: 1,
+            self.appoint: 1,
+            self.consent: 3,
+            self.serve: 4,
+            self.block: 1,
+            self.policy: 1,
+            self.wait: 2,
+        }
+        [action] = self.random.choices(list(weights), list(weights.values()))
+        action(model)
+
+    def number(self) -> int:
+        return self.random.getrandbits(64)
+
+    def loan(self, model: ReadModel) -> Any:
+        loans = sorted(model.loans(), key=lambda loan: loan.id)
+        return self.random.choice(loans) if loans else None
+
+    def open(self, model: ReadModel) -> None:
+        lender = self.random.choice((LENDER, LENDER, OTHER_LENDER))
+        self.world.open(self.random.choice(BORROWERS), self.number(), lender)
+
+    def pay(self, model: ReadModel) -> None:
+        loan = self.loan(model)
+        if loan:
+            amount = self.random.choice((1, loan.instalment, loan.instalment, loan.instalment + 7, loan.owed))
+            self.world.send(self.world.ledger.repay(loan.id, amount), self.random.choice(BORROWERS))
+
+    def settle(self, model: ReadModel) -> None:
+        if (loan := self.loan(model)) and self.random.random() < 0.5:
+            self.world.send(self.world.ledger.settle(loan.id, 2**88), BORROWERS[0])
+
+    def flag(self, model: ReadModel) -> None:
+        if loan := self.loan(model):
+            self.world.send(self.world.ledger.flag_missed(loan.id), SERVICER)
+
+    def appoint(self, model: ReadModel) -> None:
+        servicer = self.random.choice((self.world.accounts[SERVICER], ZERO_ADDRESS))
+        lender = self.random.choice((LENDER, OTHER_LENDER))
+        self.world.send(self.world.ledger.appoint_servicer(servicer), lender)
+
+    def consent(self, model: ReadModel) -> None:
+        consents, borrower = self.world.consents, self.random.choice(BORROWERS)
+        channel = self.random.choice((Channel.EMAIL, Channel.EMAIL, Channel.SMS))
+        match self.random.randrange(10):
+            case 0:
+                self.world.send(consents.cease(), borrower)
+            case 1:
+                self.world.send(consents.revoke(channel), borrower)
+            case 2 if loan := self.loan(model):
+                self.world.send(consents.revoke_on_word(loan.id, channel), LENDER)
+            case 3 | 4 | 5:
+                commitment = self.number().to_bytes(32, "big")
+                offset = self.random.randrange(-20, 20)
+                self.world.send(consents.register(channel, commitment, offset, offset + 4), borrower)
+            case _:
+                self.world.send(consents.grant(channel), borrower)
+
+    def serve(self, model: ReadModel) -> None:
+        """Serve what stands a chance: with the right amount, at an hour that is perhaps right."""
+        notices = []
+        for _ in range(self.random.randrange(1, 4)):
+            loan = self.loan(model)
+            if not loan:
+                return
+            candidate = model.candidate(loan.id)
+            assert candidate
+            position = self.world.ledger.position_of(loan.id)
+            facts = Facts(position, candidate.limits, candidate.profile, candidate.said)
+            kind = self.random.choice(tuple(Kind))
+            _, base = ground(kind, facts)
+            channel = self.random.choice((Channel.EMAIL, Channel.EMAIL, Channel.SMS))
+            notices.append(
+                Notice(
+                    loan.id, kind, base.instalment, base.amount, channel, self.number().to_bytes(32, "big")
+                )
+            )
+        server = self.random.choice((LENDER, LENDER, SERVICER))
+        self.world.send(self.world.notices.serve_many(notices), server)
+
+    def block(self, model: ReadModel) -> None:
+        world, lender = self.world, self.random.choice((LENDER, OTHER_LENDER))
+        match self.random.randrange(3):
+            case 0:
+                data = Web3.keccak(text="setBlocked(address,bool)")[:4] + bytes(12)
+                data += bytes.fromhex(world.accounts[lender][2:])
+                data += int(self.random.random() < 0.5).to_bytes(32, "big")
+                world.send(Call("block", world.token.address, data), PUBLISHER)
+            case _:
+                world.send(world.ledger.claim(world.accounts[SERVICER]), lender)
+
+    def policy(self, model: ReadModel) -> None:
+        book = self.world.policy_book
+        match self.random.randrange(4):
+            case 0:
+                self.world.publish()
+            case 1:
+                self.world.send(book.retire(2), PUBLISHER)
+            case _:
+                limits = PACK.contact_limits
+                self.world.send(book.tighten(1, limits), PUBLISHER)
+
+    def wait(self, model: ReadModel) -> None:
+        """Some hours or days pass."""
+        seconds = self.random.choice((3_600, 5 * 3_600, 86_400, 3 * 86_400, 20 * 86_400))
+        self.world.rpc("evm_setNextBlockTimestamp", self.world.now + seconds)
+        self.world.rpc("evm_mine")
+
+
+def assert_mirrors(model: ReadModel, world: World) -> None:
+    """The read model says what the contracts say."""
+    for loan in model.loans():
+        assert loan == world.ledger.loan_of(loan.id, loan.terms)
+        assert loan.status is Status(world.ledger.record_of(loan.id).status)
+        assert model.said(loan.id) == world.notices.said_of(loan.id)
+        assert loan.id == loan_id(loan.terms, SigningDomain(world.w3.eth.chain_id, world.ledger.address))
+    for account in world.accounts:
+        profile = world.consents.profile_of(account)
+        known = model.profile(account)
+        assert (known.offset, known.other_offset, known.registered, known.consented, known.ceased) == (
+            profile.offset,
+            profile.other_offset,
+            profile.registered,
+            profile.consented,
+            profile.ceased,
+        )
+        for channel in Channel:
+            assert (model.commitment(account, channel) or bytes(32)) == world.consents.commitment_of(
+                account, channel
+            )
+        assert model.reminders(account) == world.notices.reminders_of(account)
+        assert model.servicer(account) == world.ledger.servicer_of(account)
+        assert model.held(account) == world.ledger.claimable(account)
+    count = world.policy_book.count()
+    assert [policy.number for policy in model.policies()] == list(range(1, count + 1))
+    for policy in model.policies():
+        assert policy.lending == world.policy_book.lending_of(policy.number)
+        assert policy.contact == world.policy_book.contact_of(policy.number)
+        assert (policy.templates, policy.pack) == world.policy_book.hashes_of(policy.number)
+        assert policy.retired == world.policy_book.state_of(policy.number)[1]
