@@ -147,13 +147,18 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
     }
 
     function _revoke(address borrower, Channel channel) private {
-        _profiles[borrower].consented &= ~_bit(channel);
+        Profile storage profile = _profiles[borrower];
+        profile.consented &= ~_bit(channel);
+        // What the borrower signed before must not undo what they want now.
+        ++profile.nonce;
         emit ConsentRevoked(borrower, channel, msg.sender);
     }
 
     function _cease(address borrower) private {
-        _profiles[borrower].consented = 0;
-        _profiles[borrower].ceased = true;
+        Profile storage profile = _profiles[borrower];
+        profile.consented = 0;
+        profile.ceased = true;
+        ++profile.nonce;
         emit ContactCeased(borrower, msg.sender);
     }
 

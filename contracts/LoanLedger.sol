@@ -16,7 +16,7 @@ import {
     Status,
     Terms
 } from "./interfaces/ILoanLedger.sol";
-import {IPolicyBook, LendingLimits} from "./interfaces/IPolicyBook.sol";
+import {AprConvention, IPolicyBook, LendingLimits} from "./interfaces/IPolicyBook.sol";
 import {Amortization} from "./libraries/Amortization.sol";
 import {Calendar} from "./libraries/Calendar.sol";
 
@@ -129,7 +129,10 @@ contract LoanLedger is ILoanLedger, EIP712 {
 
     function _checkLimits(Terms calldata terms, uint256 instalment, uint256 total) private view {
         LendingLimits memory limits = policyBook.lendingForNewLoan(terms.policy);
-        if (terms.rate > limits.aprCap) revert RateAboveCap(terms.rate, limits.aprCap);
+        uint256 rate = limits.aprConvention == AprConvention.Effective
+            ? Amortization.effectiveRate(terms.rate, PERIODS_PER_YEAR)
+            : terms.rate;
+        if (rate > limits.aprCap) revert RateAboveCap(rate, limits.aprCap);
         if (terms.graceDays < limits.minGraceDays) revert GraceTooShort(terms.graceDays, limits.minGraceDays);
         uint256 cap = (instalment * limits.lateFeeCap) / BASIS_POINTS;
         if (terms.lateFee > cap) revert LateFeeAboveCap(terms.lateFee, cap);
@@ -339,7 +342,10 @@ contract LoanLedger is ILoanLedger, EIP712 {
 
     /// How many instalments everything received so far amounts to.
     function _covered(Loan memory loan) private pure returns (uint256) {
-        return loan.paid >= loan.total ? loan.instalments : loan.paid / loan.instalment;
+        if (loan.paid >= loan.total) return loan.instalments;
+        // Rounding can make the last instalment the largest by a few units: it is not paid before the total is.
+        uint256 covered = loan.paid / loan.instalment;
+        return covered < loan.instalments ? covered : loan.instalments - 1;
     }
 
     function _firstUnpaid(Loan memory loan) private pure returns (uint256) {

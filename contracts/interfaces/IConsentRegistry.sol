@@ -15,7 +15,8 @@ enum Channel {
 /// @param registered Bit per channel: a contact is registered.
 /// @param consented Bit per channel: consent is in force.
 /// @param ceased All contact was stopped.
-/// @param nonce Number of the borrower's next signed instruction.
+/// @param nonce Number of the borrower's next signed instruction. Revoking and ceasing use one up as well, so that nothing
+/// signed earlier can start contact again.
 struct Profile {
     int8 offset;
     int8 otherOffset;

@@ -202,7 +202,7 @@ interface ILoanLedger {
     error FirstDueTooEarly(uint256 firstDue, uint256 earliest);
     /// The first instalment is due later than any longer first period can mean.
     error FirstDueTooLate(uint256 firstDue, uint256 latest);
-    /// The rate exceeds the policy's cap.
+    /// The rate, nominal or compounded as the policy reads its cap, exceeds the cap.
     error RateAboveCap(uint256 rate, uint256 cap);
     /// The late fee exceeds the policy's share of the smallest regular instalment.
     error LateFeeAboveCap(uint256 lateFee, uint256 cap);

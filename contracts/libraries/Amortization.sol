@@ -82,4 +82,10 @@ library Amortization {
     function periodRate(uint256 rate, uint256 periodsPerYear) internal pure returns (uint256) {
         return (RAY * rate) / (PPM * periodsPerYear);
     }
+
+    /// What a nominal rate comes to when it is compounded over a year, in parts per million, rounded up.
+    function effectiveRate(uint256 rate, uint256 periodsPerYear) internal pure returns (uint256) {
+        uint256 growth = (RAY + periodRate(rate, periodsPerYear)).rpow(periodsPerYear, RAY) - RAY;
+        return (growth * PPM).divUp(RAY);
+    }
 }
