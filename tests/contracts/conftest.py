@@ -1,0 +1,199 @@
+"""Actors, deployed contracts, builders: what every test of the contracts starts from."""
+
+import gc
+import itertools
+
+import brownie
+import pytest
+from eth_account import Account
+from support.clock import DAY, START, Clock
+from support.offers import ZERO_HASH, Contact, Frequency, Lending, Schedule, Terms, sign_offer
+from support.oracle import local_day, months_later
+
+# The accounts that Anvil is born with. Signing needs their keys, which Brownie does not tell.
+MNEMONIC = "test test test test test test test test test test test junk"
+ROLES = ("publisher", "lender", "borrower", "servicer", "keeper", "stranger")
+PLENTY = 10**15
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_snapshots():
+    # Brownie collects garbage after every return to a snapshot; what was loaded at the start need not be
+    # searched then.
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _from_the_start(module_isolation, clock):
+    clock.to(START)
+
+
+@pytest.fixture(autouse=True)
+def _isolated(_from_the_start, fn_isolation):
+    """Every test leaves the chain as it found it."""
+
+
+@pytest.fixture(scope="session")
+def clock():
+    return Clock()
+
+
+# --- actors -------------------------------------------------------------------------------------
+
+
+def _actor(role):
+    return brownie.accounts[1 + ROLES.index(role)]
+
+
+@pytest.fixture(scope="session")
+def publisher():
+    """Deploys the contracts and publishes policies."""
+    return _actor("publisher")
+
+
+@pytest.fixture(scope="session")
+def lender():
+    return _actor("lender")
+
+
+@pytest.fixture(scope="session")
+def borrower():
+    return _actor("borrower")
+
+
+@pytest.fixture(scope="session")
+def servicer():
+    return _actor("servicer")
+
+
+@pytest.fixture(scope="session")
+def keeper():
+    """Pokes and relays for others, with no rights of its own."""
+    return _actor("keeper")
+
+
+@pytest.fixture(scope="session")
+def stranger():
+    return _actor("stranger")
+
+
+@pytest.fixture(scope="session")
+def key_of():
+    """The private key of an actor."""
+    Account.enable_unaudited_hdwallet_features()
+    keys = {}
+    for role in ROLES:
+        path = f"m/44'/60'/0'/0/{1 + ROLES.index(role)}"
+        account = Account.from_mnemonic(MNEMONIC, account_path=path)
+        assert account.address == _actor(role).address
+        keys[account.address] = account.key
+    return lambda actor: keys[str(actor)]
+
+
+# --- contracts ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dollar(publisher):
+    """The currency. A module that needs another overrides this."""
+    return brownie.TestDollar.deploy(6, {"from": publisher})
+
+
+@pytest.fixture(scope="module")
+def policy_book(publisher):
+    return brownie.PolicyBook.deploy(publisher, {"from": publisher})
+
+
+@pytest.fixture(scope="module")
+def ledger(publisher, lender, borrower, stranger, dollar, policy_book):
+    """The ledger, with a lender, a borrower and a stranger who have money and let the ledger take it."""
+    ledger = brownie.LoanLedger.deploy(dollar, policy_book, {"from": publisher})
+    for holder in (lender, borrower, stranger):
+        dollar.mint(holder, PLENTY, {"from": publisher})
+        dollar.approve(ledger, 2**256 - 1, {"from": holder})
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def consents(publisher, ledger):
+    return brownie.ConsentRegistry.deploy(ledger, {"from": publisher})
+
+
+@pytest.fixture(scope="module")
+def notices(publisher, ledger, policy_book, consents):
+    return brownie.NoticeRegistry.deploy(ledger, policy_book, consents, {"from": publisher})
+
+
+# --- builders -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def publish(policy_book, publisher):
+    """Publishes a policy and gives its number."""
+
+    def publish(lending=None, contact=None):
+        transaction = policy_book.publish(
+            lending or Lending(), contact or Contact(), b"\1" * 32, b"\2" * 32, {"from": publisher}
+        )
+        return transaction.events["PolicyPublished"]["policy"]
+
+    return publish
+
+
+@pytest.fixture(scope="module")
+def policy(publish):
+    """An ordinary policy: up to 24 %, reminders between 9 and 19 o'clock, three a week."""
+    return publish()
+
+
+@pytest.fixture(scope="module")
+def terms(lender, borrower, policy, clock):
+    """Builds terms: ordinary ones, save for what is named."""
+    salts = itertools.count(1)
+
+    def terms(**changes):
+        offset = changes.get("calendar_offset", 32)
+        ordinary = Terms(
+            lender=str(lender),
+            borrower=str(borrower),
+            principal=1_200_000_000,
+            origination_fee=0,
+            late_fee=5_000_000,
+            rate=120_000,
+            instalments=12,
+            first_due=months_later(local_day(clock.now(), max(-48, min(56, offset))), 1),
+            schedule=Schedule.LEVEL,
+            frequency=Frequency.MONTHLY,
+            calendar_offset=offset,
+            grace_days=5,
+            policy=policy,
+            expires=clock.now() + 7 * DAY,
+            agreement_hash=b"\xaa" * 32,
+            replaces=ZERO_HASH,
+            salt=next(salts).to_bytes(32, "big"),
+        )
+        return ordinary._replace(**{name: _plain(value) for name, value in changes.items()})
+
+    return terms
+
+
+def _plain(value):
+    return value if isinstance(value, (int, bytes)) else str(value)
+
+
+@pytest.fixture(scope="module")
+def sign(lender, key_of, ledger):
+    """An actor's signature under an offer; the lender's where nobody is named."""
+    return lambda terms, actor=None: sign_offer(terms, key_of(actor or lender), ledger)
+
+
+@pytest.fixture(scope="module")
+def open_loan(ledger, terms, sign):
+    """Opens a loan on ordinary terms, save for what is named, and gives its id."""
+
+    def open_loan(**changes):
+        offered = terms(**changes)
+        return ledger.open(offered, sign(offered), {"from": offered.borrower}).return_value
+
+    return open_loan

@@ -1,0 +1,1 @@
+"""What the tests of the contracts share: a clock, offers and their signatures, reverts, an oracle."""

@@ -1,0 +1,42 @@
+"""The chain's time, moved to the second."""
+
+from datetime import UTC, datetime
+
+from brownie import chain, web3
+
+DAY = 86_400
+HOUR = 3_600
+MINUTE = 60
+
+
+def utc(*moment: int) -> int:
+    """Seconds since 1970 of a moment in UTC: year, month, day, hour, minute, second."""
+    return int(datetime(*moment, tzinfo=UTC).timestamp())
+
+
+# A Monday, at noon in UTC+8. Far enough ahead for any machine's clock: a chain's time cannot go back.
+START = utc(2040, 1, 16, 4)
+
+
+class Clock:
+    """Brownie's own `chain.sleep` drifts once a long jump was reverted, so every moment is set outright."""
+
+    def now(self) -> int:
+        """Time of the latest block, which calls see."""
+        return int(chain[-1].timestamp)
+
+    def to(self, timestamp: int) -> int:
+        """Make it `timestamp`, for calls and for the next transaction alike."""
+        self._request("evm_mine", timestamp)
+        self._request("evm_setNextBlockTimestamp", timestamp)
+        return timestamp
+
+    def forward(self, seconds: int) -> int:
+        """Let time pass."""
+        return self.to(self.now() + seconds)
+
+    @staticmethod
+    def _request(method: str, *parameters: int) -> None:
+        answer = web3.provider.make_request(method, list(parameters))
+        if "error" in answer:
+            raise RuntimeError(f"{method}{parameters}: {answer['error']['message']}")
