@@ -1,0 +1,497 @@
+"""The words of notices, and what became of each notice that the gate let through.
+
+These tables lie beside the read model's and are never rolled back with it: what was sent stays sent, whatever
+the chain does. There is no column for anybody's name or contact (BORROWER-1, PRIV-1).
+
+A notice's way (GATE-2):
+
+    pending ──► claimed ──► sent
+       │  ▲        │  ├───► dropped      certainly not sent, for a reason; final
+       │  └ deferred ◄┤                  certainly not sent; tried again later
+       │              └───► uncertain    perhaps sent: for a person to look at, never sent again
+       └──────► dropped
+
+A notice is pending while there is no row. The claim is committed, down to the disk, before anything is sent.
+Who dies with a claim leaves it as uncertain. Words and claims lie in one database: whoever loses the claims
+has lost the words too, and sends nothing.
+"""
+
+import os
+import platform
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Select,
+    SmallInteger,
+    Table,
+    Text,
+    and_,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from duly.domain.calendar import DAY
+from duly.domain.consent import Channel
+from duly.domain.errors import DulyError
+from duly.domain.notice import Kind, Notice
+from duly.store import schema
+from duly.store.database import reading, writing
+from duly.store.schema import Amount, BigInteger
+
+LONGEST_SEND: Final = 600
+"""Seconds after which nobody can still be at sending what they claimed; channels give up long before."""
+
+_LOOK_BACK: Final = 3 * DAY
+
+metadata = MetaData()
+
+contents_table = Table(
+    "contents",
+    metadata,
+    Column("content_hash", LargeBinary, primary_key=True),
+    Column("notice", LargeBinary, nullable=False),
+    Column("loan", LargeBinary, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("kept_at", BigInteger, nullable=False),
+    Index("contents_of_loan", "loan"),
+)
+
+deliveries_table = Table(
+    "deliveries",
+    metadata,
+    Column("notice", LargeBinary, primary_key=True),
+    Column("loan", LargeBinary, nullable=False),
+    Column("borrower", Text, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("instalment", Integer, nullable=False),
+    Column("amount", Amount, nullable=False),
+    Column("channel", SmallInteger, nullable=False),
+    Column("content_hash", LargeBinary, nullable=False),
+    Column("served_at", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("not_before", BigInteger),
+    Column("worker", Text),
+    Column("claimed_wall", BigInteger),
+    Index("deliveries_by_state", "state"),
+)
+
+
+class NoSuchDelivery(DulyError):
+    """There is no such delivery, or it is not uncertain."""
+
+
+class State(StrEnum):
+    """Where the delivery of a notice stands; see the module's picture."""
+
+    CLAIMED = "claimed"
+    DEFERRED = "deferred"
+    SENT = "sent"
+    DROPPED = "dropped"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The words that were kept for a notice before it was served.
+
+    `notice` is the id under which it was to be served, `language` a code such as en or zh, `kept_at` a time
+    in UTC seconds.
+    """
+
+    content_hash: bytes
+    notice: bytes
+    loan: bytes
+    kind: Kind
+    language: str
+    subject: str
+    body: str
+    kept_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A notice that the gate let through, from its event. Amount in the smallest unit, time in UTC."""
+
+    id: bytes
+    loan: bytes
+    borrower: str
+    kind: Kind
+    instalment: int
+    amount: int
+    channel: Channel
+    content_hash: bytes
+    served_at: int
+
+    @property
+    def notice(self) -> Notice:
+        return Notice(self.loan, self.kind, self.instalment, self.amount, self.channel, self.content_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a notice.
+
+    `at` is when it came to where it stands, `not_before` when a deferred one may be tried again (UTC seconds
+    of the service's clock), `attempts` how often it was claimed.
+    """
+
+    notice: Served
+    state: State
+    reason: str | None
+    attempts: int
+    at: int
+    not_before: int | None
+
+
+class Outcome(NamedTuple):
+    """What became of a claimed notice: SENT, DROPPED, DEFERRED until `not_before`, or UNCERTAIN."""
+
+    notice: Served
+    state: State
+    reason: str | None = None
+    not_before: int | None = None
+
+
+class NoticeStore:
+    """Words, claims and deliveries. `worker` names the process in its claims."""
+
+    def __init__(self, engine: Engine, *, worker: str | None = None) -> None:
+        self._engine = engine
+        self.worker = worker or f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._looked_at: int | None = None
+        with writing(engine) as connection:
+            metadata.create_all(connection)
+
+    # ------------------------------------------------------------------------------------------- words
+
+    def keep(self, contents: Iterable[Content]) -> None:
+        """Keep words, all or none; those that are kept already stay as they are."""
+        rows = [
+            {
+                "content_hash": content.content_hash,
+                "notice": content.notice,
+                "loan": content.loan,
+                "kind": int(content.kind),
+                "language": content.language,
+                "subject": content.subject,
+                "body": content.body,
+                "kept_at": content.kept_at,
+            }
+            for content in contents
+        ]
+        if not rows:
+            return
+        with writing(self._engine) as connection:
+            known = set(
+                _in_chunks(connection, contents_table.c.content_hash, [r["content_hash"] for r in rows])
+            )
+            new = {row["content_hash"]: row for row in rows if row["content_hash"] not in known}
+            if new:
+                connection.execute(insert(contents_table), list(new.values()))
+
+    def content(self, content_hash: bytes) -> Content | None:
+        """The words with this hash; None where they were never kept."""
+        with reading(self._engine) as connection:
+            row = connection.execute(
+                select(contents_table).where(contents_table.c.content_hash == content_hash)
+            ).first()
+        if row is None:
+            return None
+        return Content(
+            row.content_hash,
+            row.notice,
+            row.loan,
+            Kind(row.kind),
+            row.language,
+            row.subject,
+            row.body,
+            row.kept_at,
+        )
+
+    # --------------------------------------------------------------------------------------- delivering
+
+    def pending(self, server: str, now: int) -> list[Served]:
+        """Notices served by this server that are not claimed or dropped, or may be tried again, in order.
+
+        The first call looks at everything, later ones at what is younger than three days before the last.
+        """
+        since = None if self._looked_at is None else min(self._looked_at, now) - _LOOK_BACK
+        notices, deliveries = schema.notices, deliveries_table
+        query = (
+            _served_columns()
+            .select_from(notices.outerjoin(deliveries, deliveries.c.notice == notices.c.id))
+            .where(
+                notices.c.server == server,
+                or_(
+                    deliveries.c.notice.is_(None),
+                    and_(deliveries.c.state == State.DEFERRED.value, deliveries.c.not_before <= now),
+                ),
+            )
+            .order_by(notices.c.block_number, notices.c.log_index)
+        )
+        with reading(self._engine) as connection:
+            if since is not None:
+                # Blocks are in the order of time: this walks back over the young ones alone.
+                old = connection.execute(
+                    select(schema.blocks.c.number)
+                    .where(schema.blocks.c.timestamp < since)
+                    .order_by(schema.blocks.c.number.desc())
+                    .limit(1)
+                ).scalar()
+                if old is not None:
+                    query = query.where(notices.c.block_number > old)
+            found = [_served(row) for row in connection.execute(query)]
+        self._looked_at = now
+        return found
+
+    def drop(self, notice: Served, reason: str, now: int) -> bool:
+        """Record that an unclaimed notice will not be sent. False where somebody else took it."""
+        with writing(self._engine) as connection:
+            return self._take(connection, notice, now, State.DROPPED, reason)
+
+    def turn(self, done: Outcome | None, claim: Served | None, now: int) -> bool:
+        """Record what became of the last claim, and claim the next notice, in one transaction.
+
+        Returns: whether the next notice is this worker's to send now, not where somebody else took it.
+        """
+        with writing(self._engine) as connection:
+            if done is not None:
+                self._settle(connection, done, now)
+            return claim is not None and self._take(connection, claim, now, State.CLAIMED)
+
+    def claim(self, notice: Served, now: int) -> bool:
+        """Claim a notice: once this returned True it may be sent once, by this worker alone."""
+        return self.turn(None, notice, now)
+
+    def settle(self, outcome: Outcome, now: int) -> None:
+        """Record what became of a notice that this worker claimed."""
+        self.turn(outcome, None, now)
+
+    def _take(
+        self, connection: Connection, notice: Served, now: int, state: State, reason: str | None = None
+    ) -> bool:
+        table = deliveries_table
+        claim = state is State.CLAIMED
+        values: dict[str, Any] = {
+            "state": state.value,
+            "reason": reason,
+            "at": now,
+            "not_before": None,
+            "worker": self.worker,
+            "claimed_wall": int(time.time()) if claim else None,
+        }
+        again = connection.execute(
+            update(table)
+            .where(
+                table.c.notice == notice.id, table.c.state == State.DEFERRED.value, table.c.not_before <= now
+            )
+            .values({**values, "attempts": table.c.attempts + int(claim)})
+        )
+        if again.rowcount:
+            return True
+        row = {
+            "notice": notice.id,
+            "loan": notice.loan,
+            "borrower": notice.borrower,
+            "kind": int(notice.kind),
+            "instalment": notice.instalment,
+            "amount": notice.amount,
+            "channel": int(notice.channel),
+            "content_hash": notice.content_hash,
+            "served_at": notice.served_at,
+            "attempts": int(claim),
+        }
+        try:
+            with connection.begin_nested():
+                connection.execute(insert(table).values(row | values))
+        except IntegrityError:
+            return False
+        return True
+
+    def _settle(self, connection: Connection, outcome: Outcome, now: int) -> None:
+        table = deliveries_table
+        changed = connection.execute(
+            update(table)
+            .where(
+                table.c.notice == outcome.notice.id,
+                table.c.state == State.CLAIMED.value,
+                table.c.worker == self.worker,
+            )
+            .values(state=outcome.state.value, reason=outcome.reason, at=now, not_before=outcome.not_before)
+        )
+        if not changed.rowcount:
+            raise NoSuchDelivery(f"notice 0x{outcome.notice.id.hex()} is not claimed by this worker")
+
+    # ------------------------------------------------------------------------------------------ looking
+
+    def deliveries(
+        self, *, states: Iterable[State] | None = None, loan: bytes | None = None, limit: int | None = None
+    ) -> list[Delivery]:
+        """What became of notices, the latest first."""
+        query = select(deliveries_table).order_by(
+            deliveries_table.c.at.desc(), deliveries_table.c.served_at.desc(), deliveries_table.c.notice
+        )
+        if states is not None:
+            query = query.where(deliveries_table.c.state.in_([state.value for state in states]))
+        if loan is not None:
+            query = query.where(deliveries_table.c.loan == loan)
+        with reading(self._engine) as connection:
+            return [_delivery(row) for row in connection.execute(query.limit(limit))]
+
+    def delivery(self, notice: bytes) -> Delivery | None:
+        """What became of one notice; None while it is pending."""
+        with reading(self._engine) as connection:
+            row = connection.execute(
+                select(deliveries_table).where(deliveries_table.c.notice == notice)
+            ).first()
+        return None if row is None else _delivery(row)
+
+    def counts(self) -> dict[State, int]:
+        """How many deliveries stand where."""
+        query = select(deliveries_table.c.state, func.count()).group_by(deliveries_table.c.state)
+        with reading(self._engine) as connection:
+            return {State(state): count for state, count in connection.execute(query)}
+
+    def uncertain(self) -> list[Delivery]:
+        """Notices that may have been sent or not, for a person to look at: claims whose worker died, too."""
+        table = deliveries_table
+        query = (
+            select(table)
+            .where(table.c.state.in_([State.UNCERTAIN.value, State.CLAIMED.value]))
+            .order_by(table.c.at, table.c.notice)
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        return [
+            _delivery(row)
+            for row in rows
+            if row.state == State.UNCERTAIN or self._is_dead(row.worker, row.claimed_wall)
+        ]
+
+    def resolve(self, notice: bytes, *, sent: bool, now: int) -> None:
+        """Record what a person found out about an uncertain notice. It is not sent again either way.
+
+        Raises: NoSuchDelivery.
+        """
+        if notice not in {found.notice.id for found in self.uncertain()}:
+            raise NoSuchDelivery(f"the delivery of notice 0x{notice.hex()} is not uncertain")
+        table = deliveries_table
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(table)
+                .where(
+                    table.c.notice == notice,
+                    table.c.state.in_([State.UNCERTAIN.value, State.CLAIMED.value]),
+                )
+                .values(
+                    state=(State.SENT if sent else State.DROPPED).value, reason="told by a person", at=now
+                )
+            )
+
+    def vanished(self) -> list[Delivery]:
+        """Notices that were sent, perhaps sent or being sent, whose event is not on the chain any more.
+
+        They still count: the borrower was contacted. When the event comes back it has the same id, and
+        nothing is sent again.
+        """
+        table = deliveries_table
+        query = (
+            select(table)
+            .select_from(table.outerjoin(schema.notices, schema.notices.c.id == table.c.notice))
+            .where(
+                schema.notices.c.id.is_(None),
+                table.c.state.in_([State.SENT.value, State.UNCERTAIN.value, State.CLAIMED.value]),
+            )
+            .order_by(table.c.served_at, table.c.notice)
+        )
+        with reading(self._engine) as connection:
+            return [_delivery(row) for row in connection.execute(query)]
+
+    def _is_dead(self, worker: str | None, claimed_wall: int | None) -> bool:
+        if worker == self.worker:
+            return False
+        if worker is None or claimed_wall is None or time.time() - claimed_wall > LONGEST_SEND:
+            return True
+        host, _, rest = worker.rpartition(":")[0].rpartition(":")
+        if host != platform.node():
+            return False
+        if int(rest) == os.getpid():
+            return True
+        try:
+            os.kill(int(rest), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+
+def _served_columns() -> Select[Any]:
+    notices = schema.notices
+    return select(
+        notices.c.id,
+        notices.c.loan,
+        notices.c.borrower,
+        notices.c.kind,
+        notices.c.instalment,
+        notices.c.amount,
+        notices.c.channel,
+        notices.c.content_hash,
+        notices.c.timestamp,
+    )
+
+
+def _served(row: Any) -> Served:
+    return Served(
+        row.id,
+        row.loan,
+        row.borrower,
+        Kind(row.kind),
+        row.instalment,
+        row.amount,
+        Channel(row.channel),
+        row.content_hash,
+        row.timestamp,
+    )
+
+
+def _delivery(row: Any) -> Delivery:
+    notice = Served(
+        row.notice,
+        row.loan,
+        row.borrower,
+        Kind(row.kind),
+        row.instalment,
+        row.amount,
+        Channel(row.channel),
+        row.content_hash,
+        row.served_at,
+    )
+    return Delivery(notice, State(row.state), row.reason, row.attempts, row.at, row.not_before)
+
+
+def _in_chunks(connection: Connection, column: Column[Any], values: Sequence[Any]) -> Iterator[Any]:
+    for start in range(0, len(values), 500):
+        yield from connection.execute(select(column).where(column.in_(values[start : start + 500]))).scalars()

@@ -1,0 +1,282 @@
+"""Words, claims and deliveries."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+
+import pytest
+from sqlalchemy import delete, insert
+
+from duly.domain.calendar import DAY
+from duly.domain.consent import Channel
+from duly.domain.notice import Kind
+from duly.store import notices as module
+from duly.store import schema
+from duly.store.database import open_engine, writing
+from duly.store.notices import Content, NoSuchDelivery, NoticeStore, Outcome, Served, State
+
+SERVER = "0x" + "5e" * 20
+BORROWER = "0x" + "b0" * 20
+NOW = 1_700_000_000
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = open_engine(f"sqlite:///{tmp_path / 'duly.db'}")
+    schema.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine):
+    return NoticeStore(engine)
+
+
+def served(number: int = 1, at: int = NOW) -> Served:
+    return Served(
+        bytes([number]) * 32,
+        b"\x10" * 32,
+        BORROWER,
+        Kind.DUE_TODAY,
+        3,
+        2**80,
+        Channel.EMAIL,
+        b"\xc0" * 32,
+        at,
+    )
+
+
+def put(engine, notice: Served, *, block: int = 0, server: str = SERVER) -> Served:
+    """Let the read model know the notice's event."""
+    block = block or notice.id[0]
+    with writing(engine) as connection:
+        connection.execute(
+            insert(schema.blocks).prefix_with("OR IGNORE"),
+            {"number": block, "hash": b"\x01", "timestamp": notice.served_at},
+        )
+        connection.execute(
+            insert(schema.notices),
+            {
+                "id": notice.id,
+                "block_number": block,
+                "log_index": 0,
+                "timestamp": notice.served_at,
+                "transaction_hash": b"",
+                "loan": notice.loan,
+                "server": server,
+                "borrower": notice.borrower,
+                "kind": int(notice.kind),
+                "instalment": notice.instalment,
+                "amount": notice.amount,
+                "channel": int(notice.channel),
+                "basis": 3,
+                "serial": 0,
+                "content_hash": notice.content_hash,
+            },
+        )
+    return notice
+
+
+def reorganise(engine, notice: Served) -> None:
+    with writing(engine) as connection:
+        connection.execute(delete(schema.notices).where(schema.notices.c.id == notice.id))
+
+
+def test_borrower_1_the_schema_has_no_place_for_a_contact_or_a_name():
+    columns = {
+        table.name: {column.name for column in table.columns} for table in module.metadata.sorted_tables
+    }
+    assert columns == {
+        "contents": {"content_hash", "notice", "loan", "kind", "language", "subject", "body", "kept_at"},
+        "deliveries": {
+            "notice", "loan", "borrower", "kind", "instalment", "amount", "channel", "content_hash",
+            "served_at", "state", "reason", "attempts", "at", "not_before", "worker", "claimed_wall",
+        },
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------ words
+
+
+def words(number: int = 1, subject: str = "Due today") -> Content:
+    return Content(
+        bytes([number]) * 32, b"\x01" * 32, b"\x10" * 32, Kind.DUE_TODAY, "zh", subject, "今天到期\n", NOW
+    )
+
+
+def test_words_are_kept_by_their_hash(store):
+    store.keep([words(1), words(2)])
+    store.keep([words(2, "Something else"), words(3), words(3)])
+    store.keep([])
+    assert store.content(words(2).content_hash) == words(2)
+    assert store.content(words(3).content_hash) == words(3)
+    assert store.content(bytes(32)) is None
+
+
+# ----------------------------------------------------------------------------------------------------- claims
+
+
+def test_a_notice_goes_from_pending_over_claimed_to_sent(store, engine):
+    notice = put(engine, served())
+    assert store.pending(SERVER, NOW) == [notice]
+    assert store.delivery(notice.id) is None
+    assert store.claim(notice, NOW)
+    assert store.pending(SERVER, NOW) == []
+    assert store.delivery(notice.id).state is State.CLAIMED
+    store.settle(Outcome(notice, State.SENT), NOW + 1)
+    found = store.delivery(notice.id)
+    assert (found.notice, found.state, found.attempts, found.at) == (notice, State.SENT, 1, NOW + 1)
+    assert store.counts() == {State.SENT: 1}
+
+
+def test_gate_2_a_claim_is_given_once(store, engine):
+    notice = put(engine, served())
+    other = NoticeStore(engine)
+    assert store.claim(notice, NOW)
+    assert not store.claim(notice, NOW)
+    assert not other.claim(notice, NOW)
+    assert not other.drop(notice, "late", NOW)
+    with pytest.raises(NoSuchDelivery):
+        other.settle(Outcome(notice, State.SENT), NOW)
+    for state in (State.SENT, State.DROPPED, State.UNCERTAIN):
+        again = put(engine, served(list(State).index(state) + 10))
+        assert store.claim(again, NOW)
+        store.settle(Outcome(again, state), NOW)
+        assert not store.claim(again, NOW)
+        assert not other.claim(again, NOW)
+
+
+def test_only_the_servers_own_notices_are_pending_in_order(store, engine):
+    second, first = put(engine, served(1), block=9), put(engine, served(2), block=8)
+    put(engine, served(3), server="0x" + "07" * 20)
+    assert store.pending(SERVER, NOW) == [first, second]
+
+
+def test_a_deferred_notice_is_pending_again_when_its_time_has_come(store, engine):
+    notice = put(engine, served())
+    assert store.claim(notice, NOW)
+    store.settle(Outcome(notice, State.DEFERRED, "450", NOW + 60), NOW)
+    assert store.pending(SERVER, NOW + 59) == []
+    assert not store.claim(notice, NOW + 59)
+    assert not store.drop(notice, "late", NOW + 59)
+    assert store.pending(SERVER, NOW + 60) == [notice]
+    assert store.claim(notice, NOW + 60)
+    assert not store.claim(notice, NOW + 60)
+    assert store.delivery(notice.id).attempts == 2
+    store.settle(Outcome(notice, State.DEFERRED, "450", NOW + 70), NOW)
+    assert store.drop(notice, "late", NOW + 70)
+    assert store.delivery(notice.id).state is State.DROPPED
+
+
+def test_a_turn_records_one_and_claims_the_next(store, engine):
+    first, second = put(engine, served(1)), put(engine, served(2))
+    assert store.turn(None, first, NOW)
+    assert store.turn(Outcome(first, State.SENT), second, NOW)
+    assert not store.turn(Outcome(second, State.SENT), first, NOW)
+    assert not store.turn(None, None, NOW)
+    assert store.counts() == {State.SENT: 2}
+
+
+def test_old_notices_are_looked_at_once_and_young_ones_again(store, engine):
+    old = put(engine, served(1, NOW - 30 * DAY))
+    assert store.pending(SERVER, NOW) == [old]
+    assert store.pending(SERVER, NOW) == []
+    young = put(engine, served(2, NOW - 2 * DAY))
+    assert store.pending(SERVER, NOW) == [young]
+    # A clock that is moved on leaves nothing behind.
+    assert store.pending(SERVER, NOW + 90 * DAY) == [young]
+    assert NoticeStore(engine).pending(SERVER, NOW + 90 * DAY) == [old, young]
+
+
+def _claim_all(url: str, won) -> None:
+    store = NoticeStore(open_engine(url))
+    won.put([notice.id for notice in store.pending(SERVER, NOW) if store.claim(notice, NOW)])
+
+
+def test_gate_2_of_many_processes_one_gets_each_claim(engine, store):
+    notices = [put(engine, served(number)) for number in range(1, 61)]
+    engine.dispose()
+    context = multiprocessing.get_context("fork")
+    won = context.SimpleQueue()
+    workers = [context.Process(target=_claim_all, args=(str(engine.url), won)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    claimed = [identity for _ in workers for identity in won.get()]
+    for worker in workers:
+        worker.join()
+    assert sorted(claimed) == sorted(notice.id for notice in notices)
+
+
+# -------------------------------------------------------------------------------------------------- uncertain
+
+
+def test_gate_2_a_claim_whose_worker_died_is_uncertain(engine):
+    mine, others = put(engine, served(1)), put(engine, served(2))
+    process = multiprocessing.get_context("fork").Process(target=os._exit, args=(0,))
+    process.start()
+    process.join()
+    host = NoticeStore(engine).worker.split(":")[0]
+    dead = NoticeStore(engine, worker=f"{host}:{process.pid}:00")
+    alive = NoticeStore(engine, worker=f"{host}:{os.getppid()}:00")
+    assert dead.claim(mine, NOW)
+    assert alive.claim(others, NOW)
+    looking = NoticeStore(engine)
+    assert [found.notice for found in looking.uncertain()] == [mine]
+    assert looking.pending(SERVER, NOW) == []
+
+
+def test_gate_2_a_claim_elsewhere_is_uncertain_when_nobody_can_be_at_it_any_more(engine, monkeypatch):
+    notice = put(engine, served())
+    assert NoticeStore(engine, worker="elsewhere:1:00").claim(notice, NOW)
+    store = NoticeStore(engine)
+    assert store.uncertain() == []
+    monkeypatch.setattr(module, "LONGEST_SEND", -1)
+    assert [found.notice for found in store.uncertain()] == [notice]
+
+
+def test_gate_2_a_claim_of_an_earlier_process_with_the_same_number_is_uncertain(engine):
+    store = NoticeStore(engine)
+    notice = put(engine, served())
+    assert NoticeStore(engine, worker=store.worker[:-8] + "00000000").claim(notice, NOW)
+    assert [found.notice for found in store.uncertain()] == [notice]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_person_resolves_what_is_uncertain(store, engine, sent):
+    notice = put(engine, served())
+    with pytest.raises(NoSuchDelivery):
+        store.resolve(notice.id, sent=sent, now=NOW)
+    store.claim(notice, NOW)
+    with pytest.raises(NoSuchDelivery):
+        store.resolve(notice.id, sent=sent, now=NOW)
+    store.settle(Outcome(notice, State.UNCERTAIN, "timeout"), NOW)
+    store.resolve(notice.id, sent=sent, now=NOW + 5)
+    assert store.uncertain() == []
+    assert store.delivery(notice.id).state is (State.SENT if sent else State.DROPPED)
+    assert store.pending(SERVER, NOW + 5) == []
+
+
+# --------------------------------------------------------------------------------------------- reorganisation
+
+
+def test_gate_2_what_was_sent_stays_sent_when_the_event_goes_and_comes_back(store, engine):
+    notice = put(engine, served())
+    store.claim(notice, NOW)
+    store.settle(Outcome(notice, State.SENT), NOW)
+    assert store.vanished() == []
+    reorganise(engine, notice)
+    assert [found.notice for found in store.vanished()] == [notice]
+    put(engine, notice, block=77)
+    assert store.vanished() == []
+    assert store.pending(SERVER, NOW) == []
+    assert not store.claim(notice, NOW)
+
+
+def test_what_was_never_sent_does_not_count_when_its_event_goes(store, engine):
+    notice = put(engine, served())
+    store.drop(notice, "late", NOW)
+    reorganise(engine, notice)
+    assert store.vanished() == []
+    assert [found.reason for found in store.deliveries(states=[State.DROPPED], loan=notice.loan)] == ["late"]
