@@ -7,7 +7,7 @@ a window that is about to close is taken as closed.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from operator import itemgetter
@@ -152,6 +152,30 @@ def plan(
     return [planned for person in people for planned in _plan_for(person, server, now, waiting)]
 
 
+def known_reminders(
+    persons: Mapping[str, bytes],
+    reminders_of: Callable[[str], tuple[int, ...]],
+    pending: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, tuple[int, ...]]:
+    """The `reminders` of a plan: those to the addresses of everyone who has more than one, and those pending.
+
+    `persons` as for `plan`; `reminders_of` looks them up, newest first; `pending` are reminders that were
+    sent to the gate and are not indexed yet.
+    """
+    addresses = Counter(persons.values())
+    known = {who: reminders_of(who) for who, person in persons.items() if addresses[person] > 1}
+    for who, times in (pending or {}).items():
+        known[who] = _together(known.get(who, ()), times)
+    return {who: times for who, times in known.items() if times}
+
+
+def _together(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """The reminders to one address out of two sources, neither of which need know of all."""
+    # Two in one second are two, but the one that both know of is one.
+    every = Counter(one) | Counter(other)
+    return tuple(sorted(every.elements(), reverse=True)[:REMEMBERED_REMINDERS])
+
+
 # ---------------------------------------------------------------------------------------------- what to say
 
 
@@ -224,9 +248,7 @@ class _People:
         if known is None:
             person.addresses[borrower] = candidate.reminders
         elif known != candidate.reminders:
-            # Neither source need know of all; two reminders in one second are two.
-            every = Counter(known) | Counter(candidate.reminders)
-            person.addresses[borrower] = tuple(sorted(every.elements(), reverse=True)[:REMEMBERED_REMINDERS])
+            person.addresses[borrower] = _together(known, candidate.reminders)
         person.gap = max(person.gap, limits.gap)
         person.per_day = min(person.per_day, limits.per_day)
         person.per_week = min(person.per_week, limits.per_week)

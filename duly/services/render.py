@@ -14,7 +14,7 @@ from importlib.resources import files
 
 from babel import Locale
 from babel.dates import format_date
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_decimal
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 from jinja2 import DictLoader, StrictUndefined
@@ -187,15 +187,13 @@ def _values(
 def _money(place: Place, locale: str) -> Callable[[int], str]:
     """Amounts as people write them, exact: two decimals, more only where they are not zero."""
     shown = min(2, place.decimals)
-    pattern = "#,##0" + "." * bool(shown) + "0" * shown + "#" * (place.decimals - shown) + " ¤¤"
+    pattern = "#,##0" + "." * bool(shown) + "0" * shown + "#" * (place.decimals - shown)
     language = Locale(locale)
 
     def money(units: int) -> str:
         amount = Decimal(units).scaleb(-place.decimals, _EXACT)
-        # Without these two Babel rounds to the decimals that it knows, or guesses, of the currency.
-        return format_currency(
-            amount, place.symbol, pattern, language, currency_digits=False, decimal_quantization=False
-        )
+        # Not as a currency: Babel would round to the decimals that it believes in, and write USDe as USDE.
+        return format_decimal(amount, pattern, language, decimal_quantization=False) + f" {place.symbol}"
 
     return money
 

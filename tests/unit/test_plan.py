@@ -36,7 +36,7 @@ from duly.domain.notice import (
     after_serving,
     decide,
 )
-from duly.services.plan import SLACK, Planned, plan
+from duly.services.plan import SLACK, Planned, known_reminders, plan
 
 UPCOMING_DAY = "2027-01-26"  # three days before the first due day
 OVERDUE_DAY = "2027-02-09"
@@ -246,6 +246,24 @@ def test_cap_1_a_reminder_that_is_not_indexed_yet_counts():
     case = overdue(1, reminders=(NOW - 6 * DAY,))
     assert ready([case])
     assert not ready([case], reminders={borrower(1): (NOW - 3 * DAY,)})
+
+
+def test_cap_1_the_reminders_of_a_persons_other_addresses_are_looked_up():
+    persons = {borrower(1): ANNA, borrower(2): ANNA, borrower(3): b"b" * 32, borrower(4): b"c" * 32}
+    asked = []
+
+    def reminders_of(who: str) -> tuple[int, ...]:
+        asked.append(who)
+        return {borrower(1): (9, 5), borrower(2): ()}[who]
+
+    pending = {borrower(1): (11, 9), borrower(3): (7,), borrower(9): (8,)}
+    assert known_reminders(persons, reminders_of, pending) == {
+        borrower(1): (11, 9, 5),
+        borrower(3): (7,),
+        borrower(9): (8,),
+    }
+    # Nobody else's: candidates bring their own.
+    assert sorted(asked) == [borrower(1), borrower(2)]
 
 
 def test_cap_1_a_person_is_reminded_no_more_than_the_strictest_policy_allows():

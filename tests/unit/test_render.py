@@ -250,7 +250,7 @@ def test_the_hash_covers_every_name_and_every_letter(monkeypatch):
         # What Babel believes about the yen does not matter: the token has two decimals.
         ("JPY", 2, 105, "1.05 JPY"),
         ("CNY", 2, 5, "0.05 CNY"),
-        ("USDC", 1, 15, "1.5 USDC"),
+        ("USDe", 1, 15, "1.5 USDe"),
     ],
 )
 @pytest.mark.parametrize("locale", LOCALES)
