@@ -10,6 +10,7 @@ signed bytes are kept until the receipt is there, and sent again when a node for
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -170,6 +171,12 @@ class Sender:
 
     def __repr__(self) -> str:
         return f"Sender({self.account.address} on chain {self.chain_id})"
+
+    def sibling(self, account: "LocalAccount") -> "Sender":
+        """A sender with another key on the same chain, which it need not ask for what this one knows."""
+        other = copy(self)
+        other.account, other.address, other._nonce = account, account.address.lower(), None
+        return other
 
     def balance(self) -> int:
         """The chain's own coin that it holds, for gas, in wei."""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from duly.interfaces.cli import book, schedule
+from duly.interfaces.cli import book, deploy, schedule
 from duly.interfaces.cli._output import Commands
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ def duly(
 
 
 app.command("schedule")(schedule.schedule)
+app.command("deploy")(deploy.deploy)
 app.command("import")(book.import_book)
 
 

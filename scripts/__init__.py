@@ -1,0 +1,1 @@
+"""Thin scripts: `python -m scripts.deploy` and `brownie run deploy` do the same as `duly deploy`."""
