@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from world import BORROWERS, LENDER, Crowd, World, anvil, assert_mirrors, dump
+from world import BORROWERS, LENDER, START, Crowd, World, anvil, assert_mirrors, dump
 
 from duly.chain import networks
 from duly.chain.logs import FIRST_WINDOW
@@ -72,7 +72,7 @@ def test_reorganisations_leave_what_a_fresh_start_would_make(
     crowd, indexer = Crowd(world, seed), world.indexer(model)
     dice = crowd.random
     indexer.run()
-    rolled_back = 0
+    rolled_back, gone = 0, set()
     for _ in range(6):
         for _ in range(dice.randrange(8)):
             crowd.act(model)
@@ -84,6 +84,7 @@ def test_reorganisations_leave_what_a_fresh_start_would_make(
                 indexer.run()
         indexer.run()
         head = world.w3.eth.block_number
+        abandoned = {(item.event.name, item.transaction_hash) for item in model.events()}
         world.rpc("evm_revert", snapshot)
         # Another branch, whose head is lower, the same or higher.
         for _ in range(dice.randrange(12)):
@@ -94,9 +95,11 @@ def test_reorganisations_leave_what_a_fresh_start_would_make(
         if dice.random() < 0.5 and world.w3.eth.block_number < head:
             world.rpc("anvil_mine", hex(head - world.w3.eth.block_number))
         rolled_back += indexer.run().rolled_back
+        gone |= abandoned - {(item.event.name, item.transaction_hash) for item in model.events()}
         assert dump(model) == dump(fresh(world))
         assert_mirrors(model, world)
     assert rolled_back > 0
+    assert len({name for name, _ in gone}) >= 5, gone  # enough of a variety was undone
 
 
 def test_a_branch_with_a_head_of_the_same_number(world: World, model: ReadModel) -> None:
@@ -191,7 +194,7 @@ def test_a_restarted_chain_is_refused_and_nothing_is_lost(world: World, model: R
     loan = world.open(BORROWERS[0], 1)
     world.indexer(model).run()
     before = dump(model)
-    with anvil() as url:
+    with anvil(START + 1) as url:
         empty = networks.connect(url)
 
         def check() -> None:

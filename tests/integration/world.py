@@ -37,18 +37,20 @@ from duly.store.database import reading
 from duly.store.readmodel import Identity, ReadModel
 
 ANVIL = Path(__file__).resolve().parents[2] / "build/bin/anvil"
+START = 1_790_000_000  # a Monday
 PACK = load_pack("STRICT")
 PUBLISHER, LENDER, OTHER_LENDER, SERVICER = 0, 1, 2, 3
 BORROWERS = (4, 5, 6, 7)
 
 
 @contextmanager
-def anvil() -> Iterator[str]:
+def anvil(start: int = START) -> Iterator[str]:
     """The address of a fresh Anvil."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     command = [str(ANVIL), "--quiet", "--port", str(port), "--hardfork", compiler.EVM_VERSION]
+    command += ["--timestamp", str(start)]
     node = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 10
@@ -176,6 +178,10 @@ class Crowd:
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
         self.random = random.Random(seed)
+        for borrower in BORROWERS[:3]:
+            for channel in (Channel.EMAIL, Channel.SMS):
+                world.send(world.consents.register(channel, bytes([borrower]) * 32, 0, 4), borrower)
+                world.send(world.consents.grant(channel), borrower)
 
     def act(self, model: ReadModel) -> None:
         """One transaction; the model tells which loans there are."""
@@ -236,32 +242,41 @@ class Crowd:
                 self.world.send(consents.revoke_on_word(loan.id, channel), LENDER)
             case 3 | 4 | 5:
                 commitment = self.number().to_bytes(32, "big")
-                offset = self.random.randrange(-20, 20)
+                offset = self.random.randrange(-4, 4)
                 self.world.send(consents.register(channel, commitment, offset, offset + 4), borrower)
             case _:
                 self.world.send(consents.grant(channel), borrower)
 
     def serve(self, model: ReadModel) -> None:
-        """Serve what stands a chance: with the right amount, at an hour that is perhaps right."""
-        notices = []
-        for _ in range(self.random.randrange(1, 4)):
-            loan = self.loan(model)
-            if not loan:
-                return
-            candidate = model.candidate(loan.id)
-            assert candidate
-            position = self.world.ledger.position_of(loan.id)
-            facts = Facts(position, candidate.limits, candidate.profile, candidate.said)
-            kind = self.random.choice(tuple(Kind))
+        """A batch: mostly what the gate will let through, and some of the rest."""
+        if not 9 <= self.world.now % 86_400 // 3_600 <= 16 and self.random.random() < 0.7:
+            self.wait_for_morning(1)
+        found = [self.notice(model) for _ in range(self.random.randrange(1, 4))]
+        notices = [notice for notice in found if notice]
+        if notices:
+            loan = model.loan(notices[0].loan)
+            assert loan
+            lender = self.world.accounts.index(loan.terms.lender)
+            server = self.random.choice((lender, lender, lender, SERVICER))
+            self.world.send(self.world.notices.serve_many(notices), server)
+
+    def notice(self, model: ReadModel) -> Notice | None:
+        loan = self.loan(model)
+        candidate = model.candidate(loan.id) if loan else None
+        if not candidate:
+            return None
+        position = self.world.ledger.position_of(loan.id)
+        facts = Facts(position, candidate.limits, candidate.profile, candidate.said)
+        kinds = self.random.sample(tuple(Kind), len(Kind))
+        channel = self.random.choice((Channel.EMAIL, Channel.EMAIL, Channel.EMAIL, Channel.SMS))
+        content = self.number().to_bytes(32, "big")
+        for kind in kinds:
             _, base = ground(kind, facts)
-            channel = self.random.choice((Channel.EMAIL, Channel.EMAIL, Channel.SMS))
-            notices.append(
-                Notice(
-                    loan.id, kind, base.instalment, base.amount, channel, self.number().to_bytes(32, "big")
-                )
-            )
-        server = self.random.choice((LENDER, LENDER, SERVICER))
-        self.world.send(self.world.notices.serve_many(notices), server)
+            notice = Notice(loan.id, kind, base.instalment, base.amount, channel, content)
+            decision = self.world.notices.refusal(notice, loan.terms.lender)
+            if not decision.reason or self.random.random() < 0.1:
+                return notice
+        return notice
 
     def block(self, model: ReadModel) -> None:
         world, lender = self.world, self.random.choice((LENDER, OTHER_LENDER))
@@ -286,9 +301,19 @@ class Crowd:
                 self.world.send(book.tighten(1, limits), PUBLISHER)
 
     def wait(self, model: ReadModel) -> None:
-        """Some hours or days pass."""
-        seconds = self.random.choice((3_600, 5 * 3_600, 86_400, 3 * 86_400, 20 * 86_400))
-        self.world.rpc("evm_setNextBlockTimestamp", self.world.now + seconds)
+        """Some hours, or some days until ten in the morning."""
+        days = self.random.choice((0, 1, 1, 3, 7, 20, 33))
+        if days:
+            self.wait_for_morning(days)
+        else:
+            self.wait_until(self.world.now + 3_600)
+
+    def wait_for_morning(self, days: int) -> None:
+        midnight = self.world.now // 86_400 * 86_400
+        self.wait_until(midnight + days * 86_400 + 36_000)
+
+    def wait_until(self, moment: int) -> None:
+        self.world.rpc("evm_setNextBlockTimestamp", moment)
         self.world.rpc("evm_mine")
 
 
