@@ -1,0 +1,103 @@
+"""A loan's life in notices: planned from the read model, day by day, and put before the real gate.
+
+What the planner takes to be allowed is served, without one refusal.
+"""
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from world import BORROWERS, LENDER, SERVICER, World
+
+from duly.chain import networks
+from duly.domain import calendar
+from duly.domain.calendar import DAY
+from duly.domain.consent import Channel
+from duly.domain.notice import Kind
+from duly.services.plan import Planned, known_reminders, plan
+from duly.services.render import Place, render
+from duly.store.readmodel import ReadModel
+
+CONTENT = b"\7" * 32
+
+
+class Service:
+    """Indexes, plans and serves, as the servicer."""
+
+    def __init__(self, world: World, persons: dict[str, bytes]) -> None:
+        self.world, self.persons = world, persons
+        self.model = ReadModel.open("sqlite://")
+        self.indexer = world.indexer(self.model)
+
+    def at(self, moment: int) -> list[Planned]:
+        """What is served at a moment."""
+        self.world.w3.provider.ethereum_tester.time_travel(moment)  # type: ignore[attr-defined]
+        self.indexer.run()
+        candidates = self.model.candidates(calendar.local_day(moment, calendar.EASTERNMOST))
+        known = known_reminders(self.persons, self.model.reminders)
+        ready = plan(candidates, self.world.accounts[SERVICER], moment, self.persons, known, waiting=False)
+        if ready:
+            call = self.world.notices.serve_many([each.notice(CONTENT) for each in ready])
+            assert self.world.send(call, SERVICER)["status"] == 1
+            self.indexer.run()
+        return ready
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(networks.in_process())
+    world.send(world.ledger.appoint_servicer(world.accounts[SERVICER]), LENDER)
+    for borrower in BORROWERS[:2]:
+        world.send(world.consents.register(Channel.EMAIL, bytes([borrower]) * 32, 0, 4), borrower)
+        world.send(world.consents.grant(Channel.EMAIL), borrower)
+    return world
+
+
+@pytest.mark.parametrize("one_person", [False, True])
+def test_all_that_is_planned_is_served_and_nothing_is_refused(world: World, one_person: bool) -> None:
+    good, late = BORROWERS[:2]
+    prompt, tardy = world.open(good, 1), world.open(late, 2)
+    anna = b"a" * 32
+    persons = {world.accounts[good]: anna, world.accounts[late]: anna} if one_person else {}
+    service = Service(world, persons)
+    first_day = world.now // DAY + 1
+    place = Place("TUSD", 2, 1, *(3 * [world.ledger.address]))
+    served: list[tuple[int, Planned]] = []
+    for step in range(2 * 140):
+        moment = (first_day * DAY) + step * DAY // 2 + 1
+        for each in service.at(moment):
+            served.append((moment, each))
+            text = render(each.kind, each.loan, each.position, each.ground, place, "zh")
+            assert "0x" + each.id.hex() in text.body
+            # The one pays on the due day, told that it has come; the other only when the loan is long late.
+            if each.loan.id == prompt and each.kind is Kind.DUE_TODAY:
+                world.send(world.ledger.repay(prompt, each.amount), good)
+        if step == 2 * 120:
+            world.send(world.ledger.settle(tardy, 2**80), late)
+
+    assert list(service.model.refusals()) == []
+    on_chain = {notice.id: notice for notice in service.model.notices()}
+    assert {each.id for _, each in served} == set(on_chain)
+    kinds = {
+        loan: Counter(each.kind for _, each in served if each.loan.id == loan) for loan in (prompt, tardy)
+    }
+    assert kinds[tardy][Kind.LOAN_OPENED] == kinds[prompt][Kind.LOAN_OPENED] == 1
+    assert kinds[tardy][Kind.LOAN_REPAID] == 1
+    assert kinds[tardy][Kind.OVERDUE] > 10
+    assert all(notice.timestamp - moment < 60 for moment, each in served for notice in [on_chain[each.id]])
+
+    # CAP-1, per person.
+    groups = [(prompt, tardy)] if one_person else [(prompt,), (tardy,)]
+    for group in groups:
+        times = sorted(
+            on_chain[each.id].timestamp
+            for _, each in served
+            if each.loan.id in group and each.kind.is_reminder
+        )
+        assert all(later - one >= 2 * DAY for one, later in pairwise(times))
+        assert all(third - one >= 7 * DAY for one, third in zip(times, times[2:], strict=False))
+    # HOURS-1, under both offsets.
+    for notice in on_chain.values():
+        for offset in (0, 4):
+            assert 9 <= (notice.timestamp + offset * 900) % DAY / 3600 < 18.75
+            assert calendar.local_day(notice.timestamp, offset) % 7 not in (2, 3)  # no Saturday, no Sunday
