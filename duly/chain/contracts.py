@@ -23,6 +23,7 @@ from web3.types import BlockIdentifier, TxParams
 from duly.chain import compiler
 from duly.chain.errors import ChainError, explained
 from duly.domain.consent import Channel, Profile
+from duly.domain.events import LoanOpened
 from duly.domain.loan import Loan, Position, Status
 from duly.domain.notice import Decision, Kind, Notice, Refusal, Said
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
@@ -167,7 +168,7 @@ class Contract:
         if sender:
             question["from"] = to_checksum_address(sender)
         with explained(call.what):
-            answer = bytes(self.w3.eth.call(question, at))
+            answer = self._ask(question, at)
         try:
             values = decode(method.outputs, answer)
         except DecodingError:
@@ -176,6 +177,9 @@ class Contract:
                 remedy="Check that the chain and the deployment's record belong together.",
             ) from None
         return values[0] if len(values) == 1 else values
+
+    def _ask(self, question: TxParams, at: BlockIdentifier) -> bytes:
+        return bytes(self.w3.eth.call(question, at))
 
 
 # ------------------------------------------------------------------------------------ the contracts
@@ -289,16 +293,6 @@ class Parties:
     servicer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A loan's opening, as its event tells it."""
-
-    id: bytes
-    terms: Terms
-    instalment: int
-    total: int
-
-
 class LoanLedger(Contract):
     """The ledger of loan terms and repayments."""
 
@@ -399,18 +393,13 @@ class LoanLedger(Contract):
         return str(self.read("policyBook")).lower()
 
     @staticmethod
-    def opened(log: Log) -> Opened | None:
+    def opened(log: Log) -> LoanOpened | None:
         """The opening that an event tells of, or None where it tells of something else."""
         topic, types = _event("LoanLedger", "LoanOpened")
         if not log.topics or log.topics[0] != topic:
             return None
         terms, instalment, total = decode(types, log.data)
-        return Opened(log.topics[1], Terms.from_tuple(terms), instalment, total)
-
-    @staticmethod
-    def opened_topic() -> bytes:
-        """The first topic of the event that tells of an opening."""
-        return _event("LoanLedger", "LoanOpened")[0]
+        return LoanOpened(log.topics[1], Terms.from_tuple(terms), instalment, total)
 
 
 class ConsentRegistry(Contract):
@@ -675,7 +664,6 @@ __all__ = [
     "Log",
     "NotAContract",
     "NoticeRegistry",
-    "Opened",
     "Parties",
     "PolicyBook",
     "Token",

@@ -183,6 +183,13 @@ class Sender:
         with explained():
             return int(self.w3.eth.get_balance(self.account.address))
 
+    def estimate(self, call: Call) -> int:
+        """The gas to give a call, with headroom.
+
+        Raises: ContractError, when it would be refused.
+        """
+        return estimate_gas(self.w3, call, self.address)
+
     def send(self, call: Call, *, gas: int | None = None) -> Receipt:
         """Send a call and wait until it is mined.
 
@@ -242,7 +249,7 @@ class Sender:
         Raises: ContractError, when it would be refused: then no nonce is taken.
         """
         if gas is None:
-            gas = estimate_gas(self.w3, call, self.address)
+            gas = self.estimate(call)
         fees = self._current_fees()
         nonce = self._next_nonce()
         fields: dict[str, Any] = {

@@ -1,5 +1,7 @@
 """`duly import`: a published loan book, onto the ledger."""
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +10,7 @@ import typer
 from duly.interfaces.cli._output import Json, console, print_json, progress
 
 if TYPE_CHECKING:
+    from duly.domain.loanbook import BookLoan, RefusedRow
     from duly.services.loanbook import Report
 
 _LISTED = 20
@@ -20,6 +23,17 @@ def import_book(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and report; open nothing.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Read no more than this many rows.")] = None,
+    rpc: Annotated[
+        str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Policy to lend under; by default the first that was deployed.")
+    ] = None,
+    lender: Annotated[
+        int | None,
+        typer.Option(min=0, max=9, help="Development account that lends; by default the one that deploys."),
+    ] = None,
+    seed: Annotated[str, typer.Option(help="What the simulated borrowers' keys are derived from.")] = "duly",
     json: Json = False,
 ) -> None:
     """Read a published loan book and open its loans on the ledger.
@@ -29,27 +43,52 @@ def import_book(
     right is refused, with its line and the reason; the others are taken. Importing a file again opens nothing
     twice.
 
-    With --dry-run: how many loans would be taken, and for how many of them, by year of issue, the ledger's
-    formula gives the instalment that the platform published.
+    The borrowers are simulated, each with a fresh key, so loans are opened on local chains only. Then, and
+    with --dry-run: for how many loans, by year of issue, the ledger's instalment is the one that the platform
+    published.
 
     \b
-    Example:
+    Examples:
       duly import data/lendingclub_sample.csv --dry-run
+      duly import data/lendingclub_sample.csv --limit 40
     """
-    if not dry_run:
-        # The chain is slow to import.
-        from duly.services import importing  # type: ignore[attr-defined,unused-ignore]
-
-        importing.import_book(file, limit)
-        return
-
     from duly.services import loanbook
 
-    report = loanbook.report(progress(loanbook.read(file, limit), "Reading", json=json, total=limit))
+    rows = loanbook.read(file, limit)
+    if dry_run:
+        report = loanbook.report(progress(rows, "Reading", json=json, total=limit))
+        if json:
+            print_json(report.as_json())
+        else:
+            _print_report(file, report)
+        return
+
+    # The chain is slow to import.
+    from duly.bootstrap import Application
+    from duly.chain import networks
+    from duly.services import importing
+
+    # Said before anything is asked of the chain.
+    rows = _checked(rows)
+    application = Application.from_environment(rpc=rpc)
+    sender = application.sender
+    if lender is not None:
+        sender = sender.sibling(networks.development_account(application.w3, lender))
+    outcomes = importing.import_rows(
+        application.contracts, application.deployment, sender, rows, policy=policy, seed=seed.encode()
+    )
+    found = importing.report(progress(outcomes, "Opening", json=json, total=limit))
     if json:
-        print_json(report.as_json())
+        print_json(found.as_json())
     else:
-        _print_report(file, report)
+        _print_report(file, found.book)
+        console().print(f"{found.opened:,} opened, {found.already_open:,} open already")
+
+
+def _checked(rows: "Iterator[BookLoan | RefusedRow]") -> "Iterator[BookLoan | RefusedRow]":
+    """The same rows; a file that is no loan book is refused at once."""
+    first = next(rows, None)
+    return rows if first is None else chain([first], rows)
 
 
 def _print_report(file: Path, report: "Report") -> None:
