@@ -284,7 +284,8 @@ class _HttpNode(_Node):
     def __init__(self, w3: Web3, url: str, headers: Mapping[str, str]) -> None:
         super().__init__(w3)
         self._url = url
-        self._client = httpx.Client(timeout=_TIMEOUT, headers={**headers, "content-type": "application/json"})
+        self._client = httpx.Client(timeout=_TIMEOUT, headers=headers)
+        self._client.headers["content-type"] = "application/json"
         self._batches = True
 
     def logs(self, addresses: Sequence[str], first: int, last: int) -> list[RawLog]:
@@ -383,9 +384,8 @@ def _message(error: object) -> str:
 def _node_of(w3: Web3) -> _Node:
     provider = w3.provider
     if isinstance(provider, HTTPProvider) and provider.endpoint_uri:
-        headers = dict(provider.get_request_headers())
-        headers.update(dict(provider.get_request_kwargs()).get("headers") or {})
-        return _HttpNode(w3, str(provider.endpoint_uri), {str(k): str(v) for k, v in headers.items()})
+        given = dict(provider.get_request_kwargs()).get("headers") or {}
+        return _HttpNode(w3, str(provider.endpoint_uri), {str(k): str(v) for k, v in given.items()})
     return _Node(w3)
 
 
