@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from duly.interfaces.cli import book, deploy, schedule
+from duly.interfaces.cli import book, deploy, plan, schedule
 from duly.interfaces.cli._output import Commands
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ def duly(
 app.command("schedule")(schedule.schedule)
 app.command("deploy")(deploy.deploy)
 app.command("import")(book.import_book)
+app.command("plan")(plan.plan)
 
 
 def main() -> None:
