@@ -20,7 +20,7 @@ from hexbytes import HexBytes
 from web3 import Web3
 from web3.types import BlockIdentifier, TxParams
 
-from duly.chain import compiler
+from duly.chain import compiler, networks
 from duly.chain.errors import ChainError, explained
 from duly.domain.consent import Channel, Profile
 from duly.domain.events import LoanOpened
@@ -165,7 +165,10 @@ class Contract:
         method = _methods(self.artifact)[name]
         call = self.call(name, *arguments)
         question: TxParams = {"to": self._to, "data": HexBytes(call.data)}
-        if sender:
+        if sender is None and networks.is_in_process(self.w3):
+            # eth-tester would look through all its accounts each time.
+            sender = networks.IN_PROCESS_ACCOUNT
+        if sender is not None:
             question["from"] = to_checksum_address(sender)
         with explained(call.what):
             answer = self._ask(question, at)

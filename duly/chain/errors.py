@@ -359,7 +359,9 @@ def explain(error: Exception, doing: str | None = None) -> ChainError | None:
     message = _node_message(error)
     if message is None:
         return None
-    if re.search(r"insufficient (funds|balance)|does not have enough balance|upfront", message, re.I):
+    if re.search(
+        r"insufficient (funds|balance)|does not have enough balance|cannot afford|upfront", message, re.I
+    ):
         return InsufficientFunds(
             f"{prefix}the sender cannot pay for the transaction ({message})",
             remedy="Send it some of the chain's own coin, for gas.",

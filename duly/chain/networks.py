@@ -1,7 +1,7 @@
 """Connects to a chain: eth-tester in this process, or any node over http or a websocket."""
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from eth_account import Account
@@ -35,6 +35,9 @@ _NAMES: Final = {
     11155111: "Sepolia",
     ETH_TESTER: "eth-tester",
 }
+IN_PROCESS_ACCOUNT: Final = "0x7e5f4552091a69125d5dfcb7b8c2659029395bdf"
+"""Development account 0 of a chain in this process."""
+
 _LOCAL_POLL: Final = 0.001
 _REMOTE_POLL: Final = 0.5
 _TIMEOUT: Final = 30
@@ -90,10 +93,28 @@ def in_process(timestamp: int | None = None) -> Web3:
     from eth_tester import EthereumTester, PyEVMBackend
     from web3 import EthereumTesterProvider
 
-    if timestamp is None:
-        return Web3(EthereumTesterProvider())
-    parameters = PyEVMBackend.generate_genesis_params({"timestamp": timestamp})
-    return Web3(EthereumTesterProvider(EthereumTester(PyEVMBackend(genesis_parameters=parameters))))
+    parameters = None if timestamp is None else PyEVMBackend.generate_genesis_params({"timestamp": timestamp})
+    backend = PyEVMBackend(genesis_parameters=parameters)
+    backend.chain.gas_estimator = _estimate_in_one_run
+    return Web3(EthereumTesterProvider(EthereumTester(backend)))
+
+
+def _estimate_in_one_run(state: Any, transaction: Any) -> int:
+    """What a transaction uses when it is given all that a block has; before refunds.
+
+    py-evm would search for the least that it needs, in a dozen runs or more. Senders add headroom anyway.
+    """
+    from eth.vm.spoof import SpoofTransaction
+
+    snapshot = state.snapshot()
+    try:
+        generous = SpoofTransaction(transaction, gas=state.gas_limit, gas_price=0)
+        computation = state.apply_transaction(generous)
+        if computation.is_error:
+            raise computation.error
+        return int(state.gas_limit - computation.get_gas_remaining())
+    finally:
+        state.revert(snapshot)
 
 
 def check_chain(chain_id: int, expected: int | None) -> None:

@@ -167,7 +167,7 @@ class Sender:
         self._poll = networks.poll_latency(w3)
         self._timeout = timeout or (_LOCAL_TIMEOUT if networks.is_local(self.chain_id) else _TIMEOUT)
         self._nonce: int | None = None
-        self._fees: tuple[float, Fees] | None = None
+        self._market = _Market(w3)
 
     def __repr__(self) -> str:
         return f"Sender({self.account.address} on chain {self.chain_id})"
@@ -250,7 +250,7 @@ class Sender:
         """
         if gas is None:
             gas = self.estimate(call)
-        fees = self._current_fees()
+        fees = self._market.fees()
         nonce = self._next_nonce()
         fields: dict[str, Any] = {
             "chainId": self.chain_id,
@@ -333,11 +333,21 @@ class Sender:
                 self._nonce = int(self.w3.eth.get_transaction_count(self.account.address, "latest"))
         return self._nonce
 
-    def _current_fees(self) -> Fees:
+
+class _Market:
+    """The fees of the moment, asked for once for all senders that are siblings."""
+
+    def __init__(self, w3: Web3) -> None:
+        self._w3 = w3
+        self._asked = float("-inf")
+        self._fees = Fees(0, None)
+
+    def fees(self) -> Fees:
         now = time.monotonic()
-        if self._fees is None or now - self._fees[0] > _FEES_FOR:
-            self._fees = now, current_fees(self.w3)
-        return self._fees[1]
+        if now - self._asked >= _FEES_FOR:
+            self._fees = current_fees(self._w3)
+            self._asked = now
+        return self._fees
 
 
 def wait_for(

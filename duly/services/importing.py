@@ -188,6 +188,7 @@ class _Importer:
             candidates.append((position, row, terms, borrower))
 
         # The money must be there before the ledger can be asked whether it takes the loans.
+        give_gas(self.lender, [borrower.address for _, _, _, borrower in candidates])
         lend_from(
             self.contracts,
             self.lender,
@@ -200,7 +201,6 @@ class _Importer:
                 openings[position] = self._prepare(row, terms, borrower)
             except ContractError as error:
                 outcomes[position] = RefusedRow(row.line, f"the ledger refuses: {error.reason}")
-        give_gas(self.lender, [opening.borrower.address for opening in openings.values()])
         outcomes |= self._open(openings)
         return [outcomes[position] for position in range(len(batch))]
 

@@ -34,6 +34,10 @@ def schedule(
     verify: Annotated[
         bool, typer.Option("--verify", help="Have the contract compute it too, and compare.")
     ] = False,
+    rpc: Annotated[
+        str | None,
+        typer.Option("--rpc", help="Node that computes for --verify; by default a chain in this process."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Print a loan's repayment schedule, as the ledger will hold it.
@@ -82,11 +86,11 @@ def schedule(
 
     if verify:
         # The chain is slow to import.
-        from duly.services.verify import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
-            verify_schedule,
-        )
+        from duly.chain import networks
+        from duly.services.verify import verify_schedule
 
-        differences = verify_schedule(units, ppm, rows)
+        w3 = networks.connect(rpc) if rpc else None
+        differences = verify_schedule(units, ppm, rows, w3=w3)
         if differences:
             raise ScheduleDiffers("the contract computes another schedule: " + "; ".join(differences))
         if not json:
