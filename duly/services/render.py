@@ -90,6 +90,13 @@ def render(
     return Text(subject, body.rstrip() + "\n")
 
 
+def locale_for(language: str) -> str:
+    """The language to write in to somebody who prefers one: that one where there are notices in it, else
+    English.
+    """
+    return language if language in LOCALES else "en"
+
+
 @cache
 def templates() -> dict[str, str]:
     """All template files by name, such as en/overdue.txt, with their contents; line endings are always LF."""

@@ -27,15 +27,20 @@ def planned():
 
 def test_people_read_when_what_and_why_not(planned, capsys):
     command.show(planned, NOW, "TUSD", 2)
-    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    told = capsys.readouterr().out
     assert "3 may be said now, 4 not now." in told
+    assert [line.split()[:2] for line in told.splitlines() if " overdue " in line] == [
+        ["now", "00000000"],
+        ["2027-02-11", "03:00"],
+        ["never", "00000000"],
+    ]
     lines = [(line.decision.reason.name, command.reason(line)) for line in planned]
     assert lines[:3] == [("NONE", "")] * 3
     assert [words for _, words in lines[3:]] == [
-        "the last reminder is too recent until 2027-02-11 02:59 UTC",
-        "not to be spoken of before 2027-02-17",
-        "not to be spoken of before 2027-02-20",
-        "the borrower has registered no contact",
+        "too soon after another",
+        "not before 2027-02-17",
+        "not before 2027-02-20",
+        "no contact registered",
     ]
 
 

@@ -11,7 +11,16 @@ from scene import LENDER, Case, a_loan, moment, paid
 from duly.domain import schedule
 from duly.domain.notice import Kind, ground, notice_id
 from duly.services import render as render_module
-from duly.services.render import LOCALES, Place, Text, UnknownLocale, render, templates, templates_hash
+from duly.services.render import (
+    LOCALES,
+    Place,
+    Text,
+    UnknownLocale,
+    locale_for,
+    render,
+    templates,
+    templates_hash,
+)
 
 PLACE = Place("TUSD", 2, 31337, ledger="0x" + "c1" * 20, notices="0x" + "c2" * 20, consents="0x" + "c3" * 20)
 
@@ -203,6 +212,10 @@ def test_the_same_state_gives_the_same_text(kind, locale):
 def test_an_unknown_language_is_told():
     with pytest.raises(UnknownLocale, match=r"'fr'.*en or zh"):
         text_of(Kind.OVERDUE, "fr")
+
+
+def test_who_prefers_another_language_is_written_to_in_english():
+    assert [locale_for(language) for language in ("zh", "en", "el")] == ["zh", "en", "en"]
 
 
 def test_each_language_has_a_template_for_each_kind_with_the_same_facts():

@@ -126,20 +126,29 @@ def as_json(planned: "list[Planned]", server: str, now: int) -> dict[str, object
 
 def show(planned: "list[Planned]", now: int, symbol: str, decimals: int) -> None:
     """What people read."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
     out = console()
-    table = Table(title=f"To be said, as of {_utc(now)}")
-    for heading in ("when", "kind", "loan", "instalment", "amount", "by", "why not now"):
-        table.add_column(heading, justify="right" if heading in ("instalment", "amount") else "left")
+    table = Table(
+        title=f"To be said, as of {_utc(now)} UTC; amounts in {symbol}",
+        title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("when (UTC)", no_wrap=True)
+    table.add_column("loan", no_wrap=True)
+    table.add_column("what", no_wrap=True)
+    table.add_column("amount", justify="right", no_wrap=True)
+    table.add_column("why not now")
     for each in planned[:_SHOWN]:
         table.add_row(
             "now" if each.ready else "never" if each.not_before is None else _utc(each.not_before),
-            each.kind.name.lower().replace("_", " "),
             each.loan.id.hex()[:8],
-            str(each.instalment or ""),
-            f"{in_currency(each.amount, decimals)} {symbol}",
-            each.channel.name.lower().replace("_", "-"),
+            each.kind.name.lower().removeprefix("instalment_").replace("_", " ")
+            + f" {each.instalment or ''}",
+            in_currency(each.amount, decimals),
             reason(each),
             style="green" if each.ready else None,
         )
@@ -152,26 +161,26 @@ def show(planned: "list[Planned]", now: int, symbol: str, decimals: int) -> None
 
 
 def reason(planned: "Planned") -> str:
-    """Why a notice has to wait, in words."""
+    """Why a notice has to wait, in a few words."""
     from duly.domain import calendar
     from duly.domain.notice import Refusal
 
     decision = planned.decision
-    last = _utc(decision.required - 1)
+    if decision.reason is Refusal.TOO_EARLY:
+        return f"not before {calendar.iso(decision.required)}"
     words = {
         Refusal.NONE: "",
-        Refusal.TOO_EARLY: f"not to be spoken of before {calendar.iso(min(decision.required, 2**24))}",
-        Refusal.NO_CONTACT: "the borrower has registered no contact",
-        Refusal.CEASED: "the borrower has stopped all contact",
-        Refusal.NO_CONSENT: "the borrower has not consented",
-        Refusal.OUTSIDE_HOURS: "outside the borrower's hours",
-        Refusal.TOO_SOON: f"the last reminder is too recent until {last}",
-        Refusal.DAY_CAP: f"as many reminders in 24 hours as allowed until {last}",
-        Refusal.WEEK_CAP: f"as many reminders in 7 days as allowed until {last}",
-        Refusal.SERVICE_CAP: f"as many notices in 24 hours as allowed until {last}",
+        Refusal.NO_CONTACT: "no contact registered",
+        Refusal.CEASED: "contact was stopped",
+        Refusal.NO_CONSENT: "no consent",
+        Refusal.OUTSIDE_HOURS: "outside contact hours",
+        Refusal.TOO_SOON: "too soon after another",
+        Refusal.DAY_CAP: "enough in 24 hours",
+        Refusal.WEEK_CAP: "enough in 7 days",
+        Refusal.SERVICE_CAP: "enough in 24 hours",
     }
     return words.get(decision.reason, decision.reason.name.lower().replace("_", " "))
 
 
 def _utc(moment: int) -> str:
-    return f"{datetime.fromtimestamp(max(0, moment), UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}"
