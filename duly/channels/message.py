@@ -1,0 +1,73 @@
+"""What a channel carries, and what it says of how that went. Every channel is a `Carrier`."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from duly.domain.consent import Channel
+from duly.domain.errors import DulyError
+
+
+class CarrierUnavailable(DulyError):
+    """The channel cannot carry anything at the moment; nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One notice on its way to the borrower.
+
+    `address` is the borrower's own, from the vault, and shows in no print. `notice` is the notice's id and
+    `salt` that of its content hash: with both the borrower can check on chain that these are the words. `at`
+    is the time of sending in UTC seconds.
+    """
+
+    notice: bytes
+    address: str = field(repr=False)
+    subject: str = field(repr=False)
+    body: str = field(repr=False)
+    language: str
+    salt: bytes = field(repr=False)
+    at: int
+
+
+class Result(Enum):
+    """How a send went. Only UNKNOWN leaves it open whether the message went out."""
+
+    SENT = "sent"
+    DEFERRED = "deferred"
+    """Certainly not sent; may be tried again."""
+    REFUSED = "refused"
+    """Certainly not sent, and never will be."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """How a send went, and why: a code, never words that may repeat an address or a text."""
+
+    result: Result
+    reason: str | None = None
+
+
+class Carrier(Protocol):
+    """Carries messages to borrowers on one channel."""
+
+    @property
+    def channel(self) -> Channel:
+        """The channel that it serves."""
+        ...
+
+    def ready(self) -> None:
+        """Make sure that messages can be carried now.
+
+        Raises: CarrierUnavailable.
+        """
+        ...
+
+    def send(self, message: Message) -> Receipt:
+        """Send a message, at most once. What goes wrong on the way is told in the receipt."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
