@@ -17,8 +17,9 @@ from eth_abi.exceptions import DecodingError, EncodingError
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
-from web3 import Web3
-from web3.types import BlockIdentifier, TxParams
+from requests.exceptions import HTTPError
+from web3 import HTTPProvider, Web3
+from web3.types import BlockIdentifier, RPCEndpoint, TxParams
 
 from duly.chain import compiler, networks
 from duly.chain.errors import ChainError, explained
@@ -162,7 +163,6 @@ class Contract:
 
         Raises: ContractError, NotAContract, ChainUnavailable.
         """
-        method = _methods(self.artifact)[name]
         call = self.call(name, *arguments)
         question: TxParams = {"to": self._to, "data": HexBytes(call.data)}
         if sender is None and networks.is_in_process(self.w3):
@@ -172,6 +172,14 @@ class Contract:
             question["from"] = to_checksum_address(sender)
         with explained(call.what):
             answer = self._ask(question, at)
+        return self.decode(name, answer)
+
+    def decode(self, name: str, answer: bytes) -> Any:
+        """What one of its functions returned, from the bytes that a node answered.
+
+        Raises: NotAContract.
+        """
+        method = _methods(self.artifact)[name]
         try:
             values = decode(method.outputs, answer)
         except DecodingError:
@@ -517,6 +525,17 @@ class NoticeRegistry(Contract):
         return str(self.read("consents")).lower()
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the chain says about a notice that is about to be delivered: whether it still stands, the
+    borrower's commitment for its channel, and the borrower's profile.
+    """
+
+    decision: Decision
+    commitment: bytes
+    profile: Profile
+
+
 class Token(Contract):
     """The currency: an ERC-20 token. Amounts in its smallest unit."""
 
@@ -603,6 +622,47 @@ class Contracts:
             notices=NoticeRegistry(w3, deployment.address_of("NoticeRegistry")),
         )
 
+    def standings(self, questions: Sequence[tuple[Notice, str]], server: str) -> list[Standing]:
+        """What the latest block says about notices that `server` served to borrowers, in as few requests as
+        the node allows.
+
+        Raises: ChainUnavailable, NotAContract.
+        """
+        reads: list[tuple[Contract, str, tuple[object, ...]]] = []
+        for notice, borrower in questions:
+            reads += [
+                (self.notices, "standing", (_notice_tuple(notice), server)),
+                (self.consents, "commitmentOf", (borrower, notice.channel)),
+                (self.consents, "profileOf", (borrower,)),
+            ]
+        answers = iter(self._read_many(reads))
+        return [
+            Standing(_decision(decision), bytes(commitment), Profile(*profile))
+            for decision, commitment, profile in zip(answers, answers, answers, strict=True)
+        ]
+
+    def _read_many(self, reads: Sequence[tuple[Contract, str, tuple[object, ...]]]) -> list[Any]:
+        provider = self.w3.provider
+        if isinstance(provider, HTTPProvider) and len(reads) > 1:
+            requests: list[tuple[RPCEndpoint, Any]] = []
+            for contract, name, arguments in reads:
+                question = {"to": contract.address, "data": "0x" + contract.call(name, *arguments).data.hex()}
+                requests.append((RPCEndpoint("eth_call"), [question, "latest"]))
+            with explained("asking for several things at once"):
+                try:
+                    answers = provider.make_batch_request(requests)
+                except HTTPError:
+                    answers = []
+            # A node that takes no batches answers with one error; then they are asked one by one.
+            if isinstance(answers, list) and len(answers) == len(reads):
+                results = [answer.get("result") for answer in answers]
+                if all(isinstance(result, str) for result in results):
+                    return [
+                        contract.decode(name, bytes(HexBytes(str(result))))
+                        for (contract, name, _), result in zip(reads, results, strict=True)
+                    ]
+        return [contract.read(name, *arguments) for contract, name, arguments in reads]
+
 
 # ------------------------------------------------------------------------------------------ structs
 
@@ -669,6 +729,7 @@ __all__ = [
     "NoticeRegistry",
     "Parties",
     "PolicyBook",
+    "Standing",
     "Token",
     "creation",
 ]
