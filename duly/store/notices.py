@@ -38,6 +38,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    delete,
     func,
     insert,
     or_,
@@ -56,6 +57,9 @@ from duly.store.schema import Amount, BigInteger
 
 LONGEST_SEND: Final = 600
 """Seconds after which nobody can still be at sending what they claimed; channels give up long before."""
+
+LONGEST_UNINDEXED: Final = 7_200
+"""Seconds after which a notice that was let through but never indexed is taken for reorganised away."""
 
 _LOOK_BACK: Final = 3 * DAY
 
@@ -95,6 +99,17 @@ deliveries_table = Table(
     Column("worker", Text),
     Column("claimed_wall", BigInteger),
     Index("deliveries_by_state", "state"),
+    Index("deliveries_by_time", "served_at"),
+)
+
+# What was sent to the gate and let through, until it is indexed: on live chains that takes a while.
+handed_table = Table(
+    "handed",
+    metadata,
+    Column("notice", LargeBinary, primary_key=True),
+    Column("borrower", Text, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 
@@ -165,6 +180,15 @@ class Delivery:
     not_before: int | None
 
 
+class Handed(NamedTuple):
+    """A notice that the gate let through a moment ago (`at`, UTC seconds)."""
+
+    notice: bytes
+    borrower: str
+    kind: Kind
+    at: int
+
+
 class Outcome(NamedTuple):
     """What became of a claimed notice: SENT, DROPPED, DEFERRED until `not_before`, or UNCERTAIN."""
 
@@ -229,6 +253,43 @@ class NoticeStore:
             row.body,
             row.kept_at,
         )
+
+    # ---------------------------------------------------------------------------------------- serving
+
+    def hand(self, handed: Iterable[Handed]) -> None:
+        """Remember what the gate let through, until it is indexed."""
+        new = {each.notice: each for each in handed}
+        if not new:
+            return
+        table = handed_table
+        indexed = select(schema.notices.c.id).where(schema.notices.c.id == table.c.notice).exists()
+        latest = max(each.at for each in new.values())
+        with writing(self._engine) as connection:
+            connection.execute(
+                delete(table).where(
+                    or_(
+                        indexed,
+                        table.c.notice.in_(list(new)),
+                        table.c.at <= latest - LONGEST_UNINDEXED,
+                    )
+                )
+            )
+            connection.execute(
+                insert(table), [each._asdict() | {"kind": int(each.kind)} for each in new.values()]
+            )
+
+    def handed(self, now: int) -> list[Handed]:
+        """What the gate let through and is not indexed yet."""
+        table = handed_table
+        query = (
+            select(table)
+            .select_from(table.outerjoin(schema.notices, schema.notices.c.id == table.c.notice))
+            .where(schema.notices.c.id.is_(None), table.c.at > now - LONGEST_UNINDEXED)
+            .order_by(table.c.at, table.c.notice)
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        return [Handed(row.notice, row.borrower, Kind(row.kind), row.at) for row in rows]
 
     # --------------------------------------------------------------------------------------- delivering
 
@@ -410,17 +471,18 @@ class NoticeStore:
                 )
             )
 
-    def vanished(self) -> list[Delivery]:
+    def vanished(self, since: int = 0) -> list[Delivery]:
         """Notices that were sent, perhaps sent or being sent, whose event is not on the chain any more.
 
         They still count: the borrower was contacted. When the event comes back it has the same id, and
-        nothing is sent again.
+        nothing is sent again. since: leave out those served before.
         """
         table = deliveries_table
         query = (
             select(table)
             .select_from(table.outerjoin(schema.notices, schema.notices.c.id == table.c.notice))
             .where(
+                table.c.served_at >= since,
                 schema.notices.c.id.is_(None),
                 table.c.state.in_([State.SENT.value, State.UNCERTAIN.value, State.CLAIMED.value]),
             )

@@ -14,7 +14,7 @@ from duly.domain.notice import Kind
 from duly.store import notices as module
 from duly.store import schema
 from duly.store.database import open_engine, writing
-from duly.store.notices import Content, NoSuchDelivery, NoticeStore, Outcome, Served, State
+from duly.store.notices import Content, Handed, NoSuchDelivery, NoticeStore, Outcome, Served, State
 
 SERVER = "0x" + "5e" * 20
 BORROWER = "0x" + "b0" * 20
@@ -94,6 +94,7 @@ def test_borrower_1_the_schema_has_no_place_for_a_contact_or_a_name():
             "notice", "loan", "borrower", "kind", "instalment", "amount", "channel", "content_hash",
             "served_at", "state", "reason", "attempts", "at", "not_before", "worker", "claimed_wall",
         },
+        "handed": {"notice", "borrower", "kind", "at"},
     }  # fmt: skip
 
 
@@ -272,6 +273,31 @@ def test_gate_2_what_was_sent_stays_sent_when_the_event_goes_and_comes_back(stor
     assert store.vanished() == []
     assert store.pending(SERVER, NOW) == []
     assert not store.claim(notice, NOW)
+
+
+def test_what_vanished_long_ago_can_be_left_out(store, engine):
+    notice = put(engine, served())
+    store.claim(notice, NOW)
+    reorganise(engine, notice)
+    assert [found.notice for found in store.vanished(NOW)] == [notice]
+    assert store.vanished(NOW + 1) == []
+
+
+# ---------------------------------------------------------------------------------------------------- handed
+
+
+def test_what_the_gate_let_through_is_remembered_until_it_is_indexed(store, engine):
+    first, second = (Handed(bytes([number]) * 32, BORROWER, Kind.OVERDUE, NOW) for number in (1, 2))
+    store.hand([first, second, first])
+    store.hand([])
+    assert store.handed(NOW) == [first, second]
+    put(engine, served(1))
+    assert store.handed(NOW) == [second]
+    # Never indexed: reorganised away.
+    assert store.handed(NOW + module.LONGEST_UNINDEXED) == []
+    later = second._replace(at=NOW + 10)
+    store.hand([later])
+    assert store.handed(NOW) == [later]
 
 
 def test_what_was_never_sent_does_not_count_when_its_event_goes(store, engine):
