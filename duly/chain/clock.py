@@ -64,9 +64,10 @@ def travel(w3: Web3, timestamp: int) -> None:
     if timestamp <= latest:
         raise NodeError(f"the chain's time is {latest} already", wanted=f"a time after it, not {timestamp}")
     if is_in_process(w3):
-        # eth-tester counts from its pending block, a second after the latest.
+        # Its own `time_travel` arrives a second early.
         backend = w3.provider.ethereum_tester.backend  # type: ignore[attr-defined]
-        backend.time_travel(timestamp)
+        backend.chain.set_header_timestamp(timestamp)
+        backend.mine_blocks()
         return
     for method, parameters in (("evm_setNextBlockTimestamp", [timestamp]), ("evm_mine", [])):
         answer = w3.provider.make_request(RPCEndpoint(method), parameters)

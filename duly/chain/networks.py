@@ -88,7 +88,8 @@ def connect(url: str, expected: int | None = None) -> Web3:
 def in_process(timestamp: int | None = None) -> Web3:
     """A chain of its own in this process, that ends with it.
 
-    timestamp: of its first block; by default now.
+    timestamp: of its first block; then each block is one second later, whatever the time here. By default
+    blocks have the time at which they are made.
     """
     from eth_tester import EthereumTester, PyEVMBackend
     from web3 import EthereumTesterProvider
@@ -96,7 +97,20 @@ def in_process(timestamp: int | None = None) -> Web3:
     parameters = None if timestamp is None else PyEVMBackend.generate_genesis_params({"timestamp": timestamp})
     backend = PyEVMBackend(genesis_parameters=parameters)
     backend.chain.gas_estimator = _estimate_in_one_run
+    if timestamp is not None:
+        _count_seconds(backend.chain)
     return Web3(EthereumTesterProvider(EthereumTester(backend)))
+
+
+def _count_seconds(chain: Any) -> None:
+    """Give each block the second after its parent's."""
+    create = chain.create_header_from_parent
+
+    def create_later(parent: Any, **parameters: Any) -> Any:
+        return create(parent, **({"timestamp": parent.timestamp + 1} | parameters))
+
+    chain.create_header_from_parent = create_later
+    chain.header = create_later(chain.get_canonical_head())
 
 
 def _estimate_in_one_run(state: Any, transaction: Any) -> int:

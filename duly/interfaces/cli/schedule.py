@@ -92,7 +92,7 @@ def schedule(
         w3 = networks.connect(rpc) if rpc else None
         differences = verify_schedule(units, ppm, rows, w3=w3)
         if differences:
-            raise ScheduleDiffers("the contract computes another schedule: " + "; ".join(differences))
+            raise ScheduleDiffers("the contract computes another schedule:\n" + "\n".join(differences))
         if not json:
             console().print(f"The contract computes the same {len(rows)} rows.")
 

@@ -1,0 +1,93 @@
+"""Chains to test against: one inside this process, and real nodes."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from duly.bootstrap import Application
+from duly.chain import compiler
+from duly.config import Settings
+from duly.services import deploy
+from duly.services.policy import load_pack
+from duly.services.render import templates_hash
+
+ANVIL = Path(__file__).resolve().parents[2] / "build/bin/anvil"
+
+
+class Node:
+    """An Anvil process on a port of its own; stopped and started anew, its chain is empty."""
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *more: str) -> "Node":
+        command = [ANVIL, "--quiet", "--port", str(self.port), "--hardfork", compiler.EVM_VERSION]
+        self._process = subprocess.Popen([*command, *self._options, *more], stdin=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                    return self
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=10)
+            self._process = None
+
+
+@pytest.fixture
+def start_node() -> Iterator[Callable[..., Node]]:
+    """Start Anvil, with these options."""
+    nodes: list[Node] = []
+
+    def start(*options: str) -> Node:
+        node = Node(*options)
+        nodes.append(node)
+        return node.start()
+
+    yield start
+    for node in nodes:
+        node.stop()
+
+
+@pytest.fixture
+def node(start_node: Callable[..., Node]) -> Node:
+    """A fresh Anvil."""
+    return start_node()
+
+
+def strict() -> deploy.Wish:
+    """What `duly deploy` deploys when nothing else is said."""
+    return deploy.Wish(load_pack("STRICT"), templates_hash())
+
+
+def embedded(wish: deploy.Wish | None = None) -> Application:
+    """An application on a chain in this process, the contracts deployed on it."""
+    application = Application(Settings(), rpc="tester:")
+    application.deployment = deploy.deploy(application.sender, wish or strict(), None).deployment
+    return application
+
+
+@pytest.fixture(scope="module")
+def application() -> Application:
+    """One for all tests of a module."""
+    return embedded()
+
+
+def transactions(application: Application) -> int:
+    """How many transactions the deployer has sent, ever."""
+    return application.w3.eth.get_transaction_count(application.account.address)
