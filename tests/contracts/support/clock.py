@@ -1,6 +1,9 @@
 """The chain's time, moved to the second."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from brownie import chain, web3
 
@@ -35,8 +38,18 @@ class Clock:
         """Let time pass."""
         return self.to(self.now() + seconds)
 
+    @contextmanager
+    def glimpse(self, timestamp: int) -> Iterator[None]:
+        """Look at the chain as it will be at `timestamp`, then come back. Calls only."""
+        # Not Brownie's own snapshot: there is one of those, and it keeps the tests apart.
+        here = self._request("evm_snapshot")
+        self._request("evm_mine", timestamp)
+        yield
+        self._request("evm_revert", here)
+
     @staticmethod
-    def _request(method: str, *parameters: int) -> None:
+    def _request(method: str, *parameters: Any) -> Any:
         answer = web3.provider.make_request(method, list(parameters))
         if "error" in answer:
             raise RuntimeError(f"{method}{parameters}: {answer['error']['message']}")
+        return answer["result"]
