@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from duly.chain.contracts import Contracts
     from duly.chain.deployments import Deployment
     from duly.chain.sender import Sender
+    from duly.channels.message import Carrier
+    from duly.domain.consent import Channel
+    from duly.services.deliver import Deliverer
+    from duly.services.index import Indexer
+    from duly.services.serve import Server
+    from duly.store.notices import NoticeStore
     from duly.store.readmodel import ReadModel
     from duly.store.vault import Vault
 
@@ -203,5 +209,67 @@ class Application:
             )
         return Vault.open(settings.vault, key)
 
+    @cached_property
+    def notice_store(self) -> "NoticeStore":
+        """Words, claims and deliveries, in the read model's database. Raises: DatabaseError."""
+        from duly.store.notices import NoticeStore
+
+        return NoticeStore(self.read_model.engine)
+
     # ----------------------------------------------------------------------------------- the channels
-    # Mail and other ways to reach a borrower: wired here from `settings.mail`.
+
+    @cached_property
+    def carriers(self) -> "dict[Channel, Carrier]":
+        """The ways to reach a borrower: e-mail, where a mail server is set. Raises: InvalidInput."""
+        if self.settings.mail is None:
+            return {}
+        from duly.channels.email import EmailCarrier
+
+        return {EmailCarrier.channel: EmailCarrier(self.settings.mail)}
+
+    # ----------------------------------------------------------------------------------- the services
+
+    @cached_property
+    def indexer(self) -> "Indexer":
+        """Reads the chain into the read model."""
+        from duly.services.index import Indexer
+
+        return Indexer.of(self.w3, self.deployment, self.read_model, self.finality)
+
+    @cached_property
+    def server(self) -> "Server":
+        """Serves notices with the application's key."""
+        from duly.services.serve import Server, place_of
+
+        return Server(
+            contracts=self.contracts,
+            sender=self.sender,
+            read_model=self.read_model,
+            store=self.notice_store,
+            vault=self.vault,
+            place=place_of(self.deployment),
+        )
+
+    @cached_property
+    def deliverer(self) -> "Deliverer":
+        """Delivers the notices that were served with the application's key."""
+        from duly.services.deliver import Deliverer
+
+        return Deliverer(
+            server=self.account.address.lower(),
+            contracts=self.contracts,
+            read_model=self.read_model,
+            store=self.notice_store,
+            vault=self.vault,
+            carriers=self.carriers,
+            clock=self.clock,
+        )
+
+    def close(self) -> None:
+        """Let go of what was opened: connections to the mail server and the databases."""
+        for carrier in self.__dict__.get("carriers", {}).values():
+            carrier.close()
+        if "vault" in self.__dict__:
+            self.vault.close()
+        if "read_model" in self.__dict__:
+            self.read_model.engine.dispose()

@@ -1,0 +1,145 @@
+"""The service's round: read the chain, plan, serve, read again, deliver.
+
+    while True:
+        print(run.round(app))
+
+A round in which nothing is to be done costs a few questions to the node and the databases.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from duly.channels.message import CarrierUnavailable
+from duly.domain import calendar
+from duly.domain.errors import DulyError
+from duly.services.deliver import DeliverReport, never
+from duly.services.index import IndexReport
+from duly.services.plan import Planned, known_reminders, plan
+from duly.services.serve import ServeReport, ServingFailed
+
+if TYPE_CHECKING:
+    from duly.bootstrap import Application
+
+_WEEK = 7 * calendar.DAY
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """What a round did. `at` is its moment in UTC seconds, `seconds` how long it took."""
+
+    at: int
+    indexed: IndexReport
+    served: ServeReport
+    delivered: DeliverReport
+    seconds: float = field(compare=False)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing was said, and nothing went wrong."""
+        served, delivered = self.served, self.delivered
+        return not (
+            served.served
+            or served.refused
+            or served.skipped
+            or delivered.sent
+            or delivered.dropped
+            or delivered.deferred
+            or delivered.uncertain
+            or delivered.left
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """For programs."""
+        return {
+            "at": self.at,
+            "indexed": self.indexed.as_json(),
+            "served": self.served.as_json(),
+            "delivered": self.delivered.as_json(),
+            "seconds": int(self.seconds * 1000) / 1000,
+        }
+
+
+def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
+    """One round. Called again and again on the same application it is quick.
+
+    stop: asked between two notices; what was begun is finished.
+
+    Raises: DulyError, of whichever part failed; what was done until then stays done. What a batch that failed
+    left behind is delivered first.
+    """
+    start = time.perf_counter()
+    indexed = app.indexer.run()
+    now = app.clock.now()
+    failed: DulyError | None = None
+    try:
+        served = serve(app, now)
+    except ServingFailed as error:
+        failed, served = error, error.report
+    if served.served:
+        indexed = _together(indexed, app.indexer.run())
+    delivered = app.deliverer.deliver(stop)
+    if failed:
+        raise failed
+    return RoundReport(now, indexed, served, delivered, time.perf_counter() - start)
+
+
+def planned(app: "Application", now: int) -> list[Planned]:
+    """What may be said now, as far as the chain was read.
+
+    Counted as reminders, beside those on the chain: those that the gate let through and that are not indexed
+    yet, and those that were delivered before a reorganisation took their events away.
+    """
+    candidates = list(app.read_model.candidates(calendar.local_day(now, calendar.EASTERNMOST)))
+    if not candidates:
+        return []
+    handed = app.notice_store.handed(now)
+    uncounted = {each.notice: (each.borrower, each.at) for each in handed if each.kind.is_reminder}
+    for delivery in app.notice_store.vanished(now - _WEEK):
+        notice = delivery.notice
+        if notice.kind.is_reminder:
+            uncounted[notice.id] = (notice.borrower, notice.served_at)
+    pending: defaultdict[str, tuple[int, ...]] = defaultdict(tuple)
+    for borrower, at in sorted(uncounted.values(), key=lambda each: -each[1]):
+        pending[borrower] += (at,)
+    persons = app.vault.persons()
+    reminders = known_reminders(persons, app.read_model.reminders, pending)
+    said = {each.notice for each in handed}
+    found = plan(candidates, app.sender.address, now, persons, reminders, waiting=False)
+    return [each for each in found if each.id not in said]
+
+
+def serve(app: "Application", now: int) -> ServeReport:
+    """Serve what may be said now.
+
+    Raises: ServingFailed, and what the parts raise.
+    """
+    found = planned(app, now)
+    return app.server.serve(found, now) if found else ServeReport()
+
+
+def check(app: "Application") -> None:
+    """Make sure that whatever a round needs is there, before anything is said.
+
+    Raises: DulyError: the settings, the key, the vault, the deployment or the mail server.
+    """
+    if not app.carriers:
+        raise CarrierUnavailable(
+            "there is no way to reach a borrower: no mail server is set",
+            remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER.",
+        )
+    _ = app.deployment, app.sender, app.vault, app.notice_store
+    for carrier in app.carriers.values():
+        carrier.ready()
+
+
+def _together(one: IndexReport, other: IndexReport) -> IndexReport:
+    return IndexReport(
+        blocks=one.blocks + other.blocks,
+        events=one.events + other.events,
+        first=min(one.first, other.first),
+        last=other.last,
+        rolled_back=one.rolled_back + other.rolled_back,
+    )
