@@ -233,17 +233,21 @@ def save(folder: Path, record: Record) -> Path:
     Raises: InvalidRecord, when the folder cannot be written to.
     """
     path = path_of(folder, record.chain_id)
+    unfinished: str | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=folder, prefix=f".{path.name}.", delete=False
         ) as file:
+            unfinished = file.name
             file.write(record.model_dump_json(indent=2, exclude_none=True) + "\n")
             file.flush()
             os.fsync(file.fileno())
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
     except OSError as error:
+        if unfinished is not None:
+            Path(unfinished).unlink(missing_ok=True)
         raise InvalidRecord(
             f"{path} cannot be written: {error.strerror or error}",
             remedy="Nothing more is sent to the chain. Make the folder writable and run the same again.",

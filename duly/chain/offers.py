@@ -20,6 +20,7 @@ from duly.domain.terms import Terms
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
+_SIGNATURE_BYTES: Final = 65
 _DOMAIN: Final = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 _FIELDS: Final = (
     ("address", "lender"), ("address", "borrower"), ("uint88", "principal"), ("uint88", "originationFee"),
@@ -65,6 +66,8 @@ def is_signed_by_lender(terms: Terms, ledger: SigningDomain, signature: bytes) -
 
     A quick check before anything is sent; the ledger's own is what counts.
     """
+    if len(signature) != _SIGNATURE_BYTES:
+        return False
     try:
         signer = Account._recover_hash(offer_hash(terms, ledger), signature=signature)
     except (BadSignature, ValidationError, ValueError, TypeError):

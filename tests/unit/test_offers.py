@@ -1,0 +1,115 @@
+"""What keys sign."""
+
+from dataclasses import replace
+
+import pytest
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duly.chain.offers import (
+    SigningDomain,
+    is_signed_by_lender,
+    loan_id,
+    offer_hash,
+    sign_grant,
+    sign_offer,
+    sign_register,
+    typed_offer,
+)
+from duly.domain.consent import Channel
+from duly.domain.terms import Terms
+
+LENDER = Account.from_key(b"\x01" * 32)
+BORROWER = Account.from_key(b"\x02" * 32)
+LEDGER = SigningDomain(31337, "0x" + "ab" * 20)
+TERMS = Terms(
+    lender=LENDER.address.lower(),
+    borrower=BORROWER.address.lower(),
+    principal=1_000_00,
+    late_fee=15_00,
+    rate=112_200,
+    instalments=36,
+    first_due=20_819,
+    calendar_offset=-20,
+    grace_days=15,
+    policy=1,
+    expires=2_000_000_000,
+    agreement_hash=b"\x07" * 32,
+    salt=b"\x08" * 32,
+)
+WORDS = st.binary(min_size=32, max_size=32)
+
+
+@given(
+    offset=st.integers(-48, 56),
+    principal=st.integers(1, 2**88 - 1),
+    salt=WORDS,
+    chain=st.integers(1, 2**64),
+)
+def test_a_wallet_signs_the_same(offset: int, principal: int, salt: bytes, chain: int) -> None:
+    terms = replace(TERMS, calendar_offset=offset, principal=principal, salt=salt)
+    ledger = replace(LEDGER, chain_id=chain)
+    message = encode_typed_data(full_message=typed_offer(terms, ledger))
+    signature = sign_offer(LENDER, terms, ledger)
+    assert bytes(LENDER.sign_message(message).signature) == signature
+    assert Account.recover_message(message, signature=signature) == LENDER.address
+    assert is_signed_by_lender(terms, ledger, signature)
+
+
+def test_a_signature_holds_for_these_terms_on_this_ledger_only() -> None:
+    signature = sign_offer(LENDER, TERMS, LEDGER)
+    assert is_signed_by_lender(TERMS, LEDGER, signature)
+    assert not is_signed_by_lender(replace(TERMS, rate=112_201), LEDGER, signature)
+    assert not is_signed_by_lender(TERMS, replace(LEDGER, chain_id=1), signature)
+    assert not is_signed_by_lender(TERMS, replace(LEDGER, contract="0x" + "ac" * 20), signature)
+    assert not is_signed_by_lender(TERMS, LEDGER, sign_offer(BORROWER, TERMS, LEDGER))
+    assert offer_hash(TERMS, LEDGER) != loan_id(TERMS, LEDGER)
+
+
+@pytest.mark.parametrize("signature", [b"", b"\x00" * 64, b"\x00" * 65, b"\xff" * 65, b"\x01" * 66])
+def test_what_is_no_signature(signature: bytes) -> None:
+    assert not is_signed_by_lender(TERMS, LEDGER, signature)
+
+
+def test_instructions_about_contact() -> None:
+    registry = {"name": "Duly", "version": "1", "chainId": 31337, "verifyingContract": LEDGER.contract}
+    grant = encode_typed_data(
+        domain_data=registry,
+        message_types={
+            "Grant": [
+                {"name": "borrower", "type": "address"},
+                {"name": "channel", "type": "uint8"},
+                {"name": "nonce", "type": "uint256"},
+                {"name": "deadline", "type": "uint256"},
+            ]
+        },
+        message_data={"borrower": BORROWER.address, "channel": 1, "nonce": 3, "deadline": 99},
+    )
+    assert sign_grant(BORROWER, LEDGER, Channel.SMS, 3, 99) == bytes(BORROWER.sign_message(grant).signature)
+    register = encode_typed_data(
+        domain_data=registry,
+        message_types={
+            "Register": [
+                {"name": "borrower", "type": "address"},
+                {"name": "channel", "type": "uint8"},
+                {"name": "commitment", "type": "bytes32"},
+                {"name": "offset", "type": "int8"},
+                {"name": "otherOffset", "type": "int8"},
+                {"name": "nonce", "type": "uint256"},
+                {"name": "deadline", "type": "uint256"},
+            ]
+        },
+        message_data={
+            "borrower": BORROWER.address,
+            "channel": 0,
+            "commitment": b"\x05" * 32,
+            "offset": -20,
+            "otherOffset": -16,
+            "nonce": 3,
+            "deadline": 99,
+        },
+    )
+    signature = sign_register(BORROWER, LEDGER, Channel.EMAIL, b"\x05" * 32, -20, -16, 3, 99)
+    assert signature == bytes(BORROWER.sign_message(register).signature)
