@@ -1,9 +1,9 @@
 """What is due to be said to whom, why now or why not yet, and when.
 
 A forecast in plain integers, without a call to the chain: `duly.domain.notice` decides as the gate will, so
-nothing is sent there that it would refuse. Stricter than the gate in three ways: reminders are counted per
-person and not per address (CAP-1), an instalment to come is mentioned once, a few days before it is due, and
-a window that is about to close is taken as closed.
+nothing is sent there that it would refuse. Stricter than the gate in four ways: reminders are counted per
+person and not per address (CAP-1), an instalment to come is mentioned once, a few days before it is due, an
+overdue one a few times and then no more, and a window that is about to close is taken as closed.
 """
 
 from collections import Counter
@@ -38,6 +38,10 @@ from duly.domain.terms import ZERO_ADDRESS
 
 UPCOMING_DAYS = 3
 """An instalment to come is mentioned this many days before it is due, or on the next day that allows it."""
+
+OVERDUE_TIMES = 4
+"""An overdue instalment is mentioned this often, spaced by the caps: after that the borrower knows, and more
+would only press."""
 
 SLACK = 60
 """Seconds of a contact window, beyond the policy's lead time, that are left for a block to be made."""
@@ -193,7 +197,8 @@ def _kinds(candidate: Candidate, position: Position, now: int) -> Iterator[Kind]
     if position.paid > said.received:
         yield Kind.PAYMENT_RECEIVED
     if position.overdue:
-        yield Kind.OVERDUE
+        if said.missed != position.first_unpaid or said.overdue < OVERDUE_TIMES:
+            yield Kind.OVERDUE
     elif position.next_amount:
         spoken = said.next == position.next
         if position.today < position.next_due_day and not (spoken and said.upcoming):

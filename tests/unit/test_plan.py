@@ -36,7 +36,7 @@ from duly.domain.notice import (
     after_serving,
     decide,
 )
-from duly.services.plan import SLACK, Planned, known_reminders, plan
+from duly.services.plan import OVERDUE_TIMES, SLACK, Planned, known_reminders, plan
 
 UPCOMING_DAY = "2027-01-26"  # three days before the first due day
 OVERDUE_DAY = "2027-02-09"
@@ -93,7 +93,7 @@ def test_the_due_day_is_mentioned_once():
     assert planned(case, "2027-01-29 12:00") == []
 
 
-def test_overdue_notices_are_spaced_by_the_caps():
+def test_overdue_notices_are_spaced_by_the_caps_and_come_to_an_end():
     case, served = Case(), []
     for hour in range(24 * 30):
         now = moment("2027-02-09 00:00") + hour * 3600
@@ -106,8 +106,15 @@ def test_overdue_notices_are_spaced_by_the_caps():
                 served.append(now)
         if now > moment("2027-02-27 00:00"):
             break
-    # Twice a week, two days apart.
-    assert [(at - served[0]) // DAY for at in served] == [0, 2, 7, 9, 14, 16]
+    # Twice a week, two days apart, and not about the same instalment for ever.
+    assert [(at - served[0]) // DAY for at in served] == [0, 2, 7, 9]
+
+
+def test_another_overdue_instalment_is_mentioned_again():
+    silent = Case(said=Said(missed=1, overdue=OVERDUE_TIMES, flags=OPENED))
+    assert kinds_now(silent, "2027-03-12 12:00") == []
+    first_paid = replace(silent, loan=paid(a_loan(), a_loan().instalment + 4_000, "2027-03-11 12:00"))
+    assert Kind.OVERDUE in kinds_now(first_paid, "2027-03-12 12:00")
 
 
 def test_the_opening_is_said_until_the_first_instalment_is_due():
