@@ -28,7 +28,8 @@ FIRST_WINDOW: Final = 2_000
 LARGEST_WINDOW: Final = 100_000
 """Blocks asked for at once."""
 
-_MANY_LOGS: Final = 5_000
+_FEW_LOGS: Final = 4_000
+_MANY_LOGS: Final = 20_000
 _ATTEMPTS: Final = 5
 _FIRST_WAIT: Final = 0.25
 _TIMEOUT: Final = 60.0
@@ -63,58 +64,117 @@ class Reorganised(ChainError):
 
 # ---------------------------------------------------------------------------------------- decoding
 
-Words = Callable[[Sequence[str], str], Any]
-"""Reads one value from a log's topics and data."""
-
 
 class Decoder:
     """Decodes one kind of log into an object.
 
     abi: the event's entry in an ABI. make: the class to make; its fields are the event's inputs in
-    snake_case, a struct's a dataclass of its own.
+    snake_case, a struct's a dataclass of its own. A line of Python is made from the two, once:
+
+        lambda t, d: make(fromhex(t[1][2:]), "0x" + t[2][26:], int(d[2:66], 16), int(d[66:130], 16))
 
     Raises: TypeError, when class and ABI are out of step.
     """
 
-    __slots__ = ("_length", "_make", "_read", "_topics", "signature", "topic")
+    __slots__ = ("_length", "_read", "_topics", "signature", "topic")
 
     def __init__(self, abi: Mapping[str, Any], make: type[Any]) -> None:
         inputs = abi["inputs"]
         self.signature = f"{abi['name']}({','.join(_abi_type(item) for item in inputs)})"
         self.topic = "0x" + keccak(text=self.signature).hex()
-        self._make = make
         self._topics = 1 + sum(item["indexed"] for item in inputs)
-        fields = _fields(make, inputs, self.signature)
-        unindexed = [item for item, _ in fields if not item["indexed"]]
+        unindexed = [item for item in inputs if not item["indexed"]]
         dynamic = any(map(_is_dynamic, unindexed))
         self._length = 0 if dynamic else 2 + 64 * sum(map(_size, unindexed))
+        if dynamic:
+            self._read = _slow_reader(inputs, make, self.signature)
+            return
+        line = _Line()
+        self._read = line.compiled(line.made(inputs, make, self.signature))
 
-        readers: list[Words] = []
-        topic, position, number = 1, 2, 0
-        for item, hint in fields:
-            if item["indexed"]:
-                readers.append(_topic_reader(topic, _word(item, hint)))
-                topic += 1
-            elif dynamic:
-                readers.append(_slow_reader(unindexed, number, hint))
-                number += 1
-            else:
-                reader, position = _data_reader(item, hint, position)
-                readers.append(reader)
-        self._read = tuple(readers)
-
-    def __call__(self, log: RawLog) -> Any:
-        """The object that the log tells.
+    def __call__(self, topics: Sequence[str], data: str) -> Any:
+        """The object that a log's topics and data tell.
 
         Raises: Undecodable.
         """
-        topics, data = log["topics"], log["data"]
         if len(topics) != self._topics or (self._length and len(data) != self._length):
             raise Undecodable(f"a log of {self.signature} has the wrong length")
         try:
-            return self._make(*[read(topics, data) for read in self._read])
+            return self._read(topics, data)
         except (ValueError, IndexError, DecodingError, DulyError) as error:
             raise Undecodable(f"a log of {self.signature} cannot be read: {error}") from error
+
+
+Reader = Callable[[Sequence[str], str], Any]
+"""Makes an object of a log's topics and data."""
+
+
+class _Line:
+    """The line of Python that reads one kind of log of static types. The names in it are bound here."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, Any] = {"fromhex": bytes.fromhex, "signed": _signed}
+        self._topic = 1
+        self._position = 2
+
+    def compiled(self, expression: str) -> Reader:
+        reader: Reader = eval(f"lambda t, d: {expression}", self._names)
+        return reader
+
+    def made(self, inputs: Sequence[Mapping[str, Any]], make: type[Any], where: str) -> str:
+        """Makes an object of the next values."""
+        fields = _fields(make, inputs, where)
+        values = [self.value(item, hint) for item, hint in fields]
+        # Some classes take their fields by name only.
+        named = any(field.kw_only for field in dataclasses.fields(make))
+        if named:
+            values = [
+                f"{field.name}={value}" for field, value in zip(dataclasses.fields(make), values, strict=True)
+            ]
+        return f"{self._bound('make', make)}({', '.join(values)})"
+
+    def value(self, item: Mapping[str, Any], hint: Any) -> str:
+        """Reads the next value, from the topics where it is indexed, else from the data."""
+        if item.get("indexed"):
+            word = f"t[{self._topic}]"
+            self._topic += 1
+            if item["type"] == "tuple" or _is_dynamic(item):
+                return f"fromhex({word}[2:])"  # only the value's hash is there
+            return self._word(item, hint, word, 2)
+        if item["type"] == "tuple":
+            return self.made(item["components"], hint, _abi_type(item))
+        start = self._position
+        self._position += 64
+        return self._word(item, hint, "d", start)
+
+    def _word(self, item: Mapping[str, Any], hint: Any, text: str, start: int) -> str:
+        """Reads a value of an elementary type from the 64 hexadecimal digits that begin there."""
+        kind: str = item["type"]
+        digits = f"{text}[{start}:{start + 64}]"
+        if kind == "address":
+            return f'"0x" + {text}[{start + 24}:{start + 64}]'
+        if kind == "bool":
+            return f"int({digits}, 16) != 0"
+        if isinstance(hint, type) and issubclass(hint, IntEnum):
+            return f"{self._bound('members', tuple(hint))}[int({text}[{start + 62}:{start + 64}], 16)]"
+        if match := re.fullmatch(r"uint(\d+)", kind):
+            # The digits before those of the type are zeros; the fewer are read the faster.
+            return f"int({text}[{start + 64 - int(match[1]) // 4}:{start + 64}], 16)"
+        if kind.startswith("int"):
+            return f"signed({digits})"
+        if match := re.fullmatch(r"bytes(\d+)", kind):
+            return f"fromhex({text}[{start}:{start + 2 * int(match[1])}])"
+        raise TypeError(f"a value of type {kind} cannot be read")
+
+    def _bound(self, name: str, value: object) -> str:
+        name = f"{name}{len(self._names)}"
+        self._names[name] = value
+        return name
+
+
+def _signed(word: str) -> int:
+    number = int(word, 16)
+    return number - 2**256 if number >= 2**255 else number
 
 
 def _abi_type(item: Mapping[str, Any]) -> str:
@@ -148,64 +208,27 @@ def _fields(
     return [(item, hints[name]) for item, name in zip(inputs, names, strict=True)]
 
 
-def _word(item: Mapping[str, Any], hint: Any) -> Callable[[str], Any]:
-    """Reads a value of a static elementary type from a word of 64 hexadecimal digits."""
-    kind: str = item["type"]
-    if item.get("indexed") and (_is_dynamic(item) or kind == "tuple"):
-        return bytes.fromhex  # only the value's hash is there
-    if kind == "address":
-        return lambda word: "0x" + word[24:]
-    if kind == "bool":
-        return lambda word: int(word, 16) != 0
-    if isinstance(hint, type) and issubclass(hint, IntEnum):
-        members = tuple(hint)
-        return lambda word: members[int(word, 16)]
-    if kind.startswith("uint"):
-        return lambda word: int(word, 16)
-    if kind.startswith("int"):
-        return _signed
-    match = re.fullmatch(r"bytes(\d+)", kind)
-    if match:
-        digits = 2 * int(match[1])
-        return bytes.fromhex if digits == 64 else lambda word: bytes.fromhex(word[:digits])
-    raise TypeError(f"a value of type {kind} cannot be read")
-
-
-def _signed(word: str) -> int:
-    number = int(word, 16)
-    return number - 2**256 if number >= 2**255 else number
-
-
-def _topic_reader(position: int, word: Callable[[str], Any]) -> Words:
-    return lambda topics, data: word(topics[position][2:])
-
-
-def _data_reader(item: Mapping[str, Any], hint: Any, position: int) -> tuple[Words, int]:
-    """Reads one value from the data, and the position after it."""
-    if item["type"] != "tuple":
-        word, end = _word(item, hint), position + 64
-        return (lambda topics, data: word(data[position:end])), end
-    names = [field.name for field in dataclasses.fields(hint)]
-    parts: list[Words] = []
-    for part, part_hint in _fields(hint, item["components"], _abi_type(item)):
-        reader, position = _data_reader(part, part_hint, position)
-        parts.append(reader)
-
-    def read_struct(topics: Sequence[str], data: str) -> Any:
-        # Some structs take their fields by name only.
-        return hint(**dict(zip(names, [read(topics, data) for read in parts], strict=True)))
-
-    return read_struct, position
-
-
-def _slow_reader(items: Sequence[Mapping[str, Any]], number: int, hint: Any) -> Words:
-    """Reads one value where some are of dynamic type, with `eth_abi`."""
-    types = [_abi_type(item) for item in items]
+def _slow_reader(inputs: Sequence[Mapping[str, Any]], make: type[Any], where: str) -> Reader:
+    """Reads a log with values of dynamic type, with `eth_abi`."""
+    fields = _fields(make, inputs, where)
+    types = [_abi_type(item) for item in inputs if not item["indexed"]]
 
     def read(topics: Sequence[str], data: str) -> Any:
-        return _converted(abi_decode(types, bytes.fromhex(data[2:]))[number], items[number], hint)
+        indexed, rest = iter(topics[1:]), iter(abi_decode(types, bytes.fromhex(data[2:])))
+        values = [
+            _from_topic(next(indexed), item, hint) if item["indexed"] else _converted(next(rest), item, hint)
+            for item, hint in fields
+        ]
+        return make(**dict(zip([field.name for field in dataclasses.fields(make)], values, strict=True)))
 
     return read
+
+
+def _from_topic(topic: str, item: Mapping[str, Any], hint: Any) -> Any:
+    word = bytes.fromhex(topic[2:])
+    if item["type"] == "tuple" or _is_dynamic(item):
+        return word  # only the value's hash is there
+    return _converted(abi_decode([item["type"]], word)[0], item, hint)
 
 
 def _converted(value: Any, item: Mapping[str, Any], hint: Any) -> Any:
@@ -241,7 +264,7 @@ def decode(log: RawLog) -> Event | None:
     """
     topics = log["topics"]
     decoder = decoders().get(topics[0]) if topics else None
-    event: Event | None = decoder(log) if decoder else None
+    event: Event | None = decoder(topics, log["data"]) if decoder else None
     return event
 
 
@@ -404,14 +427,15 @@ class Page:
 class LogReader:
     """Reads the logs of some contracts, page by page.
 
-    Remembers the largest window that the node was willing to answer.
+    Remembers the largest window that the node was willing to answer. window: most blocks to ask for at once;
+    by default as many as the node answers.
     """
 
-    def __init__(self, w3: Web3, addresses: Sequence[str], window: int = FIRST_WINDOW) -> None:
+    def __init__(self, w3: Web3, addresses: Sequence[str], window: int | None = None) -> None:
         self._node = _node_of(w3)
         self._addresses = [address.lower() for address in addresses]
-        self.window = window
-        self._limit = LARGEST_WINDOW
+        self.window = window or FIRST_WINDOW
+        self._limit = window or LARGEST_WINDOW
 
     def fetch(self, first: int, last: int) -> list[RawLog]:
         """The logs of the blocks from `first` to `last`, in the chain's order.
@@ -434,9 +458,9 @@ class LogReader:
                 continue
             found += logs
             first = end + 1
-            if len(logs) < _MANY_LOGS:
+            if len(logs) < _FEW_LOGS:
                 self.window = min(2 * self.window, self._limit)
-            else:
+            elif len(logs) > _MANY_LOGS:
                 self.window = max(1, self.window // 2)
         return found
 
@@ -534,8 +558,16 @@ def decode_all(logs: Sequence[RawLog], timestamps: Mapping[str, int] | None = No
         if log["transactionHash"] != last_transaction:
             last_transaction = log["transactionHash"]
             transaction_hash = bytes.fromhex(last_transaction[2:])
+        index = log["logIndex"]
         found.append(
-            Logged(decoder(log), number, block_hash, timestamp, transaction_hash, _number(log["logIndex"]))
+            Logged(
+                decoder(topics, log["data"]),
+                number,
+                block_hash,
+                timestamp,
+                transaction_hash,
+                index if isinstance(index, int) else int(index, 16),
+            )
         )
     return found
 

@@ -5,7 +5,7 @@ Together they are complete: the whole state follows from them, without a call (s
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from duly.domain.consent import Channel
 from duly.domain.notice import Kind, Refusal
@@ -39,8 +39,7 @@ class Block:
     timestamp: int
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
+class Logged(NamedTuple):
     """An event, and where on the chain it stands. The timestamp (UTC seconds) is its block's."""
 
     event: Event

@@ -5,7 +5,8 @@ of the head can be the same, lower or higher on another branch.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,7 @@ from duly.chain import deployments, networks
 from duly.chain.deployments import Deployment
 from duly.chain.errors import WrongChain, explained
 from duly.chain.logs import LogReader, Reorganised
-from duly.domain.events import Block
+from duly.domain.events import Block, Logged
 from duly.store.readmodel import Identity, ReadModel
 
 _BRANCHES: Final = 20
@@ -85,7 +86,8 @@ class Indexer:
     """Reads the events of some contracts into a read model.
 
     finality: which blocks to act on, "finalized", "safe" or "latest"; by default the finalized ones, on a
-    local chain all. check: tells whether the chain still holds the contracts, and raises if not.
+    local chain all. check: tells whether the chain still holds the contracts, and raises if not. window: most
+    blocks to ask for at once; by default as many as the node answers.
     """
 
     def __init__(
@@ -95,13 +97,14 @@ class Indexer:
         read_model: ReadModel,
         finality: str | None = None,
         check: Callable[[], None] = lambda: None,
+        window: int | None = None,
     ) -> None:
         self._w3 = w3
         self._source = source
         self._read_model = read_model
         self._finality = finality
         self._check = check
-        self._reader = LogReader(w3, source.addresses)
+        self._reader = LogReader(w3, source.addresses, window)
 
     @classmethod
     def of(
@@ -132,13 +135,11 @@ class Indexer:
                     rolled_back += taken_back
                     first = min(first, at.number + 1)
                 head = self._head()
-                while at.number < head:
-                    page = self._reader.page(at, head)
-                    logged = self._reader.decode(page.logs)
-                    self._read_model.apply(logged, at, page.last)
-                    blocks += page.last.number - at.number
+                for last, logged in self._pages(at, head):
+                    self._read_model.apply(logged, at, last)
+                    blocks += last.number - at.number
                     events += len(logged)
-                    at = page.last
+                    at = last
                     if progress:
                         progress(at.number, head, events)
                 break
@@ -150,6 +151,28 @@ class Indexer:
                         remedy="Run `duly index` again, or set DULY_FINALITY to safe or finalized.",
                     ) from None
         return IndexReport(blocks, events, first, at.number, rolled_back)
+
+    def _pages(self, at: Block, head: int) -> Iterator[tuple[Block, list[Logged]]]:
+        """The events after a block, page by page, with the page's last block.
+
+        While one page is written the next is fetched.
+        """
+
+        def read(after: Block) -> tuple[Block, list[Logged]]:
+            page = self._reader.page(after, head)
+            return page.last, self._reader.decode(page.logs)
+
+        if at.number >= head:
+            return
+        with ThreadPoolExecutor(1, "duly-fetch") as thread:
+            coming = thread.submit(read, at)
+            while True:
+                last, logged = coming.result()
+                if last.number >= head:
+                    yield last, logged
+                    return
+                coming = thread.submit(read, last)
+                yield last, logged
 
     def _begin(self) -> Block:
         """How far the chain was read; the first time, the block before the contracts'."""

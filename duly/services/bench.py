@@ -1,0 +1,259 @@
+"""How fast the chain is read: the whole indexer against nothing but fetching the same logs.
+
+On a local chain of its own, or one that is given, a contract tells loans and payments by the hundred. They are
+then fetched bare, over the same ranges, with nothing decoded; and indexed, with everything that belongs to it:
+decoded, applied, and written with the derived rows, in one transaction for each range.
+"""
+
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import orjson
+from eth_utils.address import to_checksum_address
+from web3 import HTTPProvider, Web3
+
+from duly.chain import compiler, networks
+from duly.chain.contracts import Call, Contract, creation
+from duly.chain.errors import ChainUnavailable, explained
+from duly.chain.logs import LogReader, decode_all
+from duly.domain.errors import DulyError, InvalidInput
+from duly.domain.events import Block
+from duly.domain.terms import Terms
+from duly.services.index import Indexer, Source
+from duly.store.readmodel import Identity, ReadModel
+
+LOANS_OF_EVENTS: Final = 10
+"""One event of so many opens a loan, the others are payments."""
+EVENTS_IN_BLOCK: Final = 100
+BLOCKS_IN_RANGE: Final = 50
+
+_GAS: Final = 25_000_000
+_STARTS_WITHIN: Final = 10.0
+
+Progress = Callable[[str], None]
+
+
+class BenchDiffers(DulyError):
+    """The indexer did not find what was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchReport:
+    """Events a second. `bare` and `indexed` are medians over the runs, `ratio` is how they compare: 1 would be
+    an indexer that costs nothing. `decoded` is the same without a database.
+    """
+
+    events: int
+    loans: int
+    blocks: int
+    ranges: int
+    runs: int
+    bare: float
+    decoded: float
+    indexed: float
+
+    @property
+    def ratio(self) -> float:
+        return self.indexed / self.bare
+
+    def as_json(self) -> dict[str, float]:
+        """For programs."""
+        return {
+            "events": self.events,
+            "loans": self.loans,
+            "blocks": self.blocks,
+            "ranges": self.ranges,
+            "runs": self.runs,
+            "bare_events_per_second": round(self.bare),
+            "decoded_events_per_second": round(self.decoded),
+            "indexed_events_per_second": round(self.indexed),
+            "ratio": round(self.ratio, 3),
+        }
+
+
+def bench_index(
+    events: int, runs: int = 3, rpc: str | None = None, progress: Progress = lambda text: None
+) -> BenchReport:
+    """Measure reading so many events, several times in turn.
+
+    rpc: a local chain's http address; by default an Anvil is started for it.
+
+    Raises: ChainUnavailable, InvalidInput.
+    """
+    if rpc is None:
+        with anvil() as url:
+            return _measure(networks.connect(url), url, events, runs, progress)
+    w3 = networks.connect(rpc)
+    if not isinstance(w3.provider, HTTPProvider) or not networks.is_local(w3.eth.chain_id):
+        raise InvalidInput("this is no local chain over http", wanted="such as http://127.0.0.1:8545")
+    return _measure(w3, rpc, events, runs, progress)
+
+
+def _measure(w3: Web3, url: str, events: int, runs: int, progress: Progress) -> BenchReport:
+    progress(f"Telling {events:,} events")
+    storm, before, loans = tell(w3, events)
+    first, last = before.number + 1, w3.eth.block_number
+    ranges = [
+        (start, min(last, start + BLOCKS_IN_RANGE - 1)) for start in range(first, last + 1, BLOCKS_IN_RANGE)
+    ]
+    source = Source(Identity(w3.eth.chain_id, b"bench", storm, first), (storm,))
+
+    bare: list[float] = []
+    decoded: list[float] = []
+    indexed: list[float] = []
+    for run in range(1, runs + 1):
+        progress(f"Run {run} of {runs}")
+        bare.append(_timed(lambda: _fetch_bare(url, storm, ranges), events))
+        decoded.append(_timed(lambda: _fetch_and_decode(w3, storm, ranges), events))
+        with tempfile.TemporaryDirectory() as folder:
+            model = ReadModel.open(f"sqlite:///{folder}/bench.db")
+            model.start(source.identity, before)
+            indexer = Indexer(w3, source, model, "latest", window=BLOCKS_IN_RANGE)
+            indexed.append(_timed(lambda run=indexer.run: run().events, events))  # type: ignore[misc]
+            if model.count_loans() != loans:
+                raise BenchDiffers(f"{model.count_loans()} loans were indexed", wanted=f"{loans}")
+            model.engine.dispose()
+    return BenchReport(
+        events=events,
+        loans=loans,
+        blocks=last - first + 1,
+        ranges=len(ranges),
+        runs=runs,
+        bare=statistics.median(bare),
+        decoded=statistics.median(decoded),
+        indexed=statistics.median(indexed),
+    )
+
+
+def _timed(work: Callable[[], int], events: int) -> float:
+    """Events a second."""
+    start = time.perf_counter()
+    found = work()
+    elapsed = time.perf_counter() - start
+    if found != events:
+        raise BenchDiffers(f"{found:,} events were found", wanted=f"{events:,}")
+    return events / elapsed
+
+
+def _fetch_bare(url: str, storm: str, ranges: list[tuple[int, int]]) -> int:
+    """Nothing but `eth_getLogs`, its JSON parsed."""
+    found = 0
+    with httpx.Client(timeout=60) as client:
+        for first, last in ranges:
+            where = {"address": [storm], "fromBlock": hex(first), "toBlock": hex(last)}
+            question = {"jsonrpc": "2.0", "id": 1, "method": "eth_getLogs", "params": [where]}
+            answer = client.post(
+                url, content=orjson.dumps(question), headers={"content-type": "application/json"}
+            )
+            found += len(orjson.loads(answer.content)["result"])
+    return found
+
+
+def _fetch_and_decode(w3: Web3, storm: str, ranges: list[tuple[int, int]]) -> int:
+    reader = LogReader(w3, [storm], BLOCKS_IN_RANGE)
+    return sum(len(decode_all(reader.fetch(first, last))) for first, last in ranges)
+
+
+# ---------------------------------------------------------------------------------------- the events
+
+
+def tell(w3: Web3, events: int) -> tuple[str, Block, int]:
+    """Have loans opened and paid, as far as events tell; the contract, the block before, and how many loans.
+
+    Raises: ChainUnavailable, NodeError.
+    """
+    loans = max(1, events // LOANS_OF_EVENTS)
+    with explained("bench"):
+        sender = w3.eth.accounts[0]
+        made = _wait(w3, _send(w3, sender, creation("EventStorm")))
+        storm = _Storm(w3, str(made["contractAddress"]))
+        block = w3.eth.get_block("latest")
+        before = Block(block["number"], bytes(block["hash"]), block["timestamp"])
+        terms = Terms(
+            lender="0x" + "1e" * 20,
+            borrower="0x" + "b0" * 20,
+            principal=120_000,
+            rate=112_200,
+            instalments=12,
+            first_due=20_000,
+            policy=1,
+            expires=0,
+        )
+        calls = [
+            storm.call("open", terms.as_tuple(), start, min(EVENTS_IN_BLOCK, loans - start))
+            for start in range(0, loans, EVENTS_IN_BLOCK)
+        ]
+        payments = events - loans
+        calls += [
+            storm.call("repay", loans, start, min(EVENTS_IN_BLOCK, payments - start))
+            for start in range(0, payments, EVENTS_IN_BLOCK)
+        ]
+        # One block for each: the node mines as it is asked.
+        for call in calls:
+            last = _send(w3, sender, call)
+        _wait(w3, last)
+    return storm.address, before, loans
+
+
+class _Storm(Contract):
+    artifact = "EventStorm"
+
+
+def _send(w3: Web3, sender: str, call: Call) -> bytes:
+    transaction: Any = {"from": sender, "data": call.data, "gas": _GAS}
+    if call.to is not None:
+        transaction["to"] = to_checksum_address(call.to)
+    return bytes(w3.eth.send_transaction(transaction))
+
+
+def _wait(w3: Web3, transaction: bytes) -> Any:
+    return w3.eth.wait_for_transaction_receipt(
+        transaction,  # type: ignore[arg-type]
+        timeout=60,
+        poll_latency=networks.poll_latency(w3),
+    )
+
+
+@contextmanager
+def anvil() -> Iterator[str]:
+    """The address of an Anvil that ends with the block.
+
+    Raises: ChainUnavailable, when there is none to start.
+    """
+    program = shutil.which(
+        "anvil", path=f"{compiler.ROOT / 'build' / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    )
+    if program is None:
+        raise ChainUnavailable(
+            "there is no `anvil` to start",
+            remedy="Run `make setup`, or name a local chain with --rpc.",
+        )
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [program, "--quiet", "--port", str(port), "--hardfork", compiler.EVM_VERSION]
+    node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + _STARTS_WITHIN
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+            except OSError:
+                if time.monotonic() > end or node.poll() is not None:
+                    raise ChainUnavailable("Anvil does not start") from None
+                time.sleep(0.02)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        node.terminate()
+        node.wait(timeout=10)
