@@ -10,7 +10,7 @@ from web3 import HTTPProvider, Web3
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.providers.rpc.utils import ExceptionRetryConfiguration
 
-from duly.chain.errors import ChainUnavailable, KeyRefused, WrongChain, explained
+from duly.chain.errors import ChainUnavailable, KeyRefused, WrongChain, cause_of, explained
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -74,11 +74,13 @@ def connect(url: str, expected: int | None = None) -> Web3:
         )
     # Proof-of-authority chains put more into a block's header than web3.py expects.
     w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+    # It would ask for the chain's id before every call; the sender signs for one chain anyway.
+    w3.middleware_onion.remove("validation")
     try:
         chain_id = w3.eth.chain_id
     except Exception as error:
         raise ChainUnavailable(
-            f"no node answers at {shown_url(url)}",
+            f"no node answers at {shown_url(url)} ({cause_of(error)})",
             remedy="Start one (for a local chain: `anvil`), or name another with --rpc or DULY_RPC.",
         ) from error
     check_chain(chain_id, expected)
