@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from duly.interfaces.cli import book, deploy, plan, schedule
+from duly.interfaces.cli import bench, book, deploy, index, look, plan, schedule
 from duly.interfaces.cli._output import Commands
 
 app = typer.Typer(
@@ -49,7 +49,12 @@ def duly(
 app.command("schedule")(schedule.schedule)
 app.command("deploy")(deploy.deploy)
 app.command("import")(book.import_book)
+app.command("index")(index.index)
+app.command("loans")(look.loans)
+app.command("loan")(look.loan)
+app.command("notices")(look.notices)
 app.command("plan")(plan.plan)
+app.add_typer(bench.bench, name="bench")
 
 
 def main() -> None:

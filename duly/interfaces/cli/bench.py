@@ -1,0 +1,73 @@
+"""`duly bench`: how fast it is, measured."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from duly.interfaces.cli._output import FAILED, Json, console, print_json
+
+bench = typer.Typer(name="bench", help="Measure how fast it is, on this machine.", no_args_is_help=True)
+
+BAR = 0.5
+"""The indexer is to be at least this fast, against fetching the same logs and doing nothing with them."""
+
+
+@bench.callback()
+def _bench() -> None:
+    """Measure how fast it is, on this machine."""
+
+
+@bench.command("index")
+def index(
+    events: Annotated[int, typer.Option(min=100, help="How many events to tell and read.")] = 50_000,
+    runs: Annotated[int, typer.Option(min=1, help="How often to measure, each way in turn.")] = 5,
+    rpc: Annotated[
+        str | None,
+        typer.Option("--rpc", help="A local chain over http; by default an Anvil is started for it."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure the indexer against bare eth_getLogs over the same ranges of blocks.
+
+    Bare: the logs fetched and their JSON parsed, nothing more. Indexed: fetched, decoded, applied, and
+    written to SQLite with everything derived, in one transaction for each range. A tenth of the events open a
+    loan; each range pays every loan about once, which is the worst case for what is derived.
+
+    Exit code 1 where the indexer is less than half as fast.
+
+    \b
+    Example:
+      duly bench index --events 50000
+    """
+    from duly.services.bench import bench_index
+
+    def told(text: str) -> None:
+        if not json and sys.stderr.isatty():
+            typer.echo(text, err=True)
+
+    report = bench_index(events, runs, rpc, told)
+    if json:
+        print_json(report.as_json())
+    else:
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE)
+        table.add_column("path")
+        table.add_column("events/s", justify="right")
+        table.add_column("of bare", justify="right")
+        for name, figure in (
+            ("bare eth_getLogs", report.bare),
+            ("fetched and decoded", report.decoded),
+            ("indexed", report.indexed),
+        ):
+            table.add_row(name, f"{figure:,.0f}", f"{figure / report.bare:.2f}")
+        out = console()
+        out.print(table)
+        out.print(
+            f"{report.events:,} events of {report.loans:,} loans in {report.blocks:,} blocks, "
+            f"{report.ranges} ranges; the best of {report.runs} runs."
+        )
+    if report.ratio < BAR:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,77 @@
+"""`duly index`: the chain's events, into the database that the other commands ask."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from duly.interfaces.cli._output import Json, console, print_json
+
+if TYPE_CHECKING:
+    from duly.services.index import Progress
+
+Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
+
+
+def index(rpc: Rpc = None, json: Json = False) -> None:
+    """Read what is new on the chain into the database, from where it was left.
+
+    Takes in blocks that are final; on local chains all of them. What was read before and is not on the chain
+    any more, after a reorganisation, is taken back first. The database can be deleted at any time: everything
+    that this command keeps is made again from the chain. What became of deliveries is not.
+
+    \b
+    Example:
+      duly index --rpc http://127.0.0.1:8545
+    """
+    from duly.bootstrap import Application
+    from duly.services import index as service
+
+    app = Application.from_environment(rpc=rpc)
+    with _bar(json) as progress:
+        report = service.index(app.w3, app.deployment, app.read_model, app.finality, progress)
+    if json:
+        print_json(report.as_json())
+        return
+    out = console()
+    if report.rolled_back:
+        out.print(
+            f"The chain was reorganised: {report.rolled_back:,} events were taken back.", style="yellow"
+        )
+    if report.blocks:
+        out.print(
+            f"{report.events:,} events in {report.blocks:,} blocks, {report.first} to {report.last}.",
+            soft_wrap=True,
+        )
+    else:
+        out.print(f"Nothing new: the database is at block {report.last}.")
+
+
+@contextmanager
+def _bar(json: bool) -> "Iterator[Progress | None]":
+    """A bar on standard error while a person is watching."""
+    if json or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("Indexing"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[events]:,} events"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, events=0)
+        start: list[int] = []
+
+        def told(block: int, head: int, events: int) -> None:
+            if not start:
+                start.append(block)
+            bar.update(task, completed=block - start[0], total=head - start[0], events=events)
+
+        yield told

@@ -1,0 +1,527 @@
+"""`duly loans`, `duly loan` and `duly notices`: what was indexed, to look at."""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from duly.domain import calendar, schedule
+from duly.domain.amounts import in_currency, in_percent
+from duly.domain.loan import Loan, Position, Status, position_of
+from duly.interfaces.cli._output import Json, console, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from duly.chain.deployments import Currency
+    from duly.domain.consent import Profile
+    from duly.domain.events import Event, Logged
+    from duly.store.readmodel import RefusedNotice, ServedNotice
+
+_SHOWN = 50
+_QUARTER_HOURS = 15
+
+
+class Which(StrEnum):
+    """Which loans to list."""
+
+    ALL = "all"
+    ACTIVE = "active"
+    OVERDUE = "overdue"
+    REPAID = "repaid"
+
+
+def loans(
+    status: Annotated[Which, typer.Option(help="Which loans to list.", case_sensitive=False)] = Which.ALL,
+    json: Json = False,
+) -> None:
+    """List the loans that were indexed, newest first, and where they stand now.
+
+    On a local chain, now is the time of the last indexed block. In JSON amounts are integers in the smallest
+    unit, days are dates in the loan's calendar, and times UTC seconds.
+
+    \b
+    Example:
+      duly loans --status overdue
+    """
+    view = _View()
+    wanted = {Which.ALL: None, Which.REPAID: Status.REPAID}.get(status, Status.ACTIVE)
+    found = [(loan, view.position(loan)) for loan in view.model.loans(status=wanted)]
+    if status is Which.OVERDUE:
+        found = [(loan, position) for loan, position in found if position.overdue or position.fees]
+    if json:
+        print_json(
+            {
+                **view.as_json(),
+                "loans": [_loan_json(loan, position) for loan, position in found],
+            }
+        )
+        return
+    out = console()
+    if not found:
+        out.print("No loans." if status is Which.ALL else f"No loans that are {status}.")
+        return
+    table = _table("loan", "borrower", "+lent", "+rate", "+paid", "+overdue", "+owed", "next due", "status")
+    for loan, position in found[:_SHOWN]:
+        state, style = _state(position)
+        table.add_row(
+            _short(loan.id),
+            _short_address(loan.terms.borrower),
+            view.money(loan.terms.principal),
+            in_percent(loan.terms.rate),
+            view.money(loan.paid),
+            view.money(position.overdue) if position.overdue else "",
+            view.money(view.owed(loan)) if position.status is Status.ACTIVE else "",
+            _next_due(position),
+            state,
+            style=style,
+        )
+    out.print(table)
+    if len(found) > _SHOWN:
+        out.print(f"… and {len(found) - _SHOWN:,} more (--json lists all)")
+    out.print(f"{_count(len(found), 'loan')}, amounts in {view.currency.symbol}, {view.as_of}.")
+
+
+def loan(
+    loan_id: Annotated[
+        str,
+        typer.Argument(metavar="LOAN", help="The loan's id, or enough of its beginning.", show_default=False),
+    ],
+    json: Json = False,
+) -> None:
+    """Show one loan: terms, schedule, what was paid and missed, and what the borrower was told.
+
+    \b
+    Example:
+      duly loan 0x3f2a
+    """
+    view = _View()
+    found = view.model.find_loan(loan_id)
+    position = view.position(found)
+    history = [item for item in view.model.history(found.id) if item.event.contract == "LoanLedger"]
+    notices = view.model.notices(loan=found.id)
+    deliveries = view.deliveries(notices)
+    if json:
+        print_json(
+            {
+                **view.as_json(),
+                **_loan_json(found, position),
+                "payoff": schedule.payoff(found, view.now) if position.status is Status.ACTIVE else 0,
+                "schedule": [
+                    {
+                        "k": row.k,
+                        "due": calendar.iso(row.due_day),
+                        "due_at": row.due_at,
+                        "amount": row.amount,
+                        "principal": row.principal,
+                        "interest": row.interest,
+                        "balance": row.balance,
+                    }
+                    for row in schedule.schedule_of(found.terms)
+                ],
+                "history": [
+                    {
+                        "event": item.event.name,
+                        "timestamp": item.timestamp,
+                        "block": item.block_number,
+                        "transaction": "0x" + item.transaction_hash.hex(),
+                        **_amounts(item.event),
+                    }
+                    for item in history
+                ],
+                "notices": [_notice_json(notice, deliveries) for notice in notices],
+            }
+        )
+        return
+    _show_terms(view, found, position)
+    _show_schedule(view, found, position)
+    _show_history(view, found, history)
+    _show_notices(view, notices, deliveries, of_one_loan=True)
+
+
+def notices(
+    refused: Annotated[
+        bool, typer.Option("--refused", help="List what the gate refused instead, with the reasons.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the notices that the gate let through, newest first, and what became of them.
+
+    Times are the borrower's own, as registered. A notice that was served is pending until it is delivered.
+
+    \b
+    Example:
+      duly notices --refused
+    """
+    view = _View()
+    if refused:
+        _refusals(view, json)
+        return
+    found = view.model.notices(newest_first=True)
+    deliveries = view.deliveries(found if json else found[:_SHOWN])
+    if json:
+        print_json({**view.as_json(), "notices": [_notice_json(notice, deliveries) for notice in found]})
+        return
+    _show_notices(view, found, deliveries)
+
+
+# ---------------------------------------------------------------------------------------- what is asked
+
+
+class _View:
+    """What was indexed, and the moment and currency to show it in. No node is asked."""
+
+    def __init__(self) -> None:
+        from duly.bootstrap import Application
+        from duly.chain import deployments, networks
+
+        app = Application.from_environment()
+        self.model = app.read_model
+        cursor = self.model.cursor()
+        chain = cursor.identity.chain_id
+        self.block = cursor.block
+        self.now = cursor.block.timestamp if networks.is_local(chain) else int(time.time())
+        self.currency: Currency = deployments.load(app.settings.deployments, chain).currency
+        self._profiles: dict[str, Profile] = {}
+
+    @property
+    def as_of(self) -> str:
+        return f"as of block {self.block.number}, {_moment(self.now)}"
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "block": self.block.number,
+            "at": self.now,
+            "currency": self.currency.symbol,
+            "decimals": self.currency.decimals,
+        }
+
+    def money(self, units: int) -> str:
+        return in_currency(units, self.currency.decimals)
+
+    def position(self, loan: Loan) -> Position:
+        return position_of(loan, self.model.servicer(loan.terms.lender), self.now)
+
+    def owed(self, loan: Loan) -> int:
+        """What is still to be paid in all, with late fees as of now."""
+        return schedule.assess(loan, self.now).owed
+
+    def local(self, moment: int, borrower: str) -> str:
+        """A moment by the borrower's clock."""
+        if borrower not in self._profiles:
+            self._profiles[borrower] = self.model.profile(borrower)
+        return _moment(moment, self._profiles[borrower].offset)
+
+    @cached_property
+    def _outbox(self) -> Any:
+        """What became of notices; None where nothing was delivered from this database yet."""
+        from sqlalchemy import inspect
+
+        from duly.store import notices
+        from duly.store.database import reading
+
+        with reading(self.model.engine) as connection:
+            known = inspect(connection).has_table(notices.deliveries_table.name)
+        return notices.NoticeStore(self.model.engine) if known else None
+
+    def deliveries(self, notices: "Sequence[ServedNotice]") -> dict[bytes, Any]:
+        """What became of notices, by id; none where one is pending."""
+        if self._outbox is None:
+            return {}
+        if len(notices) > _SHOWN:
+            return {each.notice.id: each for each in self._outbox.deliveries()}
+        found = {notice.id: self._outbox.delivery(notice.id) for notice in notices}
+        return {notice: delivery for notice, delivery in found.items() if delivery}
+
+
+# ---------------------------------------------------------------------------------------- for people
+
+
+def _show_terms(view: _View, loan: Loan, position: Position) -> None:
+    from rich.table import Table
+
+    terms = loan.terms
+    state, style = _state(position)
+    active = position.status is Status.ACTIVE
+    servicer = "" if int(position.servicer, 16) == 0 else position.servicer
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    rows: list[tuple[str, str]] = [
+        ("loan", "0x" + loan.id.hex()),
+        ("borrower", _checksummed(terms.borrower)),
+        ("lender", _checksummed(terms.lender)),
+        ("servicer", _checksummed(servicer) if servicer else ""),
+        ("opened", _moment(loan.opened_at, terms.calendar_offset)),
+        ("lent", f"{view.money(terms.principal)} {view.currency.symbol} at {in_percent(terms.rate)}"),
+        ("to repay", f"{view.money(loan.total)} in {terms.instalments} instalments, policy {terms.policy}"),
+        ("paid", view.money(loan.paid)),
+        ("overdue", view.money(position.overdue) if position.overdue else ""),
+        ("late fees", f"{view.money(position.fees)} unpaid" if position.fees else ""),
+        ("still owed", view.money(view.owed(loan)) if active else ""),
+        ("to settle now", view.money(schedule.payoff(loan, view.now)) if active else ""),
+    ]
+    for name, value in rows:
+        if value:
+            table.add_row(name, value)
+    table.add_row("status", state, style=style)
+    out = console()
+    out.print(table)
+    out.print(f"Amounts in {view.currency.symbol}, {view.as_of}.", style="dim")
+
+
+def _show_schedule(view: _View, loan: Loan, position: Position) -> None:
+    table = _table("+k", "due", "+amount", "+principal", "+interest", "+paid", "status", title="Schedule")
+    reached = 0
+    for row in schedule.schedule_of(loan.terms):
+        paid = max(0, min(row.amount, loan.paid - reached))
+        reached += row.amount
+        if paid == row.amount:
+            state, style = "paid", "green"
+        elif position.status is Status.REPAID:
+            state, style = "settled early", "dim"
+        elif row.due_day < position.today:
+            state, style = "overdue", "red"
+        elif row.due_day == position.today:
+            state, style = "due today", "yellow"
+        else:
+            state, style = "", ""
+        figures = map(view.money, (row.amount, row.principal, row.interest))
+        table.add_row(
+            str(row.k),
+            calendar.iso(row.due_day),
+            *figures,
+            view.money(paid) if paid else "",
+            state,
+            style=style or None,
+        )
+    console().print(table)
+
+
+def _show_history(view: _View, loan: Loan, history: "Sequence[Logged]") -> None:
+    table = _table("when", "what", "+amount", "by", title="History")
+    for item in history:
+        amounts = _amounts(item.event)
+        amount = amounts.get("amount", amounts.get("fees"))
+        what = _words(item.event.name)
+        if "first" in amounts:
+            what += f" {amounts['first']}" + (
+                f" to {amounts['last']}" if amounts["last"] != amounts["first"] else ""
+            )
+        table.add_row(
+            _moment(item.timestamp, loan.terms.calendar_offset),
+            what,
+            view.money(int(amount)) if amount is not None else "",
+            _short_address(str(amounts["payer"])) if "payer" in amounts else "",
+            style="red" if item.event.name == "InstalmentMissed" else None,
+        )
+    console().print(table)
+
+
+def _show_notices(
+    view: _View,
+    notices: "Sequence[ServedNotice]",
+    deliveries: Mapping[bytes, Any],
+    *,
+    of_one_loan: bool = False,
+) -> None:
+    out = console()
+    if not notices:
+        out.print("No notices were served.")
+        return
+    loan = () if of_one_loan else ("loan",)
+    table = _table(
+        "served, borrower's time", *loan, "kind", "+no.", "+amount", "by", "delivery", title="Notices"
+    )
+    for notice in notices[:_SHOWN]:
+        state, style = _delivery(deliveries.get(notice.id))
+        table.add_row(
+            view.local(notice.timestamp, notice.borrower),
+            *([] if of_one_loan else [_short(notice.loan)]),
+            _words(notice.kind.name),
+            str(notice.instalment or ""),
+            view.money(notice.amount),
+            _words(notice.channel.name),
+            state,
+            style=style,
+        )
+    out.print(table)
+    if len(notices) > _SHOWN:
+        out.print(f"… and {len(notices) - _SHOWN:,} more (--json lists all)")
+    if not of_one_loan:
+        out.print(f"{_count(len(notices), 'notice')}, amounts in {view.currency.symbol}, {view.as_of}.")
+
+
+def _refusals(view: _View, json: bool) -> None:
+    found = view.model.refusals(newest_first=True)
+    if json:
+        print_json({**view.as_json(), "refused": [_refusal_json(refusal) for refusal in found]})
+        return
+    out = console()
+    if not found:
+        out.print("The gate refused no notices.")
+        return
+    table = _table("when, borrower's time", "loan", "kind", "+no.", "by", "reason")
+    for refusal in found[:_SHOWN]:
+        loan = view.model.loan(refusal.loan)
+        table.add_row(
+            view.local(refusal.timestamp, loan.terms.borrower) if loan else _moment(refusal.timestamp),
+            _short(refusal.loan),
+            _words(refusal.kind.name),
+            str(refusal.instalment or ""),
+            _words(refusal.channel.name),
+            _words(refusal.reason.name),
+        )
+    out.print(table)
+    if len(found) > _SHOWN:
+        out.print(f"… and {len(found) - _SHOWN:,} more (--json lists all)")
+    out.print(f"{len(found):,} refused, {view.as_of}.")
+
+
+def _state(position: Position) -> tuple[str, str | None]:
+    """Where a loan stands, in words and colour."""
+    if position.status is Status.REPAID:
+        return "repaid", "green"
+    if position.overdue:
+        return "overdue", "red"
+    return ("fees unpaid", "yellow") if position.fees else ("active", None)
+
+
+def _delivery(delivery: Any) -> tuple[str, str | None]:
+    """What became of a notice, in words and colour."""
+    if delivery is None:
+        return "pending", None
+    text = str(delivery.state) + (f": {_words(delivery.reason)}" if delivery.reason else "")
+    return text, {"sent": "green", "uncertain": "red", "dropped": "yellow"}.get(str(delivery.state))
+
+
+def _next_due(position: Position) -> str:
+    if not position.first_unpaid:
+        return ""
+    return f"{calendar.iso(position.first_unpaid_due_day)} (no. {position.first_unpaid})"
+
+
+def _table(*headings: str, title: str | None = None) -> "Table":
+    """A table; a plus before a heading puts its column to the right."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for heading in headings:
+        right = heading.startswith("+")
+        table.add_column(heading.lstrip("+"), justify="right" if right else "left", no_wrap=right)
+    return table
+
+
+def _moment(moment: int, offset: int = 0) -> str:
+    """A moment by the clock of an offset from UTC in quarter hours."""
+    zone = timezone(timedelta(minutes=_QUARTER_HOURS * offset)) if offset else UTC
+    text = datetime.fromtimestamp(moment, zone).strftime("%Y-%m-%d %H:%M %z")
+    return f"{text[:-5]}UTC" if not offset else f"{text[:-2]}:{text[-2:]}"
+
+
+def _words(name: str) -> str:
+    """A name such as LoanOpened or IN_APP in words."""
+    spaced = "".join(
+        f" {c}" if c.isupper() and i and not name.isupper() and "_" not in name else c
+        for i, c in enumerate(name)
+    )
+    return spaced.replace("_", " ").lower()
+
+
+def _short(value: bytes) -> str:
+    return f"0x{value.hex()[:8]}"
+
+
+def _short_address(address: str) -> str:
+    return f"{_checksummed(address)[:8]}…"
+
+
+def _checksummed(address: str) -> str:
+    from eth_utils.address import to_checksum_address
+
+    return to_checksum_address(address)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+# ---------------------------------------------------------------------------------------- for programs
+
+
+def _loan_json(loan: Loan, position: Position) -> dict[str, object]:
+    terms = loan.terms
+    return {
+        "id": "0x" + loan.id.hex(),
+        "borrower": _checksummed(terms.borrower),
+        "lender": _checksummed(terms.lender),
+        "servicer": _checksummed(position.servicer) if int(position.servicer, 16) else None,
+        "status": "repaid" if position.status is Status.REPAID else "active",
+        "opened_at": loan.opened_at,
+        "principal": terms.principal,
+        "rate_ppm": terms.rate,
+        "instalments": terms.instalments,
+        "instalment": loan.instalment,
+        "late_fee": terms.late_fee,
+        "grace_days": terms.grace_days,
+        "policy": terms.policy,
+        "total": loan.total,
+        "paid": loan.paid,
+        "overdue": position.overdue,
+        "fees_unpaid": position.fees,
+        "first_unpaid": position.first_unpaid or None,
+        "first_unpaid_due": calendar.iso(position.first_unpaid_due_day) if position.first_unpaid else None,
+        "next": position.next or None,
+        "next_due": calendar.iso(position.next_due_day) if position.next else None,
+        "next_amount": position.next_amount,
+    }
+
+
+def _notice_json(notice: "ServedNotice", deliveries: Mapping[bytes, Any]) -> dict[str, object]:
+    delivery = deliveries.get(notice.id)
+    return {
+        "id": "0x" + notice.id.hex(),
+        "loan": "0x" + notice.loan.hex(),
+        "borrower": _checksummed(notice.borrower),
+        "server": _checksummed(notice.server),
+        "kind": notice.kind.name.lower(),
+        "instalment": notice.instalment,
+        "amount": notice.amount,
+        "channel": notice.channel.name.lower(),
+        "timestamp": notice.timestamp,
+        "block": notice.block_number,
+        "transaction": "0x" + notice.transaction_hash.hex(),
+        "content_hash": "0x" + notice.content_hash.hex(),
+        "delivery": str(delivery.state) if delivery else "pending",
+        "delivery_reason": delivery.reason if delivery else None,
+    }
+
+
+def _refusal_json(refusal: "RefusedNotice") -> dict[str, object]:
+    return {
+        "loan": "0x" + refusal.loan.hex(),
+        "server": _checksummed(refusal.server),
+        "kind": refusal.kind.name.lower(),
+        "instalment": refusal.instalment,
+        "channel": refusal.channel.name.lower(),
+        "reason": refusal.reason.name.lower(),
+        "actual": refusal.actual,
+        "required": refusal.required,
+        "timestamp": refusal.timestamp,
+        "block": refusal.block_number,
+    }
+
+
+def _amounts(event: "Event") -> dict[str, Any]:
+    """An event's numbers and who paid; the terms are shown elsewhere."""
+    return {
+        field.name: getattr(event, field.name)
+        for field in dataclasses.fields(event)  # type: ignore[arg-type]
+        if field.name in ("amount", "saved", "paid", "first", "last", "fees", "payer", "lender")
+    }
