@@ -353,7 +353,7 @@ def explain(error: Exception, doing: str | None = None) -> ChainError | None:
     prefix = f"{doing}: " if doing else ""
     if isinstance(error, (RequestException, ProviderConnectionError, ConnectionError, TimeoutError)):
         return ChainUnavailable(
-            f"{prefix}the node does not answer ({_cause(error)})",
+            f"{prefix}the node does not answer ({cause_of(error)})",
             remedy="Check that the node runs, and that DULY_RPC or --rpc is its address.",
         )
     message = _node_message(error)
@@ -384,8 +384,8 @@ def _node_message(error: Exception) -> str | None:
     return None
 
 
-def _cause(error: Exception) -> str:
-    """Why, without the address: a provider's carries its key."""
+def cause_of(error: Exception) -> str:
+    """Why a node did not answer, without its address: a provider's carries its key."""
     text = str(error)
     for known in ("Connection refused", "Name or service not known", "timed out", "Connection reset"):
         if known.lower() in text.lower():

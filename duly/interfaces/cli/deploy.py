@@ -149,10 +149,16 @@ def _show(result: "Result") -> None:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE, title="Deployed and checked", title_justify="left", pad_edge=False)
+    table = Table(
+        box=box.SIMPLE,
+        title="Deployed and checked",
+        title_justify="left",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
     table.add_column("contract", no_wrap=True)
     table.add_column("address", no_wrap=True)
-    table.add_column("block", justify="right")
+    table.add_column("block", justify="right", no_wrap=True)
     table.add_column("gas", justify="right", no_wrap=True)
     for step in result.steps:
         place = _checksummed(step.address) if step.address else f"number {step.number}"
