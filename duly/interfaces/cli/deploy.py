@@ -149,13 +149,7 @@ def _show(result: "Result") -> None:
     from rich import box
     from rich.table import Table
 
-    table = Table(
-        box=box.SIMPLE,
-        title="Deployed and checked",
-        title_justify="left",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("contract", no_wrap=True)
     table.add_column("address", no_wrap=True)
     table.add_column("block", justify="right", no_wrap=True)
@@ -165,6 +159,7 @@ def _show(result: "Result") -> None:
         block = "" if step.block is None else f"{step.block:,}"
         table.add_row(step.name, place, block, f"{step.gas:,}" if step.made else "found")
     out = console()
+    out.print("Deployed and checked:")
     out.print(table)
     found = result.deployment.currency
     out.print(
