@@ -28,7 +28,7 @@ from duly.domain.policy import ContactLimits
 from duly.services.serve import NO_ADDRESS, OTHER_ADDRESS, proves, salt_purpose
 from duly.store.notices import NoticeStore, Outcome, Served, State
 from duly.store.readmodel import ReadModel
-from duly.store.vault import UnknownBorrower, Vault
+from duly.store.vault import Vault
 
 AT_ONCE: Final = 16
 """Notices that the chain is asked about at once."""
@@ -105,15 +105,16 @@ class Deliverer:
     carriers: Mapping[Channel, Carrier]
     clock: Clock
 
-    def deliver(self, stop: Callable[[], bool] = never) -> DeliverReport:
+    def deliver(self, stop: Callable[[], bool] = never, now: int | None = None) -> DeliverReport:
         """Deliver what is pending.
 
-        stop: asked between two notices; a notice that was begun is finished.
+        stop: asked between two notices; a notice that was begun is finished. now: the time, UTC seconds,
+        where the caller has just asked the clock.
 
         Raises: ChainUnavailable, VaultError, DatabaseError.
         """
         run = _Run(self, stop)
-        pending = self.store.pending(self.server, self.clock.now())
+        pending = self.store.pending(self.server, self.clock.now() if now is None else now)
         for start in range(0, len(pending), AT_ONCE):
             if run.halted:
                 run.left += len(pending) - start
@@ -129,7 +130,7 @@ class _Run:
         self._it = deliverer
         self._stop = stop
         self._ready: set[Channel] = set()
-        self._limits: dict[bytes, ContactLimits | None] = {}
+        self._limits: dict[int, ContactLimits | None] = {}
         self._counts: Counter[State] = Counter()
         self._dropped: Counter[str] = Counter()
         self._done: Outcome | None = None
@@ -210,15 +211,11 @@ class _Run:
         content = self._it.store.content(notice.content_hash)
         if content is None:
             return NO_WORDS
-        try:
-            salt = self._it.vault.salt_for(notice.borrower, salt_purpose(notice.id))
-        except UnknownBorrower:
-            return NO_ADDRESS
-        if not proves(content, salt, notice.content_hash):
-            return OTHER_WORDS
-        contact = self._it.vault.contact(notice.borrower, notice.channel)
+        contact = self._it.vault.contact(notice.borrower, notice.channel, salt_purpose(notice.id))
         if contact is None:
             return NO_ADDRESS
+        if not proves(content, contact.salt, notice.content_hash):
+            return OTHER_WORDS
         if contact.commitment != standing.commitment:
             return OTHER_ADDRESS
         message = Message(
@@ -227,7 +224,7 @@ class _Run:
             subject=content.subject,
             body=content.body,
             language=content.language,
-            salt=salt,
+            salt=contact.salt,
             at=now,
         )
         return _Ready(carrier, message)
@@ -250,10 +247,14 @@ class _Run:
             self._done = None
 
     def _limits_of(self, loan: bytes) -> ContactLimits | None:
-        if loan not in self._limits:
-            candidate = self._it.read_model.candidate(loan)
-            self._limits[loan] = candidate.limits if candidate else None
-        return self._limits[loan]
+        found = self._it.read_model.loan(loan)
+        if found is None:
+            return None
+        number = found.terms.policy
+        if number not in self._limits:
+            policy = self._it.read_model.policy(number)
+            self._limits[number] = policy.contact if policy else None
+        return self._limits[number]
 
 
 def same_window(served_at: int, now: int, profile: Profile) -> bool:

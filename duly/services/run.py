@@ -80,7 +80,7 @@ def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
         failed, served = error, error.report
     if served.served:
         indexed = _together(indexed, app.indexer.run())
-    delivered = app.deliverer.deliver(stop)
+    delivered = app.deliverer.deliver(stop, None if served.served else now)
     if failed:
         raise failed
     return RoundReport(now, indexed, served, delivered, time.perf_counter() - start)

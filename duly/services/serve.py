@@ -21,7 +21,7 @@ from duly.services.plan import Planned
 from duly.services.render import Place, Text, locale_for, render
 from duly.store.notices import Content, Handed, NoticeStore
 from duly.store.readmodel import ReadModel
-from duly.store.vault import Vault
+from duly.store.vault import Contact, Vault
 
 BATCH: Final = 50
 """Notices in one transaction at most."""
@@ -103,14 +103,14 @@ class Server:
         contents: list[Content] = []
         notices: list[Notice] = []
         for each in batch:
-            contact = self.vault.contact(each.borrower, each.channel)
+            contact = self.vault.contact(each.borrower, each.channel, salt_purpose(each.id))
             if contact is None:
                 skipped[NO_ADDRESS] += 1
                 continue
             if contact.commitment != self.read_model.commitment(each.borrower, each.channel):
                 skipped[OTHER_ADDRESS] += 1
                 continue
-            content = self._words(each, now)
+            content = self._words(each, contact, now)
             contents.append(content)
             notices.append(each.notice(content.content_hash))
         if not notices:
@@ -127,12 +127,11 @@ class Server:
         self.store.hand(Handed(event.id, event.borrower, event.kind, now) for event in served)
         return ServeReport(tuple(event.id for event in served), refused, skipped)
 
-    def _words(self, planned: Planned, now: int) -> Content:
-        language = locale_for(self.vault.language_of(planned.borrower))
+    def _words(self, planned: Planned, contact: Contact, now: int) -> Content:
+        language = locale_for(contact.language)
         text = render(planned.kind, planned.loan, planned.position, planned.ground, self.place, language)
-        salt = self.vault.salt_for(planned.borrower, salt_purpose(planned.id))
         return Content(
-            content_hash=text.content_hash(salt),
+            content_hash=text.content_hash(contact.salt),
             notice=planned.id,
             loan=planned.loan.id,
             kind=planned.kind,

@@ -30,6 +30,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Index,
+    Insert,
     Integer,
     LargeBinary,
     MetaData,
@@ -45,7 +46,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel
@@ -363,15 +364,6 @@ class NoticeStore:
             "worker": self.worker,
             "claimed_wall": int(time.time()) if claim else None,
         }
-        again = connection.execute(
-            update(table)
-            .where(
-                table.c.notice == notice.id, table.c.state == State.DEFERRED.value, table.c.not_before <= now
-            )
-            .values({**values, "attempts": table.c.attempts + int(claim)})
-        )
-        if again.rowcount:
-            return True
         row = {
             "notice": notice.id,
             "loan": notice.loan,
@@ -384,12 +376,16 @@ class NoticeStore:
             "served_at": notice.served_at,
             "attempts": int(claim),
         }
-        try:
-            with connection.begin_nested():
-                connection.execute(insert(table).values(row | values))
-        except IntegrityError:
-            return False
-        return True
+        if connection.execute(_insert_once(connection, table), row | values).rowcount:
+            return True
+        again = connection.execute(
+            update(table)
+            .where(
+                table.c.notice == notice.id, table.c.state == State.DEFERRED.value, table.c.not_before <= now
+            )
+            .values({**values, "attempts": table.c.attempts + int(claim)})
+        )
+        return bool(again.rowcount)
 
     def _settle(self, connection: Connection, outcome: Outcome, now: int) -> None:
         table = deliveries_table
@@ -508,6 +504,13 @@ class NoticeStore:
         except PermissionError:
             return False
         return False
+
+
+def _insert_once(connection: Connection, table: Table) -> Insert:
+    """An INSERT that leaves alone a row which is there already, on either database."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def _served_columns() -> Select[Any]:

@@ -248,12 +248,17 @@ class Commitment:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A borrower's own address for a channel, as the vault gives it out for one delivery. Not printed."""
+    """A borrower's own address for a channel, as the vault gives it out for one delivery. Not printed.
+
+    `language` is the one the borrower is written to in, `salt` the one for the purpose that was asked for.
+    """
 
     borrower: str
     channel: Channel
     address: str
     commitment: bytes
+    language: str
+    salt: bytes
 
     def __repr__(self) -> str:
         return f"Contact({self.borrower}, {self.channel.name}, …)"
@@ -417,20 +422,31 @@ class Vault:
 
     # -------------------------------------------------------------------------------------------- reading
 
-    def contact(self, borrower: str, channel: Channel) -> Contact | None:
-        """The borrower's own address and its commitment, for one delivery; None where there is none."""
+    def contact(self, borrower: str, channel: Channel, purpose: bytes = b"") -> Contact | None:
+        """The borrower's own address, its commitment and a salt, for one delivery; None for none."""
         raw = _raw(borrower)
         with self._reading() as connection:
-            key = self._key_of(connection, raw)
-            sealed = connection.execute(
-                select(contacts_table.c.sealed_address).where(
-                    contacts_table.c.borrower == raw, contacts_table.c.channel == int(channel)
+            row = connection.execute(
+                select(
+                    borrowers_table.c.wrapped_key,
+                    borrowers_table.c.language,
+                    contacts_table.c.sealed_address,
                 )
-            ).scalar()
-        if key is None or sealed is None:
+                .join_from(borrowers_table, contacts_table)
+                .where(contacts_table.c.borrower == raw, contacts_table.c.channel == int(channel))
+            ).first()
+        if row is None:
             return None
-        address = _unseal(key, raw, channel, sealed)
-        return Contact(_text(raw), channel, address, _commitment(key, channel, address))
+        key = self._unwrap(raw, row.wrapped_key)
+        address = _unseal(key, raw, channel, row.sealed_address)
+        return Contact(
+            _text(raw),
+            channel,
+            address,
+            _commitment(key, channel, address),
+            row.language,
+            _salt(key, purpose),
+        )
 
     def address_of(self, borrower: str, channel: Channel) -> str | None:
         """The borrower's own address for a channel; None where there is none."""
@@ -536,8 +552,9 @@ class Vault:
         wrapped = connection.execute(
             select(borrowers_table.c.wrapped_key).where(borrowers_table.c.borrower == borrower)
         ).scalar()
-        if wrapped is None:
-            return None
+        return None if wrapped is None else self._unwrap(borrower, wrapped)
+
+    def _unwrap(self, borrower: bytes, wrapped: bytes) -> bytes:
         try:
             return self._wrapper.decrypt(
                 wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], b"duly/key/1" + borrower

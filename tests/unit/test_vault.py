@@ -97,6 +97,13 @@ def test_equal_addresses_of_two_borrowers_have_nothing_in_common_on_chain(vault)
     assert vault.salt_for(BORROWER, b"x") != vault.salt_for(OTHER, b"x")
 
 
+def test_a_contact_is_all_that_a_delivery_takes(vault):
+    commitment = vault.add(BORROWER, Channel.EMAIL, ADDRESS, language="zh")
+    assert vault.contact(BORROWER, Channel.EMAIL, b"x") == module.Contact(
+        BORROWER, Channel.EMAIL, ADDRESS, commitment.hash, "zh", vault.salt_for(BORROWER, b"x")
+    )
+
+
 def test_salts_depend_on_their_purpose_and_stay(vault, url, key):
     vault.add(BORROWER, Channel.EMAIL, ADDRESS)
     salt = vault.salt_for(BORROWER, b"a")
@@ -404,4 +411,4 @@ def test_a_contact_in_the_borrowers_place_is_not_repeated(text):
 def test_masked():
     assert masked(Channel.EMAIL, ADDRESS) == "w***@e***.org"
     assert masked(Channel.SMS, "+442079460000") == "***00"
-    assert ADDRESS not in repr(module.Contact(BORROWER, Channel.EMAIL, ADDRESS, b""))
+    assert ADDRESS not in repr(module.Contact(BORROWER, Channel.EMAIL, ADDRESS, b"", "en", b""))
