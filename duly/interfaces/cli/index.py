@@ -16,11 +16,13 @@ Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's n
 
 
 def index(rpc: Rpc = None, json: Json = False) -> None:
-    """Read what is new on the chain into the database, from where it was left.
+    """Read what is new on the chain into the database.
 
-    Takes in blocks that are final; on local chains all of them. What was read before and is not on the chain
-    any more, after a reorganisation, is taken back first. The database can be deleted at any time: everything
-    that this command keeps is made again from the chain. What became of deliveries is not.
+    Goes on from where it was left. Takes in blocks that are final; on local chains all of them. What was read
+    before and is not on the chain any more, after a reorganisation, is taken back first.
+
+    The database can be deleted at any time: everything that this command keeps is made again from the chain.
+    What became of deliveries is not.
 
     \b
     Example:
@@ -37,16 +39,20 @@ def index(rpc: Rpc = None, json: Json = False) -> None:
         return
     out = console()
     if report.rolled_back:
-        out.print(
-            f"The chain was reorganised: {report.rolled_back:,} events were taken back.", style="yellow"
-        )
+        taken_back = _count(report.rolled_back, "event")
+        out.print(f"The chain was reorganised: {taken_back} taken back.", style="yellow")
     if report.blocks:
         out.print(
-            f"{report.events:,} events in {report.blocks:,} blocks, {report.first} to {report.last}.",
+            f"{_count(report.events, 'event')} in {_count(report.blocks, 'block')}, "
+            f"{report.first} to {report.last}.",
             soft_wrap=True,
         )
     else:
         out.print(f"Nothing new: the database is at block {report.last}.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 @contextmanager

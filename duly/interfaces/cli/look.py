@@ -40,10 +40,10 @@ def loans(
     status: Annotated[Which, typer.Option(help="Which loans to list.", case_sensitive=False)] = Which.ALL,
     json: Json = False,
 ) -> None:
-    """List the loans that were indexed, newest first, and where they stand now.
+    """List the loans, and where they stand.
 
-    On a local chain, now is the time of the last indexed block. In JSON amounts are integers in the smallest
-    unit, days are dates in the loan's calendar, and times UTC seconds.
+    As indexed, newest first. On a local chain, now is the time of the last indexed block. In JSON amounts are
+    integers in the smallest unit, days are dates in the loan's calendar, and times UTC seconds.
 
     \b
     Example:
@@ -66,14 +66,12 @@ def loans(
     if not found:
         out.print("No loans." if status is Which.ALL else f"No loans that are {status}.")
         return
-    table = _table("loan", "borrower", "+lent", "+rate", "+paid", "+overdue", "+owed", "next due", "status")
+    table = _table("=loan", "+lent", "+paid", "+overdue", "+owed", "=next due", "=status")
     for loan, position in found[:_SHOWN]:
         state, style = _state(position)
         table.add_row(
             _short(loan.id),
-            _short_address(loan.terms.borrower),
             view.money(loan.terms.principal),
-            in_percent(loan.terms.rate),
             view.money(loan.paid),
             view.money(position.overdue) if position.overdue else "",
             view.money(view.owed(loan)) if position.status is Status.ACTIVE else "",
@@ -94,7 +92,9 @@ def loan(
     ],
     json: Json = False,
 ) -> None:
-    """Show one loan: terms, schedule, what was paid and missed, and what the borrower was told.
+    """Show one loan: terms, schedule, history, notices.
+
+    What was agreed, when what is due, what was paid and missed, and what the borrower was told.
 
     \b
     Example:
@@ -150,9 +150,10 @@ def notices(
     ] = False,
     json: Json = False,
 ) -> None:
-    """List the notices that the gate let through, newest first, and what became of them.
+    """List the notices that were served, and refused.
 
-    Times are the borrower's own, as registered. A notice that was served is pending until it is delivered.
+    Those that the gate let through, newest first, and what became of them; pending until delivered. Times are
+    the borrower's own, as registered.
 
     \b
     Example:
@@ -250,8 +251,8 @@ def _show_terms(view: _View, loan: Loan, position: Position) -> None:
     active = position.status is Status.ACTIVE
     servicer = "" if int(position.servicer, 16) == 0 else position.servicer
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column()
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     rows: list[tuple[str, str]] = [
         ("loan", "0x" + loan.id.hex()),
         ("borrower", _checksummed(terms.borrower)),
@@ -276,7 +277,7 @@ def _show_terms(view: _View, loan: Loan, position: Position) -> None:
 
 
 def _show_schedule(view: _View, loan: Loan, position: Position) -> None:
-    table = _table("+k", "due", "+amount", "+principal", "+interest", "+paid", "status", title="Schedule")
+    table = _table("+no.", "=due", "+amount", "+principal", "+interest", "+paid", "=status", title="Schedule")
     reached = 0
     for row in schedule.schedule_of(loan.terms):
         paid = max(0, min(row.amount, loan.paid - reached))
@@ -304,7 +305,7 @@ def _show_schedule(view: _View, loan: Loan, position: Position) -> None:
 
 
 def _show_history(view: _View, loan: Loan, history: "Sequence[Logged]") -> None:
-    table = _table("when", "what", "+amount", "by", title="History")
+    table = _table("=when", "what", "+amount", "=by", title="History")
     for item in history:
         amounts = _amounts(item.event)
         amount = amounts.get("amount", amounts.get("fees"))
@@ -335,9 +336,7 @@ def _show_notices(
         out.print("No notices were served.")
         return
     loan = () if of_one_loan else ("loan",)
-    table = _table(
-        "served, borrower's time", *loan, "kind", "+no.", "+amount", "by", "delivery", title="Notices"
-    )
+    table = _table("=borrower's time", *loan, "kind", "+no.", "+amount", "by", "delivery", title="Notices")
     for notice in notices[:_SHOWN]:
         state, style = _delivery(deliveries.get(notice.id))
         table.add_row(
@@ -366,7 +365,7 @@ def _refusals(view: _View, json: bool) -> None:
     if not found:
         out.print("The gate refused no notices.")
         return
-    table = _table("when, borrower's time", "loan", "kind", "+no.", "by", "reason")
+    table = _table("=borrower's time", "loan", "kind", "+no.", "by", "reason")
     for refusal in found[:_SHOWN]:
         loan = view.model.loan(refusal.loan)
         table.add_row(
@@ -403,18 +402,19 @@ def _delivery(delivery: Any) -> tuple[str, str | None]:
 def _next_due(position: Position) -> str:
     if not position.first_unpaid:
         return ""
-    return f"{calendar.iso(position.first_unpaid_due_day)} (no. {position.first_unpaid})"
+    return calendar.iso(position.first_unpaid_due_day)
 
 
 def _table(*headings: str, title: str | None = None) -> "Table":
-    """A table; a plus before a heading puts its column to the right."""
+    """A table; a plus before a heading puts its column to the right, an equals sign keeps it whole."""
     from rich import box
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
     for heading in headings:
         right = heading.startswith("+")
-        table.add_column(heading.lstrip("+"), justify="right" if right else "left", no_wrap=right)
+        whole = right or heading.startswith("=")
+        table.add_column(heading.lstrip("+="), justify="right" if right else "left", no_wrap=whole)
     return table
 
 
@@ -435,7 +435,7 @@ def _words(name: str) -> str:
 
 
 def _short(value: bytes) -> str:
-    return f"0x{value.hex()[:8]}"
+    return value.hex()[:8]
 
 
 def _short_address(address: str) -> str:
