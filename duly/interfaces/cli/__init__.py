@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from duly.interfaces.cli import bench, book, deploy, index, look, plan, schedule
+from duly.interfaces.cli import bench, book, deliver, deploy, index, look, plan, run, schedule, serve, vault
 from duly.interfaces.cli._output import Commands
 
 app = typer.Typer(
@@ -54,6 +54,10 @@ app.command("loans")(look.loans)
 app.command("loan")(look.loan)
 app.command("notices")(look.notices)
 app.command("plan")(plan.plan)
+app.command("serve")(serve.serve)
+app.command("deliver")(deliver.deliver)
+app.command("run")(run.run)
+app.add_typer(vault.vault, name="vault")
 app.add_typer(bench.bench, name="bench")
 
 
