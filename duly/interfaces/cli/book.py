@@ -48,7 +48,7 @@ def import_book(
     published.
 
     \b
-    Examples:
+    Example:
       duly import data/lendingclub_sample.csv --dry-run
       duly import data/lendingclub_sample.csv --limit 40
     """

@@ -86,11 +86,14 @@ def schedule(
 
     if verify:
         # The chain is slow to import.
-        from duly.chain import networks
         from duly.services.verify import verify_schedule
 
-        w3 = networks.connect(rpc) if rpc else None
-        differences = verify_schedule(units, ppm, rows, w3=w3)
+        if rpc is None:
+            differences = verify_schedule(units, ppm, rows)
+        else:
+            from duly.chain import networks
+
+            differences = verify_schedule(units, ppm, rows, w3=networks.connect(rpc))
         if differences:
             raise ScheduleDiffers("the contract computes another schedule:\n" + "\n".join(differences))
         if not json:
