@@ -28,28 +28,20 @@ _WEEK = 7 * calendar.DAY
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
-    """What a round did. `at` is its moment in UTC seconds, `seconds` how long it took."""
+    """What a round did.
+
+    at: its moment in UTC seconds. held: how many notices were not served, because nothing could be delivered
+    at the moment (`problem` says why): a reminder that does not arrive would be used up. seconds: how long it
+    took.
+    """
 
     at: int
     indexed: IndexReport
     served: ServeReport
     delivered: DeliverReport
-    seconds: float = field(compare=False)
-
-    @property
-    def is_idle(self) -> bool:
-        """Nothing was said, and nothing went wrong."""
-        served, delivered = self.served, self.delivered
-        return not (
-            served.served
-            or served.refused
-            or served.skipped
-            or delivered.sent
-            or delivered.dropped
-            or delivered.deferred
-            or delivered.uncertain
-            or delivered.left
-        )
+    held: int = 0
+    problem: CarrierUnavailable | None = None
+    seconds: float = field(default=0, compare=False)
 
     def as_json(self) -> dict[str, object]:
         """For programs."""
@@ -58,6 +50,8 @@ class RoundReport:
             "indexed": self.indexed.as_json(),
             "served": self.served.as_json(),
             "delivered": self.delivered.as_json(),
+            "held": self.held,
+            "problem": self.problem.wrong if self.problem else None,
             "seconds": int(self.seconds * 1000) / 1000,
         }
 
@@ -73,17 +67,29 @@ def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
     start = time.perf_counter()
     indexed = app.indexer.run()
     now = app.clock.now()
+    found = planned(app, now)
+    problem = _unavailable(app, found)
     failed: DulyError | None = None
-    try:
-        served = serve(app, now)
-    except ServingFailed as error:
-        failed, served = error, error.report
+    served = ServeReport()
+    if found and not problem:
+        try:
+            served = app.server.serve(found, now)
+        except ServingFailed as error:
+            failed, served = error, error.report
     if served.served:
         indexed = _together(indexed, app.indexer.run())
     delivered = app.deliverer.deliver(stop, None if served.served else now)
     if failed:
         raise failed
-    return RoundReport(now, indexed, served, delivered, time.perf_counter() - start)
+    return RoundReport(
+        at=now,
+        indexed=indexed,
+        served=served,
+        delivered=delivered,
+        held=len(found) if problem else 0,
+        problem=problem or delivered.problem,
+        seconds=time.perf_counter() - start,
+    )
 
 
 def planned(app: "Application", now: int) -> list[Planned]:
@@ -121,9 +127,9 @@ def serve(app: "Application", now: int) -> ServeReport:
 
 
 def check(app: "Application") -> None:
-    """Make sure that whatever a round needs is there, before anything is said.
+    """Make sure that whatever a round needs was set up, before anything is said.
 
-    Raises: DulyError: the settings, the key, the vault, the deployment or the mail server.
+    Raises: DulyError, of the settings, the key, the vault or the deployment.
     """
     if not app.carriers:
         raise CarrierUnavailable(
@@ -131,8 +137,16 @@ def check(app: "Application") -> None:
             remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER.",
         )
     _ = app.deployment, app.sender, app.vault, app.notice_store
-    for carrier in app.carriers.values():
-        carrier.ready()
+
+
+def _unavailable(app: "Application", found: list[Planned]) -> CarrierUnavailable | None:
+    """Why what is to be said could not be delivered at the moment."""
+    for channel in {each.channel for each in found} & app.carriers.keys():
+        try:
+            app.carriers[channel].ready()
+        except CarrierUnavailable as problem:
+            return problem
+    return None
 
 
 def _together(one: IndexReport, other: IndexReport) -> IndexReport:
