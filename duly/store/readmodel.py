@@ -174,8 +174,8 @@ class ReadModel:
             f"{label} is {mine}, here it is {theirs}"
             for label, mine, theirs in (
                 ("chain id", found.chain_id, identity.chain_id),
-                ("the ledger", found.ledger, identity.ledger),
-                ("the chain's first block", _short(found.genesis), _short(identity.genesis)),
+                ("ledger", found.ledger, identity.ledger),
+                ("chain's first block", _short(found.genesis), _short(identity.genesis)),
             )
             if mine != theirs
         ]

@@ -335,7 +335,7 @@ def _show_notices(
     if not notices:
         out.print("No notices were served.")
         return
-    loan = () if of_one_loan else ("loan",)
+    loan = () if of_one_loan else ("=loan",)
     table = _table("=borrower's time", *loan, "kind", "+no.", "+amount", "by", "delivery", title="Notices")
     for notice in notices[:_SHOWN]:
         state, style = _delivery(deliveries.get(notice.id))
@@ -365,7 +365,7 @@ def _refusals(view: _View, json: bool) -> None:
     if not found:
         out.print("The gate refused no notices.")
         return
-    table = _table("=borrower's time", "loan", "kind", "+no.", "by", "reason")
+    table = _table("=borrower's time", "=loan", "kind", "+no.", "by", "reason")
     for refusal in found[:_SHOWN]:
         loan = view.model.loan(refusal.loan)
         table.add_row(

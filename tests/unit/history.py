@@ -1,0 +1,179 @@
+"""Histories that a chain could tell, made up at random."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from duly.domain import calendar
+from duly.domain.consent import Channel
+from duly.domain.events import (
+    Block,
+    Claimed,
+    ConsentGranted,
+    ConsentRevoked,
+    ContactCeased,
+    ContactRegistered,
+    ContactTightened,
+    Event,
+    InstalmentMissed,
+    LoanOpened,
+    LoanRepaid,
+    LoanSettled,
+    Logged,
+    NoticeRefused,
+    NoticeServed,
+    PaymentHeld,
+    PolicyPublished,
+    PolicyRetired,
+    Repaid,
+    ServicerAppointed,
+)
+from duly.domain.notice import Kind, Refusal, notice_id
+from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
+from duly.domain.replay import State, apply
+from duly.domain.terms import Terms
+
+START = 1_790_000_000
+LENDING = LendingLimits(240_000, AprConvention.EFFECTIVE, 500, 10, 14, 90)
+CONTACT = ContactLimits(540, 1_140, 600, 31, 1, 3, 86_400, 3, 1, 30)
+LENDERS = ["0x" + f"{n:02x}" * 20 for n in (0xA1, 0xA2)]
+BORROWERS = ["0x" + f"{n:02x}" * 20 for n in range(0xB1, 0xB7)]
+
+
+class Teller:
+    """Tells events one after the other, each of which could follow those before."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.state = State()
+        self.told: set[bytes] = set()
+
+    def event(self, timestamp: int) -> Event:
+        event = self._event(timestamp)
+        apply(event, timestamp, self.state)
+        return event
+
+    def hash(self) -> bytes:
+        return self.random.randbytes(32)
+
+    def _event(self, timestamp: int) -> Event:
+        dice, state = self.random, self.state
+        loans = list(state.loans.values())
+        active = [loan for loan in loans if loan.owed]
+        number = dice.randrange(20)
+        if not state.policies or number == 0:
+            policy = len(state.policies) + 1
+            return PolicyPublished(policy, LENDERS[0], LENDING, CONTACT, self.hash(), self.hash())
+        if not active or number == 1:
+            return self._opened(timestamp)
+        loan = dice.choice(active)
+        borrower, lender, channel = dice.choice(BORROWERS), dice.choice(LENDERS), dice.choice(tuple(Channel))
+        match number:
+            case 2 | 3 | 4:
+                amount = min(loan.owed, dice.choice((1, loan.instalment, loan.instalment)))
+                return Repaid(loan.id, borrower, amount, loan.paid + amount)
+            case 5:
+                last = min(loan.assessed + 1, loan.terms.instalments)
+                fees = loan.fees + loan.terms.late_fee
+                return InstalmentMissed(loan.id, last, last, fees)
+            case 6:
+                saved = dice.randrange(loan.owed)
+                amount = loan.owed - saved
+                return LoanSettled(loan.id, borrower, amount, saved, loan.paid + amount)
+            case 7:
+                done = [each for each in loans if not each.owed]
+                return LoanRepaid(done[0].id, done[0].paid) if done else ServicerAppointed(lender, borrower)
+            case 8:
+                return ServicerAppointed(lender, dice.choice((borrower, "0x" + 40 * "0")))
+            case 9:
+                return PaymentHeld(loan.id, lender, dice.choice((1, 2**87)))
+            case 10:
+                return Claimed(lender, borrower, state.held.get(lender, 0))
+            case 11:
+                return ContactTightened(1, lender, replace(CONTACT, per_week=dice.randrange(1, 4)))
+            case 12:
+                return PolicyRetired(dice.choice(list(state.policies)), lender)
+            case 13:
+                return ContactRegistered(borrower, channel, self.hash(), dice.randrange(-48, 48), 8)
+            case 14:
+                return ConsentGranted(borrower, channel)
+            case 15:
+                return ConsentRevoked(borrower, channel, lender)
+            case 16:
+                return ContactCeased(borrower, lender)
+            case 17:
+                unknown = self.hash()
+                about = dice.choice((loan.id, unknown))
+                reason = dice.choice(tuple(Refusal)[1:])
+                return NoticeRefused(about, lender, dice.choice(tuple(Kind)), 3, channel, reason, 1, 2**255)
+            case _:
+                return self._served(channel)
+
+    def _opened(self, timestamp: int) -> LoanOpened:
+        dice = self.random
+        loan_id = self.hash()
+        scale = dice.choice((1, 10**20))
+        terms = Terms(
+            lender=dice.choice(LENDERS),
+            borrower=dice.choice(BORROWERS),
+            principal=3_000 * scale,
+            late_fee=5 * scale,
+            rate=112_200,
+            instalments=3,
+            first_due=calendar.local_day(timestamp, 0) + 31,
+            policy=1,
+            expires=2**40 - 1,
+            salt=loan_id,
+        )
+        return LoanOpened(loan_id, terms, 1_010 * scale, 3_030 * scale)
+
+    def _served(self, channel: Channel) -> Event:
+        dice = self.random
+        loan = dice.choice(list(self.state.loans.values()))
+        kind = dice.choice(tuple(Kind))
+        instalment = dice.randrange(1, 3) if kind.is_reminder else 0
+        basis = loan.paid if kind is Kind.PAYMENT_RECEIVED else instalment
+        serial = 0
+        while (found := notice_id(loan.id, kind, basis, serial)) in self.told:
+            serial += 1
+        self.told.add(found)
+        return NoticeServed(
+            found,
+            loan.id,
+            loan.terms.lender,
+            loan.terms.borrower,
+            kind,
+            instalment,
+            loan.owed,
+            channel,
+            basis,
+            serial,
+            self.hash(),
+        )
+
+
+def chain(teller: Teller, after: Block, blocks: int) -> list[tuple[Block, list[Logged]]]:
+    """Blocks after a block, some of them empty, with the events in each."""
+    found = []
+    number, timestamp = after.number, after.timestamp
+    for _ in range(blocks):
+        number, timestamp = number + 1, timestamp + teller.random.choice((12, 3_600, 90_000))
+        block = Block(number, teller.hash(), timestamp)
+        transaction = teller.hash()
+        logged = [
+            Logged(teller.event(timestamp), number, block.hash, timestamp, transaction, index)
+            for index in range(teller.random.choice((0, 0, 1, 2, 5)))
+        ]
+        found.append((block, logged))
+    return found
+
+
+def pages(teller: Teller, story: Sequence[tuple[Block, list[Logged]]]) -> list[tuple[Block, list[Logged]]]:
+    """The same in ranges of blocks of random size."""
+    found: list[tuple[Block, list[Logged]]] = []
+    rest = list(story)
+    while rest:
+        size = teller.random.randrange(1, len(rest) + 1)
+        found.append((rest[size - 1][0], [item for _, logged in rest[:size] for item in logged]))
+        rest = rest[size:]
+    return found

@@ -1,0 +1,418 @@
+"""The read model: what events come to, exactly, and back again."""
+
+import copy
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from history import BORROWERS, CONTACT, LENDERS, LENDING, START, Teller, chain, pages
+from scene import a_loan, day
+from sqlalchemy import select
+
+from duly.domain.consent import Channel, Profile
+from duly.domain.events import (
+    Block,
+    ConsentGranted,
+    ContactRegistered,
+    Event,
+    LoanOpened,
+    Logged,
+    NoticeServed,
+    PolicyPublished,
+    Repaid,
+    ServicerAppointed,
+)
+from duly.domain.loan import Loan, Status
+from duly.domain.notice import Kind, Said
+from duly.domain.replay import HistoryIncomplete, State, apply
+from duly.store import schema
+from duly.store.database import (
+    DatabaseError,
+    DatabaseLocked,
+    DatabaseOutdated,
+    DatabaseReadOnly,
+    NotADatabase,
+    reading,
+    writing,
+)
+from duly.store.readmodel import (
+    AmbiguousLoan,
+    AnotherLedger,
+    CursorMoved,
+    Identity,
+    NothingIndexed,
+    ReadModel,
+    UnknownLoan,
+)
+
+IDENTITY = Identity(31337, b"g" * 32, "0x" + "1e" * 20, 1)
+BEFORE = Block(0, b"g" * 32, START)
+
+
+def opened(url: str = "sqlite://") -> ReadModel:
+    model = ReadModel.open(url)
+    model.start(IDENTITY, BEFORE)
+    return model
+
+
+def dump(model: ReadModel) -> dict[str, list[tuple[Any, ...]]]:
+    """The content of every table."""
+    with reading(model.engine) as connection:
+        return {
+            table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key))]
+            for table in schema.READ_MODEL
+        }
+
+
+def tell(model: ReadModel, *told: Event, timestamp: int = START) -> Block:
+    """Apply some events in one block."""
+    after = model.cursor().block
+    block = Block(after.number + 1, bytes([after.number + 1]) * 32, timestamp)
+    logged = [
+        Logged(event, block.number, block.hash, timestamp, b"t" * 32, index)
+        for index, event in enumerate(told)
+    ]
+    model.apply(logged, after, block)
+    return block
+
+
+def open_loan(loan: Loan) -> LoanOpened:
+    return LoanOpened(loan.id, loan.terms, loan.instalment, loan.total)
+
+
+PUBLISHED = PolicyPublished(1, LENDERS[0], LENDING, CONTACT, b"t" * 32, b"p" * 32)
+
+
+# ---------------------------------------------------------------------------------------- histories
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_rolling_back_leaves_what_a_fresh_start_would_make(seed: int) -> None:
+    teller = Teller(seed)
+    kept = chain(teller, BEFORE, teller.random.randrange(1, 25))
+    model, at = opened(), BEFORE
+    for _ in range(3):
+        for block, logged in pages(teller, kept[[b for b, _ in kept].index(at) + 1 if at != BEFORE else 0 :]):
+            model.apply(logged, at, block)
+            at = block
+        # A branch that is abandoned, from some block on, for another.
+        fork = teller.random.randrange(len(kept) + 1)
+        kept = kept[:fork]
+        at = kept[-1][0] if kept else BEFORE
+        count = model.roll_back(at)
+        assert count >= 0
+        teller.state = State()
+        for _, logged in kept:
+            for item in logged:
+                apply(item.event, item.timestamp, teller.state)
+        assert_fresh(model, kept, teller)
+        kept += chain(teller, at, teller.random.randrange(1, 25))
+    for block, logged in pages(teller, kept[fork:]):
+        model.apply(logged, at, block)
+        at = block
+    assert_fresh(model, kept, teller)
+
+
+def assert_fresh(model: ReadModel, story: list[tuple[Block, list[Logged]]], teller: Teller) -> None:
+    """The model is what reading the story from the start makes, block by block."""
+    fresh, at = opened(), BEFORE
+    for block, logged in story:
+        fresh.apply(logged, at, block)
+        at = block
+    assert dump(model) == dump(fresh)
+    state = teller.state
+    assert {loan.id: loan for loan in model.loans()} == state.loans
+    for loan_id in state.loans:
+        assert model.said(loan_id) == state.said.get(loan_id, Said())
+    for borrower in BORROWERS:
+        assert model.profile(borrower) == state.profiles.get(borrower, Profile())
+        assert model.reminders(borrower) == state.reminders.get(borrower, ())
+    assert model.policies() == [state.policies[number] for number in sorted(state.policies)]
+    assert [(n.id, n.timestamp) for n in model.notices()] == [
+        (item.event.id, item.timestamp)
+        for _, logged in story
+        for item in logged
+        if isinstance(item.event, NoticeServed)
+    ]
+    assert list(model.events()) == [item for _, logged in story for item in logged]
+
+
+def test_the_crowd_of_histories_tells_everything() -> None:
+    names = {
+        item.event.name
+        for seed in range(40)
+        for _, logged in chain(Teller(seed), BEFORE, 40)
+        for item in logged
+    }
+    assert len(names) == 17
+
+
+def test_an_event_about_nothing_known_changes_nothing() -> None:
+    model = opened()
+    tell(model, PUBLISHED, open_loan(a_loan()))
+    before = dump(model)
+    with pytest.raises(HistoryIncomplete, match="never opened"):
+        tell(model, Repaid(a_loan().id, BORROWERS[0], 5, 5), Repaid(b"?" * 32, BORROWERS[0], 5, 5))
+    assert dump(model) == before
+    tell(model, Repaid(a_loan().id, BORROWERS[0], 7, 7))
+    found = model.loan(a_loan().id)
+    assert found
+    assert found.paid == 7
+
+
+def test_amounts_beyond_64_bits_are_exact() -> None:
+    model = opened()
+    loan = a_loan()
+    terms = replace(loan.terms, principal=2**88 - 1, late_fee=2**80 - 1)
+    tell(model, PUBLISHED, LoanOpened(loan.id, terms, 2**88 - 3, 2**88 - 2))
+    tell(model, Repaid(loan.id, BORROWERS[0], 2**70 + 1, 2**70 + 1))
+    found = model.loan(loan.id)
+    assert found
+    assert (found.terms.principal, found.terms.late_fee) == (2**88 - 1, 2**80 - 1)
+    assert (found.instalment, found.total, found.paid) == (2**88 - 3, 2**88 - 2, 2**70 + 1)
+    assert [item.event for item in model.history(loan.id)][1] == Repaid(
+        loan.id, BORROWERS[0], 2**70 + 1, 2**70 + 1
+    )
+
+
+# ---------------------------------------------------------------------------------------- candidates
+
+
+def candidates(model: ReadModel, today: str) -> list[int]:
+    """The numbers of the loans that something may have to be said about on a day."""
+    return [int.from_bytes(each.loan.id, "big") for each in model.candidates(day(today))]
+
+
+@pytest.fixture
+def lent() -> ReadModel:
+    """Three loans whose opening was told: due on 29 January, 15 February, 15 March; days ahead: 3."""
+    model = opened()
+    dues = ("2027-01-29", "2027-02-15", "2027-03-15")
+    loans = [a_loan(due, number=number) for number, due in enumerate(dues, start=1)]
+    tell(model, PUBLISHED, *map(open_loan, loans))
+    tell(model, *[served(loan, Kind.LOAN_OPENED) for loan in loans])
+    return model
+
+
+def served(loan: Loan, kind: Kind, basis: int = 0, serial: int = 0) -> NoticeServed:
+    about = bytes([kind, serial]) + basis.to_bytes(8, "big") + loan.id[10:]
+    terms = loan.terms
+    return NoticeServed(
+        about, loan.id, terms.lender, terms.borrower, kind, 0, 1, Channel.EMAIL, basis, serial, b"c" * 32
+    )
+
+
+def test_candidates_are_due_or_have_something_untold(lent: ReadModel) -> None:
+    assert candidates(lent, "2027-01-25") == []
+    assert candidates(lent, "2027-01-26") == [1]
+    assert candidates(lent, "2027-02-12") == [1, 2]
+    assert candidates(lent, "2030-01-01") == [1, 2, 3]
+    loan = a_loan(number=3)
+    tell(lent, Repaid(loan.id, BORROWERS[0], 5, 5))
+    assert candidates(lent, "2027-01-26") == [1, 3]
+    tell(lent, served(loan, Kind.PAYMENT_RECEIVED, 5))
+    assert candidates(lent, "2027-01-26") == [1]
+
+
+def test_candidates_move_on_with_what_is_paid(lent: ReadModel) -> None:
+    loan = a_loan(number=1)
+    tell(lent, Repaid(loan.id, BORROWERS[0], loan.instalment, loan.instalment))
+    tell(lent, served(loan, Kind.PAYMENT_RECEIVED, loan.instalment))
+    assert candidates(lent, "2027-02-11") == []  # the second is due on 28 February
+    assert candidates(lent, "2027-02-25") == [1, 2]
+    tell(lent, Repaid(loan.id, BORROWERS[0], loan.total - loan.instalment, loan.total))
+    assert candidates(lent, "2027-01-01") == [1]  # that it is repaid is still to be told
+    tell(lent, served(loan, Kind.LOAN_REPAID))
+    assert candidates(lent, "2030-01-01") == [2, 3]
+
+
+def test_a_candidate_has_all_that_a_decision_takes(lent: ReadModel) -> None:
+    loan = a_loan(number=1)
+    borrower = loan.terms.borrower
+    [found] = lent.candidates(day("2027-01-26"))
+    assert found.loan == loan
+    assert (found.servicer, found.profile, found.reminders) == ("0x" + 40 * "0", Profile(), ())
+    assert (found.said, found.limits) == (Said(flags=1, services=(START,)), CONTACT)
+    tell(
+        lent,
+        ServicerAppointed(loan.terms.lender, LENDERS[1]),
+        ContactRegistered(borrower, Channel.SMS, b"k" * 32, 32, 36),
+        ConsentGranted(borrower, Channel.SMS),
+    )
+    tell(lent, served(loan, Kind.OVERDUE, 1), timestamp=START + 5)
+    [found] = lent.candidates(day("2027-01-26"))
+    assert found == lent.candidate(loan.id)
+    assert (found.servicer, found.profile) == (LENDERS[1], Profile(32, 36, 2, 2))
+    assert (found.reminders, found.said.overdue) == ((START + 5,), 1)
+    assert lent.commitment(borrower, Channel.SMS) == b"k" * 32
+    assert lent.commitment(borrower, Channel.EMAIL) is None
+
+
+def test_candidates_are_found_by_index(lent: ReadModel) -> None:
+    """A scan of a million loans takes twenty times as long."""
+    with reading(lent.engine) as connection:
+        for condition in ("next_due_day IS NOT NULL AND next_due_day <= 20000", "unsaid = 1"):
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN SELECT id FROM loans WHERE {condition}")
+            assert "USING INDEX loans_" in str(plan.all()) or "COVERING INDEX loans_" in str(plan.all())
+
+
+# ---------------------------------------------------------------------------------------- asking
+
+
+def test_loans_are_found_by_the_beginning_of_their_id() -> None:
+    model = opened()
+    ids = [bytes([0xAB, number]) + bytes(30) for number in (0x01, 0x1F, 0x20)]
+    tell(model, PUBLISHED, *[open_loan(replace(a_loan(), id=loan_id)) for loan_id in ids])
+    assert model.find_loan("0xab01").id == ids[0]
+    assert model.find_loan("AB2").id == ids[2]
+    assert model.find_loan(ids[1].hex()).id == ids[1]
+    with pytest.raises(AmbiguousLoan, match=r"0xab01000000…, 0xab1f000000…, …"):
+        model.find_loan("0xab")
+    for wrong in ("", "0x", "abx", "0xac", 65 * "0"):
+        with pytest.raises(UnknownLoan):
+            model.find_loan(wrong)
+
+
+def test_notices_are_filtered(lent: ReadModel) -> None:
+    loan = a_loan(number=2)
+    tell(lent, served(loan, Kind.OVERDUE, 1), served(loan, Kind.OVERDUE, 1, 1))
+    assert [notice.kind for notice in lent.notices(loan=loan.id)] == [
+        Kind.LOAN_OPENED,
+        Kind.OVERDUE,
+        Kind.OVERDUE,
+    ]
+    first = lent.notices(loan=loan.id)[1]
+    assert lent.notice(first.id) == first
+    assert lent.notice(b"?" * 32) is None
+    assert len(lent.notices(after=(first.block_number, first.log_index))) == 1
+    assert len(lent.notices(borrower=loan.terms.borrower, newest_first=True, limit=2)) == 2
+    assert lent.notices(server="0x" + "77" * 20) == []
+    assert lent.refusals() == []
+
+
+def test_loans_are_listed_by_status(lent: ReadModel) -> None:
+    loan = a_loan(number=2)
+    tell(lent, Repaid(loan.id, BORROWERS[0], loan.total, loan.total))
+    assert [each.id for each in lent.loans(status=Status.REPAID)] == [loan.id]
+    assert lent.count_loans() == 3
+    assert lent.count_loans(Status.ACTIVE) == 2
+
+
+# ---------------------------------------------------------------------------------------- databases
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "duly.db"
+
+
+def test_nothing_is_indexed_yet(file: Path) -> None:
+    model = ReadModel.open(f"sqlite:///{file}")
+    for ask in (model.cursor, model.loans, model.notices, lambda: list(model.candidates(1))):
+        with pytest.raises(NothingIndexed, match="duly index"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"chain_id": 1}, "chain id is 31337, here it is 1"),
+        ({"ledger": "0x" + "2e" * 20}, "ledger is 0x1e1e"),
+        ({"genesis": b"h" * 32}, "first block is 0x67676767…, here it is 0x68686868…"),
+    ],
+)
+def test_another_ledgers_database_is_refused(file: Path, change: dict[str, Any], words: str) -> None:
+    model = opened(f"sqlite:///{file}")
+    before = dump(model)
+    with pytest.raises(AnotherLedger, match=words):
+        ReadModel.open(f"sqlite:///{file}").start(replace(IDENTITY, **change), BEFORE)
+    assert dump(model) == before
+
+
+def test_another_versions_database_is_refused(file: Path) -> None:
+    model = opened(f"sqlite:///{file}")
+    with writing(model.engine) as connection:
+        connection.execute(schema.cursor.update().values(version=99))
+    with pytest.raises(DatabaseOutdated, match="schema 99"):
+        ReadModel.open(f"sqlite:///{file}").cursor()
+
+
+def test_two_programs_cannot_index_at_once(file: Path) -> None:
+    one, other = opened(f"sqlite:///{file}"), ReadModel.open(f"sqlite:///{file}")
+    tell(one, PUBLISHED)
+    with pytest.raises(CursorMoved):
+        other.apply([], BEFORE, Block(5, b"5" * 32, START))
+    # What one remembers is not trusted where the other went on.
+    tell(other, open_loan(a_loan()))
+    tell(other, Repaid(a_loan().id, BORROWERS[0], 5, 5))
+    tell(one, Repaid(a_loan().id, BORROWERS[0], 5, 10))
+    found = other.loan(a_loan().id)
+    assert found
+    assert found.paid == 10
+
+
+def test_a_file_that_is_no_database_is_left_alone(file: Path) -> None:
+    file.write_text("some words that are no database, for certain " * 10)
+    content = file.read_bytes()
+    with pytest.raises(NotADatabase, match="not a database"):
+        ReadModel.open(f"sqlite:///{file}").start(IDENTITY, BEFORE)
+    assert file.read_bytes() == content
+
+
+def test_a_database_that_is_locked(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duly.store.database.BUSY_SECONDS", 0.05)
+    model = opened(f"sqlite:///{file}")
+    model.engine.dispose()
+    before = dump(model)
+    holder = sqlite3.connect(file, isolation_level=None)
+    try:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseLocked):
+            tell(model, PUBLISHED)
+        assert model.cursor().block == BEFORE  # it can still be read
+    finally:
+        holder.close()
+    assert dump(model) == before
+    tell(model, PUBLISHED)
+
+
+def test_a_database_that_cannot_be_written_to(file: Path) -> None:
+    tell(opened(f"sqlite:///{file}"), PUBLISHED)
+    model = ReadModel.open(f"sqlite:///file:{file}?mode=ro&uri=true")
+    assert len(model.policies()) == 1
+    with pytest.raises(DatabaseReadOnly):
+        tell(model, open_loan(a_loan()))
+
+
+def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="cannot be opened"):
+        ReadModel.open(f"sqlite:///{tmp_path}/missing/duly.db").cursor()
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "oracle://user:secret@host/x", "postgresql+nosuch://user:secret@host/x", ""]
+)
+def test_what_is_no_database_url(url: str) -> None:
+    with pytest.raises(DatabaseError) as raised:
+        ReadModel.open(url)
+    assert "secret" not in str(raised.value)
+
+
+def test_what_goes_wrong_in_a_transaction_is_undone(file: Path) -> None:
+    model = opened(f"sqlite:///{file}")
+    before = copy.deepcopy(dump(model))
+
+    class Stop(Exception):
+        pass
+
+    def stop() -> None:
+        with writing(model.engine) as connection:
+            connection.execute(schema.servicers.insert().values(lender="x", servicer="y"))
+            raise Stop
+
+    with pytest.raises(Stop):
+        stop()
+    assert dump(model) == before
