@@ -1,0 +1,461 @@
+"""Serving and delivering, with a chain that says what it is told and a channel in memory."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from scene import CONSENTING, EAST, EVERY_DAY, SERVICER, Case, a_loan, borrower, moment
+from sqlalchemy import insert
+
+from duly.chain.contracts import Standing
+from duly.chain.errors import ChainUnavailable
+from duly.channels.memory import MemoryCarrier
+from duly.channels.message import Message, Receipt, Result
+from duly.domain.consent import Channel, Profile
+from duly.domain.loan import Loan
+from duly.domain.notice import Decision, Kind, Notice, Refusal, ground
+from duly.domain.policy import ContactLimits
+from duly.services import deliver as module
+from duly.services.deliver import Deliverer
+from duly.services.render import Place, render
+from duly.services.serve import proves, salt_purpose
+from duly.store import schema
+from duly.store.database import open_engine, writing
+from duly.store.notices import Content, NoticeStore, Served, State
+from duly.store.vault import MasterKey, Vault
+
+KEY = MasterKey.from_text("5a" * 32)
+PLACE = Place("TUSD", 2, 31337, "0x" + "11" * 20, "0x" + "22" * 20, "0x" + "33" * 20)
+NOW = moment("2027-01-29 10:00")
+STANDS = Decision(Refusal.NONE)
+
+
+@dataclass
+class Chain:
+    """Says that everything stands and that commitments are the vault's, unless told otherwise."""
+
+    vault: Vault
+    decision: Decision = STANDS
+    profile: Profile = CONSENTING
+    commitments: dict[str, bytes] = field(default_factory=dict)
+    asked: list[int] = field(default_factory=list)
+    down: bool = False
+
+    def standings(self, questions: Any, server: str) -> list[Standing]:
+        assert server == SERVICER
+        if self.down:
+            raise ChainUnavailable
+        self.asked.append(len(questions))
+        return [
+            Standing(
+                self.decision,
+                self.commitments.get(who) or self.vault.commitment(who, notice.channel) or bytes(32),
+                self.profile,
+            )
+            for notice, who in questions
+        ]
+
+
+@dataclass
+class Policy:
+    contact: ContactLimits
+
+
+@dataclass
+class Model:
+    """Knows of a few loans."""
+
+    loans: dict[bytes, Loan] = field(default_factory=dict)
+    limits: ContactLimits = EVERY_DAY
+
+    def loan(self, loan: bytes) -> Loan | None:
+        return self.loans.get(loan)
+
+    def policy(self, number: int) -> Policy:
+        assert number == 1
+        return Policy(self.limits)
+
+
+@dataclass
+class Clock:
+    time: int = NOW
+
+    def now(self) -> int:
+        return self.time
+
+
+class Scene:
+    """A deliverer, and everything around it."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_engine(url)
+        schema.metadata.create_all(self.engine)
+        self.vault = Vault.open("sqlite://", KEY)
+        self.chain = Chain(self.vault)
+        self.model = Model()
+        self.clock = Clock()
+        self.carrier = MemoryCarrier()
+        self.store = NoticeStore(self.engine)
+        self.deliverer = self.worker(self.store)
+
+    def worker(self, store: NoticeStore, carrier: Any = None) -> Deliverer:
+        return Deliverer(
+            server=SERVICER,
+            contracts=self.chain,
+            read_model=self.model,
+            store=store,
+            vault=self.vault,
+            carriers={Channel.EMAIL: carrier or self.carrier},
+            clock=self.clock,
+        )
+
+    def serve(
+        self, number: int = 1, *, kind: Kind = Kind.DUE_TODAY, at: int = NOW, keep: bool = True
+    ) -> Served:
+        """Let the read model know a notice, its words kept as the server keeps them."""
+        who = borrower(number)
+        self.vault.add(who, Channel.EMAIL, f"b{number}@example.org", language="zh" if number % 2 else "en")
+        case = Case(loan=a_loan(number=number))
+        self.model.loans[case.loan.id] = case.loan
+        facts = case.facts(at)
+        _, base = ground(kind, facts)
+        language = self.vault.language_of(who)
+        text = render(kind, case.loan, facts.position, base, PLACE, language)
+        identity = number.to_bytes(32, "little")
+        content_hash = text.content_hash(self.vault.salt_for(who, salt_purpose(identity)))
+        if keep:
+            self.store.keep(
+                [Content(content_hash, identity, case.loan.id, kind, language, text.subject, text.body, at)]
+            )
+        served = Served(
+            identity, case.loan.id, who, kind, base.instalment, base.amount, Channel.EMAIL, content_hash, at
+        )
+        with writing(self.engine) as connection:
+            connection.execute(
+                insert(schema.notices).values(
+                    id=served.id,
+                    block_number=number,
+                    log_index=0,
+                    timestamp=at,
+                    transaction_hash=b"",
+                    loan=served.loan,
+                    server=SERVICER,
+                    borrower=who,
+                    kind=int(kind),
+                    instalment=served.instalment,
+                    amount=served.amount,
+                    channel=0,
+                    basis=1,
+                    serial=0,
+                    content_hash=content_hash,
+                )
+            )
+        return served
+
+    def state(self, notice: Served) -> State | None:
+        found = self.store.delivery(notice.id)
+        return found.state if found else None
+
+
+@pytest.fixture
+def scene(tmp_path):
+    scene = Scene(f"sqlite:///{tmp_path / 'duly.db'}")
+    yield scene
+    scene.vault.close()
+    scene.engine.dispose()
+
+
+def test_what_was_served_is_delivered_once(scene):
+    notices = [scene.serve(number) for number in range(1, 41)]
+    report = scene.deliverer.deliver()
+    assert (report.sent, report.left, report.dropped) == (40, 0, Counter())
+    assert [message.notice for message in scene.carrier.sent] == [notice.id for notice in notices]
+    assert [message.address for message in scene.carrier.sent] == [f"b{n}@example.org" for n in range(1, 41)]
+    assert {scene.state(notice) for notice in notices} == {State.SENT}
+    assert scene.deliverer.deliver().sent == 0
+    assert len(scene.carrier.sent) == 40
+    assert sum(scene.chain.asked) == 40
+    assert max(scene.chain.asked) == module.AT_ONCE
+
+
+def test_the_words_are_those_that_were_hashed(scene):
+    notice = scene.serve(1)
+    scene.deliverer.deliver()
+    (message,) = scene.carrier.sent
+    content = scene.store.content(notice.content_hash)
+    assert (message.subject, message.body, message.language) == (content.subject, content.body, "zh")
+    assert proves(content, message.salt, notice.content_hash)
+    assert not proves(replace(content, body=content.body + " "), message.salt, notice.content_hash)
+
+
+# --------------------------------------------------------------------------------------------- not delivered
+
+
+def dropped(scene, notice, reason) -> None:
+    report = scene.deliverer.deliver()
+    assert report.dropped == {reason: 1}
+    assert report.sent == scene.carrier.handed == 0
+    found = scene.store.delivery(notice.id)
+    assert (found.state, found.reason) == (State.DROPPED, reason)
+    assert scene.deliverer.deliver().dropped == {}
+
+
+def test_gate_1_no_words_no_mail(scene):
+    dropped(scene, scene.serve(keep=False), "no_words")
+
+
+@pytest.mark.parametrize("column", ["subject", "body"])
+def test_gate_1_words_that_were_altered_are_not_sent(scene, column):
+    notice = scene.serve()
+    with writing(scene.engine) as connection:
+        connection.exec_driver_sql(f"UPDATE contents SET {column} = {column} || '!'")
+    dropped(scene, notice, "other_words")
+
+
+def test_gate_1_words_of_another_notice_are_not_sent(scene):
+    first, second = scene.serve(1), scene.serve(2)
+    scene.store.claim(first, NOW)
+    with writing(scene.engine) as connection:
+        connection.exec_driver_sql("UPDATE notices SET content_hash = ?", (first.content_hash,))
+    dropped(scene, second, "other_words")
+
+
+@pytest.mark.parametrize("reason", [refusal for refusal in Refusal if refusal is not Refusal.NONE])
+def test_gate_3_what_does_not_stand_any_more_is_dropped(scene, reason):
+    notice = scene.serve()
+    scene.chain.decision = Decision(reason)
+    dropped(scene, notice, reason.name.lower())
+
+
+def test_gate_3_the_chain_is_asked_again_when_sending_takes_long(scene, monkeypatch):
+    notices = [scene.serve(number) for number in range(1, 4)]
+    monkeypatch.setattr(module, "FRESH", -1)
+
+    def revoke(message: Message) -> Receipt:
+        scene.chain.decision = Decision(Refusal.NO_CONSENT)
+        return Receipt(Result.SENT)
+
+    monkeypatch.setattr(scene.carrier, "send", revoke)
+    report = scene.deliverer.deliver()
+    assert report.sent == 1
+    assert report.dropped == {"no_consent": 2}
+    assert scene.chain.asked == [3, 2, 1]
+    assert scene.state(notices[0]) is State.SENT
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [
+        ("2027-01-29 18:59:59", None),
+        ("2027-01-29 19:00", "outside_hours"),
+        ("2027-01-29 23:59", "outside_hours"),
+        ("2027-01-30 08:59:59", "outside_hours"),
+        ("2027-01-30 09:00", "window_over"),
+        ("2027-02-05 10:00", "window_over"),
+    ],
+)
+def test_hours_1_a_notice_is_delivered_in_its_own_window(scene, at, reason):
+    notice = scene.serve()
+    scene.clock.time = moment(at)
+    if reason:
+        dropped(scene, notice, reason)
+    else:
+        assert scene.deliverer.deliver().sent == 1
+
+
+def test_hours_1_both_offsets_count_when_delivering(scene):
+    scene.chain.profile = Profile(EAST, EAST + 4, 1, 1)
+    scene.serve()
+    scene.clock.time = moment("2027-01-29 18:00")
+    assert scene.deliverer.deliver().dropped == {"outside_hours": 1}
+
+
+def test_borrower_2_an_address_that_was_not_committed_to_is_not_written_to(scene):
+    notice = scene.serve()
+    scene.chain.commitments[notice.borrower] = b"\x01" * 32
+    dropped(scene, notice, "other_address")
+
+
+def test_borrower_2_an_address_that_was_exchanged_in_the_vault_is_not_written_to(scene):
+    notice = scene.serve()
+    scene.chain.commitments[notice.borrower] = scene.vault.commitment(notice.borrower, Channel.EMAIL)
+    scene.vault.add(notice.borrower, Channel.EMAIL, "somebody.else@example.org")
+    dropped(scene, notice, "other_address")
+
+
+def test_borrower_2_without_a_commitment_nothing_is_sent(scene):
+    notice = scene.serve()
+    scene.chain.commitments[notice.borrower] = bytes(32)
+    scene.vault.commitment = lambda *_: None
+    dropped(scene, notice, "other_address")
+
+
+def test_priv_1_who_was_erased_is_not_written_to(scene):
+    notice = scene.serve()
+    scene.vault.erase(notice.borrower)
+    dropped(scene, notice, "no_address")
+
+
+def test_a_channel_that_nothing_is_sent_on(scene):
+    notice = scene.serve()
+    with writing(scene.engine) as connection:
+        connection.exec_driver_sql("UPDATE notices SET channel = 1")
+    dropped(scene, notice, "no_carrier")
+
+
+# ------------------------------------------------------------------------------------------------ going wrong
+
+
+def test_a_deferred_notice_is_tried_again_within_its_window(scene):
+    notice = scene.serve()
+    scene.carrier.will(Result.DEFERRED, Result.DEFERRED, reason="SMTP 450")
+    for wait in (60, 120):
+        assert scene.deliverer.deliver().deferred == 1
+        assert scene.store.delivery(notice.id).reason == "SMTP 450"
+        scene.clock.time += wait - 1
+        assert scene.deliverer.deliver().deferred == 0
+        scene.clock.time += 1
+    assert scene.deliverer.deliver().sent == 1
+    assert scene.store.delivery(notice.id).attempts == 3
+    assert scene.carrier.handed == 3
+
+
+def test_hours_1_a_deferred_notice_is_dropped_when_its_window_is_over(scene):
+    notice = scene.serve()
+    scene.carrier.will(Result.DEFERRED)
+    scene.deliverer.deliver()
+    scene.clock.time = moment("2027-01-30 09:00")
+    assert scene.deliverer.deliver().dropped == {"window_over": 1}
+    assert scene.state(notice) is State.DROPPED
+    assert scene.carrier.handed == 1
+
+
+def test_what_the_server_refuses_is_dropped(scene):
+    notice = scene.serve()
+    scene.carrier.will(Result.REFUSED, reason="recipient 550")
+    assert scene.deliverer.deliver().dropped == {"recipient 550": 1}
+    assert scene.state(notice) is State.DROPPED
+    assert scene.deliverer.deliver().dropped == {}
+
+
+def test_gate_2_what_is_uncertain_is_never_sent_again(scene):
+    notice = scene.serve()
+    scene.carrier.will(Result.UNKNOWN, reason="no answer in time")
+    assert scene.deliverer.deliver().uncertain == 1
+    for _ in range(3):
+        scene.clock.time += 3600
+        assert scene.deliverer.deliver() == module.DeliverReport()
+    assert scene.carrier.handed == 1
+    assert [found.notice for found in scene.store.uncertain()] == [notice]
+
+
+def test_without_a_mail_server_nothing_is_claimed(scene):
+    notices = [scene.serve(number) for number in range(1, 20)]
+    scene.carrier.available = False
+    report = scene.deliverer.deliver()
+    assert (report.sent, report.left) == (0, 19)
+    assert report.problem is not None
+    assert {scene.state(notice) for notice in notices} == {None}
+    scene.carrier.available = True
+    assert scene.deliverer.deliver().sent == 19
+
+
+def test_gate_3_without_the_chain_nothing_is_sent(scene):
+    notice = scene.serve()
+    scene.chain.down = True
+    with pytest.raises(ChainUnavailable):
+        scene.deliverer.deliver()
+    assert scene.state(notice) is None
+    assert scene.carrier.handed == 0
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_it_began(scene):
+    notices = [scene.serve(number) for number in range(1, 41)]
+    report = scene.deliverer.deliver(lambda: len(scene.carrier.sent) == 5)
+    assert (report.sent, report.left) == (5, 35)
+    assert [scene.state(notice) for notice in notices] == [State.SENT] * 5 + [None] * 35
+
+
+class Crashing:
+    """A channel on whose third message the worker goes down, before or after the send."""
+
+    channel = Channel.EMAIL
+
+    def __init__(self, carrier: MemoryCarrier, *, after: bool) -> None:
+        self._carrier, self._after = carrier, after
+
+    def ready(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def send(self, message: Message) -> Receipt:
+        third = len(self._carrier.sent) == 2
+        if third and not self._after:
+            raise KeyboardInterrupt
+        receipt = self._carrier.send(message)
+        if third:
+            raise KeyboardInterrupt
+        return receipt
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_gate_2_an_interrupted_worker_leaves_one_uncertain(scene, after):
+    notices = [scene.serve(number) for number in range(1, 6)]
+    first = scene.worker(NoticeStore(scene.engine), Crashing(scene.carrier, after=after))
+    with pytest.raises(KeyboardInterrupt):
+        first.deliver()
+    assert scene.deliverer.deliver().sent == 2
+    sent = Counter(message.notice for message in scene.carrier.sent)
+    assert set(sent.values()) == {1}
+    assert len(sent) == (5 if after else 4)
+    assert [scene.state(notice) for notice in notices].count(State.SENT) == 4
+    assert [found.notice for found in scene.store.uncertain()] == [notices[2]]
+
+
+def test_gate_2_two_workers_at_once_send_each_notice_once(scene):
+    for number in range(1, 31):
+        scene.serve(number)
+    other = scene.worker(NoticeStore(scene.engine))
+
+    class Interleaving(MemoryCarrier):
+        """Lets the other worker have its turn in the midst of every send."""
+
+        def send(self, message: Message) -> Receipt:
+            other.deliver(lambda: len(scene.carrier.sent) % 3 == 2)
+            return scene.carrier.send(message)
+
+    report = scene.worker(NoticeStore(scene.engine), Interleaving()).deliver()
+    assert len(scene.carrier.sent) == 30
+    assert {*Counter(message.notice for message in scene.carrier.sent).values()} == {1}
+    assert report.sent < 30
+    assert scene.store.counts() == {State.SENT: 30}
+
+
+def test_priv_1_nothing_of_a_person_is_logged_or_told(scene, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    for number in range(1, 8):
+        scene.serve(number)
+    scene.carrier.will(Result.SENT, Result.DEFERRED, Result.REFUSED, Result.UNKNOWN)
+    scene.vault.erase(borrower(7))
+    report = scene.deliverer.deliver()
+    with writing(scene.engine) as connection:
+        rows = connection.exec_driver_sql("SELECT * FROM deliveries").all()
+    told = (
+        f"{report}{report.as_json()}{rows}{caplog.text}{''.join(capfd.readouterr())}{scene.carrier.sent[0]!r}"
+    )
+    assert "example.org" not in told
+    assert scene.carrier.sent[0].subject not in told
+    assert scene.carrier.sent[0].body not in told
+
+
+def test_a_notice_is_what_the_gate_is_asked_about(scene):
+    served = scene.serve()
+    assert served.notice == Notice(
+        served.loan, Kind.DUE_TODAY, 1, served.amount, Channel.EMAIL, served.content_hash
+    )
