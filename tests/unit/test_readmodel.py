@@ -2,7 +2,6 @@
 
 import copy
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from history import BORROWERS, CONTACT, LENDERS, LENDING, START, Teller, chain, pages
 from scene import a_loan, day
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from duly.domain.consent import Channel, Profile
 from duly.domain.events import (
@@ -72,8 +71,7 @@ def tell(model: ReadModel, *told: Event, timestamp: int = START) -> Block:
     after = model.cursor().block
     block = Block(after.number + 1, bytes([after.number + 1]) * 32, timestamp)
     logged = [
-        Logged(event, block.number, block.hash, timestamp, b"t" * 32, index)
-        for index, event in enumerate(told)
+        Logged(each, block.number, block.hash, timestamp, b"t" * 32, index) for index, each in enumerate(told)
     ]
     model.apply(logged, after, block)
     return block
@@ -89,7 +87,7 @@ PUBLISHED = PolicyPublished(1, LENDERS[0], LENDING, CONTACT, b"t" * 32, b"p" * 3
 # ---------------------------------------------------------------------------------------- histories
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(16))
 def test_rolling_back_leaves_what_a_fresh_start_would_make(seed: int) -> None:
     teller = Teller(seed)
     kept = chain(teller, BEFORE, teller.random.randrange(1, 25))
@@ -143,8 +141,8 @@ def assert_fresh(model: ReadModel, story: list[tuple[Block, list[Logged]]], tell
 def test_the_crowd_of_histories_tells_everything() -> None:
     names = {
         item.event.name
-        for seed in range(40)
-        for _, logged in chain(Teller(seed), BEFORE, 40)
+        for seed in range(5)
+        for _, logged in chain(Teller(seed), BEFORE, 100)
         for item in logged
     }
     assert len(names) == 17
@@ -230,7 +228,7 @@ def test_candidates_move_on_with_what_is_paid(lent: ReadModel) -> None:
 
 
 def test_a_candidate_has_all_that_a_decision_takes(lent: ReadModel) -> None:
-    loan = a_loan(number=1)
+    loan = replace(a_loan(number=1), opened_at=START)
     borrower = loan.terms.borrower
     [found] = lent.candidates(day("2027-01-26"))
     assert found.loan == loan
@@ -253,10 +251,21 @@ def test_a_candidate_has_all_that_a_decision_takes(lent: ReadModel) -> None:
 
 def test_candidates_are_found_by_index(lent: ReadModel) -> None:
     """A scan of a million loans takes twenty times as long."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(lent.engine, "before_cursor_execute", note)
+    list(lent.candidates(day("2027-01-26")))
+    event.remove(lent.engine, "before_cursor_execute", note)
+    [(statement, parameters)] = [each for each in asked if "JOIN" in each[0]]
     with reading(lent.engine) as connection:
-        for condition in ("next_due_day IS NOT NULL AND next_due_day <= 20000", "unsaid = 1"):
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN SELECT id FROM loans WHERE {condition}")
-            assert "USING INDEX loans_" in str(plan.all()) or "COVERING INDEX loans_" in str(plan.all())
+        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
+    assert "SEARCH loans USING COVERING INDEX loans_due" in plan
+    assert "loans_unsaid" in plan
+    for table in ("loans", "said", "profiles", "reminders", "servicers"):
+        assert f"SCAN {table} '" not in plan, plan
 
 
 # ---------------------------------------------------------------------------------------- asking
@@ -305,8 +314,8 @@ def test_loans_are_listed_by_status(lent: ReadModel) -> None:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "duly.db"
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "duly.db"
 
 
 def test_nothing_is_indexed_yet(file: Path) -> None:
