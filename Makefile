@@ -21,7 +21,7 @@ help: ## tell what there is to make
 setup: ## install what the locks name; quick when nothing changed
 	@$(PYTHON) tools/setup.py
 
-demo: setup ## play a loan's life on a chain inside the process
+demo: setup ## play the life of forty real loans, with their notices
 	@$(PY) -m scripts.demo
 
 test: setup ## run everything: lint, unit, contracts, integration, e2e

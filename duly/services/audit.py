@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 from web3 import Web3
 
-from duly.chain.deployments import CONTRACTS, Deployment
 from duly.chain.logs import LogReader
 from duly.domain.audit import Audit, Findings
+from duly.services.index import Source
 
 PAGE = 5_000
 """Blocks read at a time, at most; a node may make it less."""
 
 
 def audit(
-    w3: Web3, deployment: Deployment, progress: Callable[[int, int], None] = lambda done, total: None
+    w3: Web3, source: Source, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Findings:
     """Check every notice that was ever served, against the chain's events up to its latest block.
 
@@ -21,9 +21,9 @@ def audit(
 
     Raises: ChainError, where the chain cannot be read; HistoryIncomplete, where its events do not tell all.
     """
-    reader = LogReader(w3, [deployment.address_of(name) for name in CONTRACTS])
+    reader = LogReader(w3, source.addresses)
     head = w3.eth.block_number
-    first = deployment.block
+    first = source.identity.first_block
     total = head - first + 1
     auditor = Audit()
     while first <= head:

@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from duly.interfaces.cli import bench, book, deliver, deploy, index, look, plan, run, schedule, serve, vault
+from duly.interfaces.cli import (
+    audit,
+    bench,
+    book,
+    deliver,
+    deploy,
+    index,
+    look,
+    plan,
+    run,
+    schedule,
+    serve,
+    vault,
+)
 from duly.interfaces.cli._output import Commands
 
 app = typer.Typer(
@@ -50,6 +63,7 @@ app.command("schedule")(schedule.schedule)
 app.command("deploy")(deploy.deploy)
 app.command("import")(book.import_book)
 app.command("index")(index.index)
+app.command("audit")(audit.audit)
 app.command("loans")(look.loans)
 app.command("loan")(look.loan)
 app.command("notices")(look.notices)

@@ -28,9 +28,10 @@ def audit(rpc: Rpc = None, json: Json = False) -> None:
     """
     from duly.bootstrap import Application
     from duly.services import audit as service
+    from duly.services.index import Source
 
     app = Application.from_environment(rpc=rpc)
-    findings = service.audit(app.w3, app.deployment)
+    findings = service.audit(app.w3, Source.of(app.deployment))
     if json:
         print_json(as_json(findings))
     else:
