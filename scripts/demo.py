@@ -40,7 +40,7 @@ from duly.domain.audit import Findings
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
 from duly.domain.loan import Loan, Status
-from duly.domain.loanbook import BookLoan, RefusedRow
+from duly.domain.loanbook import BookLoan
 from duly.domain.notice import Facts, Kind, Notice, ground
 from duly.interfaces.cli._output import show_error
 from duly.interfaces.cli.deploy import wish_for
@@ -79,9 +79,9 @@ class Outcome(StrEnum):
 
 WANTED = {
     (Outcome.ON_SCHEDULE, 36): 8,
-    (Outcome.ON_SCHEDULE, 60): 4,
+    (Outcome.ON_SCHEDULE, 60): 2,
     (Outcome.EARLY, 36): 8,
-    (Outcome.EARLY, 60): 9,
+    (Outcome.EARLY, 60): 11,
     (Outcome.CHARGED_OFF, 36): 4,
     (Outcome.CHARGED_OFF, 60): 7,
 }
@@ -114,22 +114,24 @@ def _months_paid(book: BookLoan) -> int:
 
 
 def choose(path: Path = BOOK) -> list[BookLoan]:
-    """The loans to play, in the order of their issue: of each outcome and length, the first of the sample."""
+    """The loans to play, in the order of issue: of each outcome and length, those that ended soonest."""
+    rows = [row for row in loanbook.read(path) if isinstance(row, BookLoan)]
     left = Counter(WANTED)
     chosen = []
-    for row in loanbook.read(path):
-        if isinstance(row, RefusedRow) or not MONTHS[0] <= row.issued <= MONTHS[1]:
-            continue
+    for row in sorted(rows, key=lambda row: (_months_paid(row), row.issued, row.line)):
         # A few ended months after their term: then it cannot be told which instalments were late.
-        if _months_paid(row) > row.instalments + 1:
+        if not MONTHS[0] <= row.issued <= MONTHS[1] or _months_paid(row) > row.instalments + 1:
             continue
         key = outcome_of(row), row.instalments
         if left[key]:
             left[key] -= 1
             chosen.append(row)
     if left.total():
-        raise DulyError(f"{path} does not hold the loans to play: {dict(left)} are missing")
-    return sorted(chosen, key=lambda row: row.issued)
+        missing = ", ".join(
+            f"{number} {outcome} in {term}" for (outcome, term), number in left.items() if number
+        )
+        raise DulyError(f"{path} does not hold the loans to play: {missing} months are missing")
+    return sorted(chosen, key=lambda row: (row.issued, row.line))
 
 
 # ------------------------------------------------------------------------------------------- the play
