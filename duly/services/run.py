@@ -78,6 +78,7 @@ def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
             failed, served = error, error.report
     if served.served:
         indexed = _together(indexed, app.indexer.run())
+        app.notice_store.forget_indexed()
     delivered = app.deliverer.deliver(stop, None if served.served else now)
     if failed:
         raise failed
@@ -101,6 +102,7 @@ def planned(app: "Application", now: int) -> list[Planned]:
     candidates = list(app.read_model.candidates(calendar.local_day(now, calendar.EASTERNMOST)))
     if not candidates:
         return []
+    app.notice_store.forget_indexed()
     handed = app.notice_store.handed(now)
     uncounted = {each.notice: (each.borrower, each.at) for each in handed if each.kind.is_reminder}
     for delivery in app.notice_store.vanished(now - _WEEK):

@@ -263,21 +263,26 @@ class NoticeStore:
         if not new:
             return
         table = handed_table
-        indexed = select(schema.notices.c.id).where(schema.notices.c.id == table.c.notice).exists()
         latest = max(each.at for each in new.values())
         with writing(self._engine) as connection:
             connection.execute(
                 delete(table).where(
-                    or_(
-                        indexed,
-                        table.c.notice.in_(list(new)),
-                        table.c.at <= latest - LONGEST_UNINDEXED,
-                    )
+                    or_(table.c.notice.in_(list(new)), table.c.at <= latest - LONGEST_UNINDEXED)
                 )
             )
             connection.execute(
                 insert(table), [each._asdict() | {"kind": int(each.kind)} for each in new.values()]
             )
+
+    def forget_indexed(self) -> None:
+        """Forget of what the gate let through what is indexed by now: from then on the read model tells."""
+        table, notices = handed_table, schema.notices
+        with reading(self._engine) as connection:
+            query = select(table.c.notice).join(notices, notices.c.id == table.c.notice)
+            indexed = connection.execute(query).scalars().all()
+        if indexed:
+            with writing(self._engine) as connection:
+                connection.execute(delete(table).where(table.c.notice.in_(indexed)))
 
     def handed(self, now: int) -> list[Handed]:
         """What the gate let through and is not indexed yet."""

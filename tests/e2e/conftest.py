@@ -1,4 +1,4 @@
-"""A local node for the end-to-end tests."""
+"""A local node, a mail server, and a lender with everything set up, for the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stage import START, Mailbox, Stage
 
 from duly.chain import compiler
+from scripts.anvil import anvil as anvil_at
 
 ANVIL = Path(__file__).resolve().parents[2] / "build/bin/anvil"
 
@@ -42,3 +44,25 @@ def wait_for(port: int, seconds: float = 10) -> None:
             if time.monotonic() > end:
                 raise
             time.sleep(0.02)
+
+
+@pytest.fixture
+def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
+    """A mail server that keeps what it gets."""
+    mailbox = Mailbox(tmp_path / "inbox")
+    mailbox.open()
+    try:
+        yield mailbox
+    finally:
+        mailbox.close()
+
+
+@pytest.fixture
+def stage(tmp_path: Path, mailbox: Mailbox) -> Iterator[Stage]:
+    """Contracts, a lender and the service's settings, at noon UTC of a working day."""
+    with anvil_at(timestamp=START) as url:
+        stage = Stage(url, tmp_path, mailbox)
+        try:
+            yield stage
+        finally:
+            stage.app.close()

@@ -293,6 +293,11 @@ def test_what_the_gate_let_through_is_remembered_until_it_is_indexed(store, engi
     assert store.handed(NOW) == [first, second]
     put(engine, served(1))
     assert store.handed(NOW) == [second]
+    # Once it was indexed the read model tells: a reorganisation takes it back.
+    store.forget_indexed()
+    store.forget_indexed()
+    reorganise(engine, served(1))
+    assert store.handed(NOW) == [second]
     # Never indexed: reorganised away.
     assert store.handed(NOW + module.LONGEST_UNINDEXED) == []
     later = second._replace(at=NOW + 10)

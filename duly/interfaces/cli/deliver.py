@@ -103,7 +103,8 @@ def _resolve(store: "NoticeStore", notice: str, sent: bool) -> None:
             remedy="duly deliver --uncertain lists them.",
         )
     store.resolve(found[0].notice.id, sent=sent, now=int(time.time()))
-    console().print(f"0x{found[0].notice.id.hex()}: recorded as {'sent' if sent else 'not sent'}.")
+    told = "sent" if sent else "not sent"
+    console().print(f"0x{found[0].notice.id.hex()}: recorded as {told}.", soft_wrap=True)
 
 
 def _list(store: "NoticeStore", json: bool) -> None:

@@ -1,0 +1,236 @@
+"""From the gate to the inbox, with real processes, a real mail server and Anvil."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+import pytest
+from eth_utils import keccak
+from stage import START, Stage, kill
+
+from duly.chain.clock import travel
+from duly.domain.consent import Channel
+from duly.domain.notice import Kind
+from duly.services import run
+from duly.store.notices import State
+from scripts.inbox import text_of
+
+
+def serve(stage: Stage, count: int) -> set[bytes]:
+    """Let the gate through notices to new borrowers; their ids."""
+    stage.lend(count)
+    stage.app.indexer.run()
+    served = run.serve(stage.app, stage.app.clock.now()).served
+    assert len(served) == count
+    stage.app.indexer.run()
+    return set(served)
+
+
+def states(stage: Stage) -> dict[bytes, State]:
+    return {found.notice.id: found.state for found in stage.app.notice_store.deliveries()}
+
+
+def test_the_whole_way(stage):
+    stage.lend(2)
+    stage.lend(1, language="zh")
+    stage.lend(1, reachable=False)
+    report = stage.duly("run", "--once")
+    assert (report["served"]["served"], report["delivered"]["sent"]) == (3, 3)
+    again = stage.duly("run", "--once")
+    assert (again["served"]["served"], again["delivered"]["sent"]) == (0, 0)
+    mails = stage.mailbox.mails()
+    assert {mail["To"] for mail in mails} == {f"borrower-{number}@example.org" for number in (1, 2, 3)}
+    assert sorted(mail["Content-Language"] for mail in mails) == ["en", "en", "zh-Hans"]
+    stage.app.indexer.run()
+    for mail in mails:
+        # Whoever has the mail can check on chain that it is the one that was let through.
+        notice = stage.app.read_model.notice(bytes.fromhex(mail["Duly-Notice"]))
+        words = f"{mail['Subject']}\n\n{text_of(mail)}".encode()
+        assert keccak(bytes.fromhex(mail["Duly-Salt"]) + words) == notice.content_hash
+        assert notice.kind is Kind.LOAN_OPENED
+        assert f"0x{notice.id.hex()}" in text_of(mail)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_gate_2_killed_in_the_midst_of_a_delivery(stage, when):
+    served = serve(stage, 4)
+    worker = stage.start_worker(when, "3")
+    _, error = worker.communicate(timeout=60)
+    assert worker.returncode == -signal.SIGKILL, error
+    assert len(stage.mailbox.notices()) == (3 if when == "after" else 2)
+
+    assert stage.duly("deliver")["sent"] == 1
+    listed = stage.duly("deliver", "--uncertain", code=1)
+    (uncertain,) = listed["uncertain"]
+    mails = stage.mailbox.notices()
+    assert set(mails.values()) == {1}
+    assert len(mails) == (4 if when == "after" else 3)
+    assert (bytes.fromhex(uncertain["notice"][2:]) in mails) == (when == "after")
+    # Every notice is accounted for: sent, or shown to a person.
+    assert states(stage).keys() == served
+    assert sorted(states(stage).values()) == [State.CLAIMED, State.SENT, State.SENT, State.SENT]
+
+    assert stage.duly("deliver")["sent"] == 0
+    process = stage.start("deliver", "--resolve", uncertain["notice"], "--not-sent")
+    assert process.communicate(timeout=60)[0].count("recorded as not sent") == 1
+    assert stage.duly("deliver", "--uncertain") == {"uncertain": [], "vanished": []}
+    assert stage.mailbox.notices() == mails
+
+
+def test_gate_2_killed_at_any_moment(stage):
+    served = serve(stage, 24)
+    dice = random.Random(7)
+    for _ in range(5):
+        enough = stage.mailbox.count() + dice.randrange(1, 4)
+        process = stage.start("deliver")
+        while stage.mailbox.count() < enough:
+            assert process.poll() is None
+            time.sleep(0.001)
+        time.sleep(dice.uniform(0, 0.04))
+        kill(process)
+    stage.duly("deliver")
+    mails, known = stage.mailbox.notices(), states(stage)
+    assert set(mails.values()) == {1}
+    assert known.keys() == served
+    assert {notice for notice, state in known.items() if state is State.SENT} <= mails.keys()
+    unsure = {found.notice.id for found in stage.app.notice_store.uncertain()}
+    assert {notice for notice, state in known.items() if state is not State.SENT} == unsure
+    assert mails.keys() <= served
+
+
+def test_gate_2_two_workers_at_once(stage):
+    served = serve(stage, 30)
+    workers = [stage.start("deliver", "--json") for _ in range(2)]
+    for worker in workers:
+        out, error = worker.communicate(timeout=120)
+        assert worker.returncode == 0, (out, error)
+    mails = stage.mailbox.notices()
+    assert mails.keys() == served
+    assert set(mails.values()) == {1}
+    assert set(states(stage).values()) == {State.SENT}
+
+
+def test_gate_2_a_reorganisation_sends_nothing_twice(stage):
+    borrowers = stage.lend(2)
+    before = stage.rpc("evm_snapshot")
+    assert run.round(stage.app).delivered.sent == 2
+    first = stage.mailbox.notices()
+    stage.rpc("evm_revert", before)
+    # The other branch is longer, so that a reader by height would not notice.
+    for borrower in borrowers:
+        borrower.sender._nonce = None
+    for _ in range(3):
+        stage.rpc("evm_mine")
+    stage.app.indexer.run()
+    listed = stage.duly("deliver", "--uncertain")
+    assert {bytes.fromhex(each["notice"][2:]) for each in listed["vanished"]} == first.keys()
+    # They are served again under the same ids, and are known to have been sent.
+    stage.app.sender._nonce = None
+    report = run.round(stage.app)
+    assert set(report.served.served) == first.keys()
+    assert report.delivered.sent == 0
+    assert stage.mailbox.notices() == first
+    assert stage.duly("deliver", "--uncertain")["vanished"] == []
+
+
+def test_cap_1_a_reminder_that_was_reorganised_away_still_counts(stage):
+    stage.lend(1)
+    assert run.round(stage.app).delivered.sent == 1
+    (loan,) = stage.app.read_model.loans()
+    # Due on Thursday 22 October: two days before, a reminder may be served.
+    assert loan.terms.first_due % 7 == 0
+    travel(stage.w3, loan.terms.first_due * 86_400 - 36 * 3600)
+    before = stage.rpc("evm_snapshot")
+    reminded = run.round(stage.app)
+    assert len(reminded.served.served) == reminded.delivered.sent == 1
+    stage.rpc("evm_revert", before)
+    # On the other branch it is the due day, and the gate knows of no reminder.
+    travel(stage.w3, loan.terms.first_due * 86_400 + 10 * 3600)
+    stage.app.sender._nonce = None
+    again = run.round(stage.app)
+    assert again.indexed.rolled_back == 1
+    assert again.served.served == ()
+    assert len(stage.app.notice_store.vanished()) == 1
+    assert len(stage.mailbox.mails()) == 2
+    # Without it the reminder would be due.
+    stage.app.notice_store.vanished = lambda since=0: []
+    assert len(run.planned(stage.app, stage.app.clock.now())) == 1
+
+
+def test_gate_3_what_changed_since_it_was_served(stage):
+    borrowers = stage.lend(4)
+    stage.app.indexer.run()
+    assert len(run.serve(stage.app, stage.app.clock.now()).served) == 4
+    consents = stage.contracts.consents
+    borrowers[0].sender.send(consents.revoke(Channel.EMAIL))
+    borrowers[1].sender.send(consents.cease())
+    borrowers[2].sender.send(consents.register(Channel.EMAIL, b"\x01" * 32, 0, 0))
+    borrowers[2].sender.send(consents.grant(Channel.EMAIL))
+    report = stage.duly("deliver")
+    assert report["dropped"] == {"ceased": 1, "no_consent": 1, "other_address": 1}
+    assert report["sent"] == 1
+    assert [mail["To"] for mail in stage.mailbox.mails()] == [borrowers[3].address]
+
+
+def test_hours_1_what_was_not_delivered_in_its_window_is_dropped(stage):
+    serve(stage, 1)
+    travel(stage.w3, START + 86_400)
+    assert stage.duly("deliver")["dropped"] == {"window_over": 1}
+    serve(stage, 1)
+    travel(stage.w3, START + 86_400 + 7 * 3600)
+    assert stage.duly("deliver")["dropped"] == {"outside_hours": 1}
+    assert stage.mailbox.mails() == []
+
+
+def test_a_mail_server_that_is_away(stage):
+    serve(stage, 2)
+    stage.lend(1)
+    stage.mailbox.close()
+    report = stage.duly("run", "--once", code=1)
+    assert (report["held"], report["served"]["served"], report["delivered"]["left"]) == (1, 0, 2)
+    assert "connection refused" in report["problem"]
+    process = stage.start("deliver")
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "0 sent, 2 left" in out
+    assert "Traceback" not in error
+    stage.mailbox.open()
+    report = stage.duly("run", "--once")
+    assert (report["served"]["served"], report["delivered"]["sent"]) == (1, 3)
+
+
+def test_the_service_runs_until_it_is_told_to_stop(stage):
+    stage.lend(2)
+    process = stage.start("run", "--interval", "0.2", "--json")
+    end = time.monotonic() + 60
+    while len(stage.mailbox.mails()) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    stage.lend(1)
+    while len(stage.mailbox.mails()) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=30)
+    assert process.returncode == 0, error
+    assert "Stopping" in error
+    assert out.count("\n") >= 2
+    assert "example.org" not in out + error
+    assert "Traceback" not in error
+
+
+def test_a_batch_that_is_refused_in_part(stage):
+    first, second = stage.lend(2)
+    stage.app.indexer.run()
+    now = stage.app.clock.now()
+    found = run.planned(stage.app, now)
+    assert len(found) == 2
+    first.sender.send(stage.contracts.consents.cease())
+    report = stage.app.server.serve(found, now)
+    assert len(report.served) == 1
+    assert {reason.name: count for reason, count in report.refused.items()} == {"CEASED": 1}
+    # What was let through and is not indexed yet is not asked for again.
+    assert [each.borrower for each in run.planned(stage.app, now)] == [first.sender.address]
+    assert second.loan != first.loan
