@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from duly.interfaces.cli._output import FAILED, Json, console, print_json
+from duly.interfaces.cli._output import FAILED, Json, console, print_json, progress
 
 if TYPE_CHECKING:
     from duly.domain.audit import Findings, Violation
@@ -31,7 +31,11 @@ def audit(rpc: Rpc = None, json: Json = False) -> None:
     from duly.services.index import Source
 
     app = Application.from_environment(rpc=rpc)
-    findings = service.audit(app.w3, Source.of(app.deployment))
+    findings = service.audit(
+        app.w3,
+        Source.of(app.deployment),
+        lambda pages: progress(pages, "Auditing", json=json, total=len(pages)),
+    )
     if json:
         print_json(as_json(findings))
     else:
@@ -68,12 +72,13 @@ def _violation(violation: "Violation") -> dict[str, object]:
 
 def show(findings: "Findings") -> None:
     """What people read."""
+    from rich import box
     from rich.table import Table
 
     from duly.domain.audit import RULES
 
     out = console()
-    table = Table(title="Audit, from the chain alone")
+    table = Table(title="Audit, from the chain alone", box=box.SIMPLE, title_justify="left")
     table.add_column("rule")
     table.add_column("notices checked", justify="right")
     table.add_column("violations", justify="right")
