@@ -205,7 +205,9 @@ class Application:
             key = MasterKey.from_file(settings.master_key_file)
         else:
             raise NoMasterKey(
-                "there is no key to open the vault with", wanted="DULY_MASTER_KEY_FILE or DULY_MASTER_KEY"
+                "there is no key to open the vault with",
+                wanted="DULY_MASTER_KEY_FILE or DULY_MASTER_KEY",
+                remedy="Make one: duly vault init.",
             )
         return Vault.open(settings.vault, key)
 

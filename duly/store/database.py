@@ -51,7 +51,8 @@ def open_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-        engine = create_engine(parsed, **_options(parsed))
+        # No error repeats what was being written.
+        engine = create_engine(parsed, hide_parameters=True, **_options(parsed))
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise DatabaseError(
             f"this is no database URL: {_shown(url)} ({type(error).__name__})",

@@ -69,9 +69,9 @@ def in_words(report: "RoundReport") -> str:
     """A round in a line."""
     at = f"{datetime.fromtimestamp(report.at, UTC):%Y-%m-%d %H:%M:%S} UTC"
     indexed = report.indexed
-    parts = [f"block {indexed.last}", f"{indexed.events:,} events"]
+    parts = [f"block {indexed.last}", f"{indexed.events:,} read"]
     if indexed.rolled_back:
-        parts.append(f"{indexed.rolled_back:,} events taken back")
+        parts.append(f"{indexed.rolled_back:,} taken back")
     parts.append(serve.in_words(report.served).removesuffix("."))
     if report.held:
         parts.append(f"{report.held:,} held back")

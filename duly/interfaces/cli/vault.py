@@ -113,7 +113,7 @@ def show(
                 for each in known:
                     channels = ", ".join(_name(channel) for channel in opened.channels_of(each))
                     console().print(f"{each}  {channels}")
-                console().print(f"{len(known):,} borrowers.")
+                console().print(f"{len(known):,} in all.")
             return
         contacts = [opened.contact(borrower, channel) for channel in opened.channels_of(borrower)]
         rows = [
@@ -170,7 +170,7 @@ def rotate(
             key.create_file(file)
         count = opened.rotate(key)
     out = console()
-    out.print(f"{count:,} borrowers are under the new key. From now on:")
+    out.print(f"Under the new key: {count:,} in all. From now on:")
     out.print(f"  export DULY_MASTER_KEY_FILE={file.absolute()}", soft_wrap=True)
     out.print("Destroy the old key, with which copies of the vault can still be read.")
 

@@ -1,0 +1,124 @@
+"""`duly vault`, and the lines that `duly serve`, `duly deliver` and `duly run` print."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from duly.channels.message import CarrierUnavailable
+from duly.domain.notice import Refusal
+from duly.interfaces.cli import app, deliver, serve
+from duly.interfaces.cli import run as run_command
+from duly.services.deliver import DeliverReport
+from duly.services.index import IndexReport
+from duly.services.run import RoundReport
+from duly.services.serve import ServeReport
+
+BORROWER = "0x" + "b1" * 20
+ADDRESS = "wang.fang@example.org"
+
+
+@pytest.fixture(autouse=True)
+def _settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DULY_VAULT", f"sqlite:///{tmp_path / 'vault.db'}")
+    run("vault", "init", "--file", "one.key")
+    monkeypatch.setenv("DULY_MASTER_KEY_FILE", str(tmp_path / "one.key"))
+
+
+def run(*arguments: str, given: str | None = None, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, arguments, input=given)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_an_address_goes_in_and_shows_masked() -> None:
+    added = run("vault", "add", BORROWER, "--language", "zh", "--json", given=ADDRESS + "\n")
+    commitment = json.loads(added.stdout)["commitment"]
+    assert ADDRESS not in added.output
+    (shown,) = json.loads(run("vault", "show", BORROWER, "--json").stdout)
+    assert shown == {
+        "channel": "email",
+        "address": "w***@e***.org",
+        "commitment": commitment,
+        "language": "zh",
+    }
+    assert ADDRESS not in run("vault", "show", BORROWER).output
+    assert ADDRESS in run("vault", "show", BORROWER, "--reveal").output
+    assert BORROWER in run("vault", "show").stdout
+    assert json.loads(run("vault", "show", "--json").stdout) == [BORROWER]
+
+
+def test_what_is_no_address_is_not_repeated() -> None:
+    assert "nobody" not in run("vault", "add", BORROWER, given="nobody@home\n", code=2).output
+    assert ADDRESS not in run("vault", "add", ADDRESS, "--address", ADDRESS, code=2).output
+    assert "no channel" in run("vault", "add", BORROWER, "--channel", "letter", code=2).stderr
+
+
+def test_erasing_asks_first() -> None:
+    run("vault", "add", BORROWER, "--address", ADDRESS)
+    run("vault", "erase", BORROWER, given="n\n", code=1)
+    run("vault", "show", BORROWER)
+    run("vault", "erase", BORROWER, given="y\n")
+    run("vault", "show", BORROWER, code=1)
+    run("vault", "erase", BORROWER, "--yes", code=1)
+
+
+def test_rotating_makes_the_old_key_useless(tmp_path, monkeypatch) -> None:
+    run("vault", "add", BORROWER, "--address", ADDRESS)
+    run("vault", "rotate", "--new-key-file", "two.key")
+    assert "does not open this vault" in run("vault", "show", code=1).stderr
+    monkeypatch.setenv("DULY_MASTER_KEY_FILE", str(tmp_path / "two.key"))
+    assert ADDRESS in run("vault", "show", BORROWER, "--reveal").output
+
+
+def test_a_key_is_never_overwritten_nor_printed(tmp_path) -> None:
+    run("vault", "init", "--file", "one.key", code=1)
+    made = run("vault", "init", "--file", "new/two.key")
+    assert (tmp_path / "new/two.key").read_text().strip() not in made.output
+
+
+def test_without_a_key(monkeypatch) -> None:
+    monkeypatch.delenv("DULY_MASTER_KEY_FILE")
+    assert "duly vault init" in run("vault", "show", code=1).stderr
+
+
+@pytest.mark.parametrize("command", [["vault", "add"], ["serve"], ["deliver"], ["run"]])
+def test_help_teaches(command) -> None:
+    assert "Example" in run(*command, "--help").stdout
+
+
+def test_reports_in_words() -> None:
+    served = ServeReport((b"", b""), Counter({Refusal.TOO_SOON: 2, Refusal.CEASED: 1}), Counter(no_address=1))
+    assert serve.in_words(served) == "2 served, 3 refused (1 ceased, 2 too soon), 1 skipped (1 no address)."
+    assert served.as_json() == {
+        "served": 2,
+        "refused": {"ceased": 1, "too_soon": 2},
+        "skipped": {"no_address": 1},
+    }
+    delivered = DeliverReport(1234, 1, 2, Counter(window_over=3), 4)
+    assert deliver.in_words(delivered) == (
+        "1,234 sent, 3 dropped (3 window over), 1 to be tried again, 2 uncertain, 4 left"
+    )
+    problem = CarrierUnavailable("no mail")
+    report = RoundReport(
+        1_790_078_400, IndexReport(2, 30, 8, 9, 1), served, delivered, 5, problem, seconds=0.0301
+    )
+    line = run_command.in_words(report)
+    assert line.startswith("2026-09-22 12:00:00 UTC  block 9, 30 read, 1 taken back, 2 served")
+    assert "5 held back" in line
+    assert line.endswith("(30 ms)")
+    assert json.loads(json.dumps(report.as_json()))["problem"] == "no mail"
+    assert report.as_json()["seconds"] == 0.03
+
+
+def test_resolving_needs_to_know_what_was_found_out() -> None:
+    assert "belong together" in run("deliver", "--resolve", "0x12", code=2).stderr
+    assert "belong together" in run("deliver", "--sent", code=2).stderr
+
+
+def test_without_a_mail_server_the_service_does_not_start() -> None:
+    assert "no mail server is set" in run("run", "--once", code=1).stderr
