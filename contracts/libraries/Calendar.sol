@@ -42,8 +42,7 @@ library Calendar {
         (uint256 year, uint256 month, uint256 dayOfMonth) = DateTimeLib.epochDayToDate(day);
         (uint256 firstYear, uint256 firstMonth, uint256 dueDayOfMonth) = DateTimeLib.epochDayToDate(firstDue);
         k = (year * 12 + month) - (firstYear * 12 + firstMonth);
-        uint256 monthEnd = DateTimeLib.daysInMonth(year, month);
-        if (dueDayOfMonth > monthEnd) dueDayOfMonth = monthEnd;
+        // In a month too short for it the due day is the last, and no day of that month lies after it either way.
         if (dueDayOfMonth < dayOfMonth) ++k;
         if (k > n) k = n;
     }

@@ -112,6 +112,13 @@ def test_due_days_are_clamped_to_the_months_end_and_counted_from_the_first(ledge
     first = ledger.loanOf(loan)["firstDue"]
     for k in (1, 2, 3, 4, 14, 26, 27, 50):
         assert ledger.instalmentOf(loan, k)["dueAt"] == due_time(first, k, 32)
+    level = ledger.loanOf(loan)["instalment"]
+    for k in (1, 2, 3, 14):
+        due = due_time(first, k, 32)
+        clock.to(due)
+        assert ledger.delinquency(loan)["overdue"] == (k - 1) * level
+        clock.to(due + 1)
+        assert ledger.delinquency(loan)["overdue"] == k * level
 
 
 @pytest.mark.parametrize("offset", [-48, -1, 0, 23, 56])
