@@ -25,7 +25,7 @@ ADDRESS = "wang.fang@example.org"
 def _settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DULY_VAULT", f"sqlite:///{tmp_path / 'vault.db'}")
-    run("vault", "init", "--file", "one.key")
+    run("vault", "init", "one.key")
     monkeypatch.setenv("DULY_MASTER_KEY_FILE", str(tmp_path / "one.key"))
 
 
@@ -76,8 +76,8 @@ def test_rotating_makes_the_old_key_useless(tmp_path, monkeypatch) -> None:
 
 
 def test_a_key_is_never_overwritten_nor_printed(tmp_path) -> None:
-    run("vault", "init", "--file", "one.key", code=1)
-    made = run("vault", "init", "--file", "new/two.key")
+    run("vault", "init", "one.key", code=1)
+    made = run("vault", "init", "new/two.key")
     assert (tmp_path / "new/two.key").read_text().strip() not in made.output
 
 

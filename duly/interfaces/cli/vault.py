@@ -30,7 +30,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 @vault.command()
 def init(
-    file: Annotated[Path, typer.Option("--file", help="Where the key is to lie.")] = Path("duly-vault.key"),
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where the key is to lie.")] = Path(
+        "duly-vault.key"
+    ),
 ) -> None:
     """Make a master key, in a new file that only you may read.
 
