@@ -33,7 +33,7 @@ test: setup ## run everything: lint, unit, contracts, integration, e2e
 	@echo "Everything passed: lint, unit, contracts, integration, e2e."
 
 unit: setup ## the Python unit tests: no network, no chain, seconds
-	$(PYTEST) --disable-socket --allow-unix-socket tests/unit
+	$(PYTEST) -n 2 --disable-socket --allow-unix-socket tests/unit
 
 contracts: setup ## Brownie's test suite of the contracts, on Anvil
 	.venv/bin/brownie test tests/contracts
