@@ -30,6 +30,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 HOST = "127.0.0.1"
 PORT = 2525
 _DIGITS = 5
+_GIST = 100
 _SHOWN = ("Subject", "From", "To", "Date", "Message-ID", "Content-Language", "Duly-Notice", "Duly-Salt")
 
 _STYLE = """
@@ -181,6 +182,15 @@ class _Mail:
         return self.headers.get("Subject") or "(no subject)"
 
     @property
+    def gist(self) -> str:
+        """What it is about, in a line. Duly's mails have the same subject, and the same three paragraphs to
+        begin with, whatever they say: it may be somebody else who sees them.
+        """
+        paragraphs = [part for part in self.text.replace("\r\n", "\n").split("\n\n") if part.strip()]
+        gist = " ".join(paragraphs[3 if len(paragraphs) > 3 else 0].split()) if paragraphs else ""
+        return gist if len(gist) <= _GIST else gist[: _GIST - 1] + "…"
+
+    @property
     def language(self) -> str:
         return self.headers.get("Content-Language") or "en"
 
@@ -218,6 +228,7 @@ def _row(mail: _Mail) -> str:
     told = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
     language = html.escape(mail.language, quote=True)
     link = f'<a href="mail/{mail.stem}.html" lang="{language}">{html.escape(mail.subject)}</a>'
+    link += f'<br><span class="soft" lang="{language}">{html.escape(mail.gist)}</span>'
     return f'<tr>{told}<td>{link}</td><td class="soft">{html.escape(mail.headers.get("From", ""))}</td></tr>'
 
 

@@ -18,6 +18,7 @@ from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import getaddresses
 from typing import Final, TypeVar
+from urllib.parse import quote
 
 import aiosmtplib
 from aiosmtplib import (
@@ -125,6 +126,8 @@ class EmailCarrier:
         mail["Date"] = datetime.fromtimestamp(message.at, UTC)
         mail["Message-ID"] = f"<{message.notice.hex()[:32]}@{self._sender.domain}>"
         mail["Auto-Submitted"] = "auto-generated"
+        # What the text offers too: to reply with this word.
+        mail["List-Unsubscribe"] = f"<mailto:{quote(self._sender.addr_spec, safe='@')}?subject=STOP>"
         mail["Duly-Notice"] = message.notice.hex()
         mail["Duly-Salt"] = message.salt.hex()
         mail.set_content(message.body, charset="utf-8")

@@ -477,6 +477,20 @@ class Vault:
             ).scalar()
         return found or "en"
 
+    def borrowers_at(self, channel: Channel, address: str) -> list[str]:
+        """The borrower addresses of whoever is reached there: to act on a word that came from there.
+
+        Raises: InvalidContact.
+        """
+        person = _person(self._index, channel, normalise(channel, address))
+        with self._reading() as connection:
+            found = connection.execute(
+                select(contacts_table.c.borrower).where(
+                    contacts_table.c.channel == int(channel), contacts_table.c.person == person
+                )
+            ).scalars()
+            return [_text(raw) for raw in found]
+
     def channels_of(self, borrower: str) -> list[Channel]:
         """The channels for which there is an address."""
         with self._reading() as connection:

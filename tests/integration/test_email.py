@@ -32,7 +32,7 @@ def message(number: int = 1, **changes) -> Message:
         "notice": number.to_bytes(32, "big"),
         "address": ADDRESS,
         "subject": "Instalment 3 is due today",
-        "body": "Dear borrower,\n\n.\n..\nYou owe 1,234.50 USD.\n",
+        "body": "Dear borrower,\n\nfor you.\n\nNo link.\n\nYou owe 1,234.50 USD.\n.\n..\n",
         "language": "en",
         "salt": b"\x5a" * 32,
         "at": 1_800_000_000,
@@ -63,6 +63,7 @@ def test_a_mail_says_what_it_is(carrier, inbox):
     assert mail["From"] == SENDER
     assert mail["Subject"] == "Instalment 3 is due today"
     assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["List-Unsubscribe"] == "<mailto:notices@lender.example?subject=STOP>"
     assert mail["Message-ID"] == f"<{'0' * 32}@lender.example>"
     assert mail["Date"].datetime.timestamp() == 1_800_000_000
     assert mail["Content-Language"] == "en"
@@ -335,6 +336,7 @@ def test_the_inbox_lists_its_mail(inbox, carrier, tmp_path):
     assert "Due &lt;today&gt; &amp; tomorrow" in page
     assert page.index("第 3 期今天到期") < page.index("Due &lt;today&gt;")
     assert "2027-01-15 08:00 UTC" in page
+    assert "You owe 1,234.50 USD." in page
     first = (tmp_path / "inbox/mail/00001.html").read_text(encoding="utf-8")
     second = (tmp_path / "inbox/mail/00002.html").read_text(encoding="utf-8")
     assert 'href="00002.html"' in first

@@ -58,6 +58,13 @@ def test_what_is_no_address_is_not_repeated() -> None:
     assert "no channel" in run("vault", "add", BORROWER, "--channel", "letter", code=2).stderr
 
 
+def test_who_wrote_is_found() -> None:
+    run("vault", "add", BORROWER, "--address", ADDRESS)
+    assert run("vault", "find", given=ADDRESS).stdout == BORROWER + "\n"
+    assert json.loads(run("vault", "find", "--json", given=ADDRESS).stdout) == [BORROWER]
+    assert "nobody" not in run("vault", "find", given="nobody@example.org", code=1).output
+
+
 def test_erasing_asks_first() -> None:
     run("vault", "add", BORROWER, "--address", ADDRESS)
     run("vault", "erase", BORROWER, given="n\n", code=1)

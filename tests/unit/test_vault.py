@@ -139,6 +139,15 @@ def test_cap_1_addresses_of_one_person_are_found(vault):
     assert vault.persons() == {one: vault.person_of(one) for one in (BORROWER, OTHER, third, fourth)}
 
 
+def test_who_wrote_from_an_address_is_found(vault):
+    vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, "other@example.org")])
+    assert vault.borrowers_at(Channel.EMAIL, ADDRESS.upper()) == [BORROWER]
+    assert vault.borrowers_at(Channel.EMAIL, "nobody@example.org") == []
+    assert vault.borrowers_at(Channel.PUSH, ADDRESS) == []
+    vault.erase(BORROWER)
+    assert vault.borrowers_at(Channel.EMAIL, ADDRESS) == []
+
+
 def test_the_person_index_does_not_tell_the_address(vault, tmp_path):
     vault.add(BORROWER, Channel.EMAIL, ADDRESS)
     elsewhere = Vault.open(f"sqlite:///{tmp_path / 'other.db'}", MasterKey.generate())

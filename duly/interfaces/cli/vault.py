@@ -8,7 +8,7 @@ import typer
 
 from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
-from duly.interfaces.cli._output import Json, console, print_json
+from duly.interfaces.cli._output import FAILED, Json, console, print_json
 
 if TYPE_CHECKING:
     from duly.store.vault import Vault
@@ -136,6 +136,32 @@ def show(
     for row in rows:
         for name, value in row.items():
             console().print(f"{name:<11} {value}", soft_wrap=True)
+
+
+@vault.command()
+def find(
+    channel: ChannelName = "email",
+    address: Annotated[
+        str | None, typer.Option("--address", help="Better typed when asked, or piped in.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Find the borrower whose own address this is: somebody wrote from it, to stop all contact for example.
+
+    Exit code 1 where it is nobody's.
+    """
+    if address is None:
+        address = _ask_address()
+    with _open() as opened:
+        found = opened.borrowers_at(_channel(channel), address)
+    if json:
+        print_json(found)
+    else:
+        for each in found:
+            console().print(each)
+    if not found:
+        typer.echo("It is no borrower's address.", err=True)
+        raise typer.Exit(FAILED)
 
 
 @vault.command()
