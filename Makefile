@@ -39,10 +39,10 @@ contracts: setup ## Brownie's test suite of the contracts, on Anvil
 	.venv/bin/brownie test tests/contracts
 
 integration: setup ## the program against a chain in the process
-	$(PYTEST) tests/integration
+	$(PYTEST) -n 2 --dist loadfile tests/integration
 
 e2e: setup ## the whole way, against Anvil and a real SMTP server
-	$(PYTEST) tests/e2e
+	$(PYTEST) -n 2 --dist loadfile tests/e2e
 
 lint: setup ## ruff, mypy, import-linter
 	.venv/bin/ruff check

@@ -14,7 +14,7 @@ from duly.domain import calendar
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel
 from duly.domain.notice import Kind
-from duly.services.plan import Planned, known_reminders, plan
+from duly.services.plan import OVERDUE_TIMES, Planned, known_reminders, plan
 from duly.services.render import Place, render
 from duly.store.readmodel import ReadModel
 
@@ -83,7 +83,7 @@ def test_all_that_is_planned_is_served_and_nothing_is_refused(world: World, one_
     }
     assert kinds[tardy][Kind.LOAN_OPENED] == kinds[prompt][Kind.LOAN_OPENED] == 1
     assert kinds[tardy][Kind.LOAN_REPAID] == 1
-    assert kinds[tardy][Kind.OVERDUE] > 10
+    assert kinds[tardy][Kind.OVERDUE] == OVERDUE_TIMES
     assert all(notice.timestamp - moment < 60 for moment, each in served for notice in [on_chain[each.id]])
 
     # CAP-1, per person.
