@@ -42,7 +42,7 @@ integration: setup ## the program against a chain in the process
 	$(PYTEST) -n 2 --dist loadfile tests/integration
 
 e2e: setup ## the whole way, against Anvil and a real SMTP server
-	$(PYTEST) -n 2 --dist loadfile tests/e2e
+	$(PYTEST) -n 2 tests/e2e
 
 lint: setup ## ruff, mypy, import-linter
 	.venv/bin/ruff check

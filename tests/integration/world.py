@@ -1,12 +1,8 @@
 """The contracts on a chain, and people who use them at random."""
 
 import random
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from eth_utils.address import to_checksum_address
@@ -14,7 +10,7 @@ from sqlalchemy import select
 from web3 import Web3
 from web3.types import RPCEndpoint
 
-from duly.chain import compiler, networks
+from duly.chain import networks
 from duly.chain.contracts import (
     Call,
     ConsentRegistry,
@@ -35,8 +31,8 @@ from duly.services.policy import load_pack
 from duly.store import schema
 from duly.store.database import reading
 from duly.store.readmodel import Identity, ReadModel
+from scripts.anvil import anvil as anvil_at
 
-ANVIL = Path(__file__).resolve().parents[2] / "build/bin/anvil"
 START = 1_790_000_000  # a Monday
 PACK = load_pack("STRICT")
 PUBLISHER, LENDER, OTHER_LENDER, SERVICER = 0, 1, 2, 3
@@ -46,26 +42,8 @@ BORROWERS = (4, 5, 6, 7)
 @contextmanager
 def anvil(start: int = START) -> Iterator[str]:
     """The address of a fresh Anvil."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    command = [str(ANVIL), "--quiet", "--port", str(port), "--hardfork", compiler.EVM_VERSION]
-    command += ["--timestamp", str(start)]
-    node = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 10
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", port), timeout=1):
-                    break
-            except OSError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        node.terminate()
-        node.wait(timeout=10)
+    with anvil_at(timestamp=start) as url:
+        yield url
 
 
 class World:
