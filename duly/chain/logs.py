@@ -24,7 +24,7 @@ from duly.chain.errors import ChainError, ChainUnavailable, NodeError, explained
 from duly.domain.errors import DulyError
 from duly.domain.events import CONTRACTS, EVENTS, Block, Event, Logged
 
-FIRST_WINDOW: Final = 2_000
+FIRST_WINDOW: Final = 250
 LARGEST_WINDOW: Final = 100_000
 """Blocks asked for at once."""
 

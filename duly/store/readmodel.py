@@ -9,24 +9,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from operator import attrgetter
-from typing import Any, Final, get_type_hints
+from itertools import chain, islice
+from typing import Any, Final, TypeVar, get_type_hints
 
 from sqlalchemy import Connection, Engine, Row, Select, Table, and_, delete, func, inspect, or_, select
 
 from duly.domain import calendar, schedule
 from duly.domain.consent import Channel, Profile
 from duly.domain.errors import InvalidInput
-from duly.domain.events import EVENTS, Block, Event, Logged, NoticeRefused, NoticeServed
+from duly.domain.events import EVENTS, Block, Event, LoanOpened, Logged, NoticeRefused, NoticeServed
 from duly.domain.loan import Loan, Status
 from duly.domain.notice import OPENED, REPAID, Kind, Refusal, Said
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
-from duly.domain.replay import Policy, State, apply, subjects
+from duly.domain.replay import Policy, State, apply_all, subjects
 from duly.domain.terms import ZERO_ADDRESS, Frequency, Schedule, Terms
 from duly.store import schema
 from duly.store.database import DatabaseError, DatabaseOutdated, open_engine, reading, writing
 
+_Item = TypeVar("_Item")
+
 _IN_ONE_QUERY: Final = 500
+_PARAMETERS: Final = 32_000
 _REMEMBERED: Final = 50_000
 
 
@@ -129,11 +132,12 @@ class ReadModel:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._placeholder = "?" if engine.dialect.paramstyle == "qmark" else "%s"
+        self._mark = "?" if engine.dialect.paramstyle == "qmark" else "%s"
         self._ready = False
         # What was written last, as it stands at that block: saves reading it back. Another program that
         # wrote in between moved the cursor.
         self._state = State()
+        self._numbers: dict[bytes, int] = {}
         self._state_at: Block | None = None
 
     @classmethod
@@ -248,16 +252,15 @@ class ReadModel:
             self._carry(after, upto)
             return
         if self._state_at != after or len(self._state.loans) + len(self._state.profiles) > _REMEMBERED:
-            self._state = State()
+            self._state, self._numbers = State(), {}
         state, touched = self._state, _Touched(logged)
         self._state_at = None
         with writing(self.engine) as connection:
             self._expect(connection, after)
             self._load(connection, state, touched)
-            for item in logged:
-                apply(item.event, item.timestamp, state)
+            apply_all(logged, state)
             self._insert_events(connection, logged, touched)
-            self._write_state(connection, state, touched)
+            self._write_state(connection, state, touched, self._numbers)
             self._move_cursor(connection, upto)
         state.commitments.clear()  # only ever written
         self._state_at = upto
@@ -268,22 +271,22 @@ class ReadModel:
 
         Raises: NothingIndexed, DatabaseError.
         """
-        self._state, self._state_at = State(), None
+        self._state, self._numbers, self._state_at = State(), {}, None
         with writing(self.engine) as connection:
             cursor = self._cursor(connection, locked=True)
             if cursor is None:
                 raise NothingIndexed(remedy="Run `duly index` first.")
             newer = schema.events.c.block_number > to.number
             touched = _Touched(item for item, _ in self._logged(connection, [newer]))
-            state = State()
             count = connection.execute(delete(schema.events).where(newer)).rowcount
             for table in (schema.notices, schema.refusals):
                 connection.execute(delete(table).where(table.c.block_number > to.number))
             connection.execute(delete(schema.blocks).where(schema.blocks.c.number > to.number))
-            for item in self._history(connection, touched):
-                apply(item.event, item.timestamp, state)
             self._delete_state(connection, touched)
-            self._write_state(connection, state, touched)
+            # What is left is made anew from its own events.
+            numbers = self._numbers_of(connection, touched.loans)
+            state = apply_all(self._history(connection, touched, numbers), State())
+            self._write_state(connection, state, touched, numbers)
             self._move_cursor(connection, to)
         return int(count)
 
@@ -304,6 +307,7 @@ class ReadModel:
         known = state.loans
         for row in _rows_of(connection, _LOANS_AND_SAID, schema.loans.c.id, touched.loans - known.keys()):
             known[row.id] = _loan(row)
+            self._numbers[row.id] = row.number
             if row.said_received is not None:
                 state.said[row.id] = _said(row)
         parties = touched.parties
@@ -328,21 +332,24 @@ class ReadModel:
     def _insert_events(self, connection: Connection, logged: Sequence[Logged], touched: "_Touched") -> None:
         blocks = {item.block_number: (item.block_number, item.block_hash, item.timestamp) for item in logged}
         self._put(connection, schema.blocks, list(blocks.values()))
-        self._put(
-            connection,
-            schema.events,
-            [
-                (
-                    item.block_number,
-                    item.log_index,
-                    item.transaction_hash,
-                    item.event.name,
-                    *about,
-                    _packed(item.event),
-                )
-                for item, about in zip(logged, touched.about, strict=True)
-            ],
-        )
+        numbers = self._numbers
+        if touched.opened:
+            opened = connection.execute(
+                select(func.coalesce(func.max(schema.loans.c.number), 0))
+            ).scalar_one()
+        rows: list[tuple[Any, ...]] = []
+        for (event, block, _, _, transaction, index), about in zip(logged, touched.about, strict=True):
+            loan, party, policy = about
+            number = None
+            if loan is not None:
+                number = numbers.get(loan)
+                # Before it is opened, only a refused notice can be about a loan.
+                if number is None and type(event) is LoanOpened:
+                    opened += 1
+                    numbers[loan] = number = opened
+            args = _PACKERS[type(event)](event)
+            rows.append((block, index, transaction, event.name, number, party, policy, args))
+        self._put(connection, schema.events, rows)
         self._put(
             connection,
             schema.notices,
@@ -390,13 +397,22 @@ class ReadModel:
             ],
         )
 
-    def _write_state(self, connection: Connection, state: State, touched: "_Touched") -> None:
+    def _write_state(
+        self, connection: Connection, state: State, touched: "_Touched", numbers: Mapping[bytes, int]
+    ) -> None:
         """Write what stands now about everything that is touched."""
-        loans = [(loan, state.said.get(loan.id)) for loan in _present(state.loans, touched.loans)]
-        opened = [item for item in loans if item[0].id in touched.opened]
-        self._put(connection, schema.loans, [_loan_row(loan, said) for loan, said in opened])
+        loans, said_of, new = state.loans, state.said, touched.opened
+        self._put(
+            connection,
+            schema.loans,
+            sorted(
+                (numbers[loan], *_loan_row(loans[loan], said_of.get(loan))) for loan in new & loans.keys()
+            ),
+        )
+        # In the order of the rows, which is kinder to the disk.
+        known = sorted((numbers[loan], loan) for loan in touched.loans - new if loan in numbers)
         self._update_loans(
-            connection, [_loan_change(*item) for item in loans if item[0].id not in touched.opened]
+            connection, [(*_loan_change(loans[loan], said_of.get(loan)), number) for number, loan in known]
         )
         self._put(
             connection,
@@ -464,8 +480,9 @@ class ReadModel:
         )
 
     def _delete_state(self, connection: Connection, touched: "_Touched") -> None:
+        """Delete what stands about everything that is touched, save loans that stay open."""
         for column, keys in (
-            (schema.loans.c.id, touched.loans),
+            (schema.loans.c.id, touched.opened),
             (schema.said.c.loan, touched.loans),
             (schema.profiles.c.borrower, touched.parties),
             (schema.commitments.c.borrower, touched.parties),
@@ -476,39 +493,59 @@ class ReadModel:
         ):
             for some in _chunks(keys):
                 connection.execute(delete(column.table).where(column.in_(some)))
-        # What is rebuilt is written as new.
-        touched.opened |= touched.loans
+
+    def _numbers_of(self, connection: Connection, loans: Iterable[bytes]) -> dict[bytes, int]:
+        query = select(schema.loans.c.id, schema.loans.c.number)
+        return {row.id: row.number for row in _rows_of(connection, query, schema.loans.c.id, loans)}
 
     def _put(
         self, connection: Connection, table: Table, rows: list[tuple[Any, ...]], *, replace: bool = False
     ) -> None:
         """Insert rows as the driver takes them, in the order of the table's columns."""
-        if not rows:
-            return
         names = [f'"{column.name}"' for column in table.columns]
-        sql = f'INSERT INTO "{table.name}" ({", ".join(names)}) VALUES ({self._marks(len(names))})'
+        end = ""
         if replace:
             keys = [f'"{column.name}"' for column in table.primary_key]
             changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
-            sql += f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
-        connection.exec_driver_sql(sql, rows)
+            end = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
+        self._many(connection, f'INSERT INTO "{table.name}" ({", ".join(names)}) VALUES ', rows, end)
 
     def _update_loans(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-        if rows:
-            changes = ", ".join(f'"{name}" = {self._placeholder}' for name in _LOAN_CHANGES)
-            connection.exec_driver_sql(f'UPDATE "loans" SET {changes} WHERE "id" = {self._placeholder}', rows)
+        """Update what changes about loans; their numbers stand last in the rows."""
+        if self.engine.dialect.name == "sqlite":
+            names = ", ".join(f'"{name}"' for name in _LOAN_CHANGES)
+            changes = ", ".join(f'"{name}" = new."{name}"' for name in _LOAN_CHANGES)
+            start = f'WITH new ({names}, "number") AS (VALUES '
+            end = f') UPDATE "loans" SET {changes} FROM new WHERE "loans"."number" = new."number"'
+            self._many(connection, start, rows, end)
+        elif rows:
+            changes = ", ".join(f'"{name}" = {self._mark}' for name in _LOAN_CHANGES)
+            connection.exec_driver_sql(f'UPDATE "loans" SET {changes} WHERE "number" = {self._mark}', rows)
 
-    def _marks(self, count: int) -> str:
-        return ", ".join([self._placeholder] * count)
+    def _many(self, connection: Connection, start: str, rows: list[tuple[Any, ...]], end: str) -> None:
+        """A statement for as many rows at once as there may be parameters.
+
+        The driver lets go of the interpreter once for each statement, so that the next page is decoded
+        meanwhile; with one for each row it would do nothing but take turns.
+        """
+        if not rows:
+            return
+        width = len(rows[0])
+        row = f"({', '.join([self._mark] * width)})"
+        for some in _chunks(rows, _PARAMETERS // width):
+            values = tuple(chain.from_iterable(some))
+            connection.exec_driver_sql(start + ", ".join([row] * len(some)) + end, values)
 
     # ------------------------------------------------------------------------------------ history
 
-    def _history(self, connection: Connection, touched: "_Touched") -> list[Logged]:
+    def _history(
+        self, connection: Connection, touched: "_Touched", numbers: Mapping[bytes, int]
+    ) -> list[Logged]:
         """All events about what is touched, in the chain's order."""
         found: dict[tuple[int, int], Logged] = {}
         events = schema.events.c
         for column, keys in (
-            (events.loan, touched.loans),
+            (events.loan, numbers.values()),
             (events.party, touched.parties),
             (events.policy, touched.policies),
         ):
@@ -523,7 +560,7 @@ class ReadModel:
         events, blocks = schema.events.c, schema.blocks.c
         query = (
             select(schema.events, blocks.hash, blocks.timestamp)
-            .join_from(schema.events, schema.blocks)
+            .join_from(schema.events, schema.blocks, blocks.number == events.block_number)
             .where(*conditions)
             .order_by(events.block_number, events.log_index)
         )
@@ -536,8 +573,9 @@ class ReadModel:
 
     def history(self, loan: bytes) -> list[Logged]:
         """Everything that was told about a loan, in the chain's order."""
+        number = select(schema.loans.c.number).where(schema.loans.c.id == loan).scalar_subquery()
         with self._reading() as connection:
-            return [item for item, _ in self._logged(connection, [schema.events.c.loan == loan])]
+            return [item for item, _ in self._logged(connection, [schema.events.c.loan == number])]
 
     def events(self, after: int = -1, upto: int | None = None) -> Iterator[Logged]:
         """Every event of the blocks after `after`, to `upto`, in the chain's order."""
@@ -613,7 +651,7 @@ class ReadModel:
     ) -> list[Loan]:
         """Loans as recorded, newest first."""
         loans = schema.loans.c
-        query = select(schema.loans).order_by(loans.opened_at.desc(), loans.id).limit(limit)
+        query = select(schema.loans).order_by(loans.number.desc()).limit(limit)
         for column, value in ((loans.status, status), (loans.borrower, borrower), (loans.lender, lender)):
             if value is not None:
                 query = query.where(column == value)
@@ -629,7 +667,7 @@ class ReadModel:
             return int(connection.execute(query).scalar_one())
 
     def candidates(self, today: int) -> Iterator[Candidate]:
-        """The loans that something may have to be said about on a day, in the order of their ids.
+        """The loans that something may have to be said about on a day, in the order of opening.
 
         Active loans whose first unpaid instalment may be spoken of by then or is overdue, and loans of which
         the opening, a payment or the end has not been told yet. today: the latest calendar day on Earth
@@ -638,21 +676,21 @@ class ReadModel:
         loans, policies = schema.loans.c, schema.policies.c
         ahead = select(func.coalesce(func.max(policies.upcoming_days), 0)).scalar_subquery()
         ids = (
-            select(loans.id)
+            select(loans.number)
             .where(loans.next_due_day.is_not(None), loans.next_due_day <= today + ahead)
-            .union(select(loans.id).where(loans.unsaid == 1))
+            .union(select(loans.number).where(loans.unsaid == 1))
             .subquery()
         )
         query = (
             select(*_CANDIDATE_COLUMNS)
             .select_from(ids)
-            .join(schema.loans, loans.id == ids.c.id)
+            .join(schema.loans, loans.number == ids.c.number)
             .join(schema.policies, policies.number == loans.policy)
             .outerjoin(schema.said, schema.said.c.loan == loans.id)
             .outerjoin(schema.profiles, schema.profiles.c.borrower == loans.borrower)
             .outerjoin(schema.reminders, schema.reminders.c.borrower == loans.borrower)
             .outerjoin(schema.servicers, schema.servicers.c.lender == loans.lender)
-            .order_by(loans.id)
+            .order_by(loans.number)
         )
         with self._reading() as connection:
             for row in connection.execute(query):
@@ -772,7 +810,7 @@ class ReadModel:
 
 
 class _Touched:
-    """What some events are about. `about` has the subjects of each; `opened` the loans that are new."""
+    """What some events are about. `about` has the subjects of each, `opened` the loans that they open."""
 
     __slots__ = ("about", "loans", "opened", "parties", "policies")
 
@@ -788,8 +826,8 @@ class _Touched:
             loans.add(about[0])
             parties.add(about[1])
             policies.add(about[2])
-            if item.event.name == "LoanOpened" and about[0] is not None:
-                self.opened.add(about[0])
+            if type(item.event) is LoanOpened:
+                self.opened.add(item.event.id)
         self.loans: set[bytes] = {found for found in loans if found is not None}
         self.parties: set[str] = {found for found in parties if found is not None}
         self.policies: set[int] = {found for found in policies if found is not None}
@@ -798,21 +836,23 @@ class _Touched:
 # ---------------------------------------------------------------------------------------- events as JSON
 
 
-def _packer(kind: type[Any]) -> tuple[str, Callable[[Any], Any], tuple[int, ...]]:
-    """How an event is written: the JSON with gaps, what goes into them, and which of that are bytes.
+def _packer(kind: type[Any]) -> Callable[[Any], str]:
+    """Writes events of a kind as JSON. The fields of a struct stand among the event's own.
 
-    The fields of a struct stand among the event's own.
+    A line of Python is made for it, once, such as:
+
+        lambda e: f'{{"id":"0x{e.id.hex()}","amount":{e.amount:d}}}'
     """
-    gaps: list[str] = []
-    paths: list[str] = []
-    raw: list[int] = []
+    parts = []
     for path, name, hint in _leaves(kind):
-        quoted = hint in (bytes, str)
-        gaps.append(f'"{name}":"{"0x" if hint is bytes else ""}%s"' if quoted else f'"{name}":%d')
         if hint is bytes:
-            raw.append(len(paths))
-        paths.append(path)
-    return "{" + ",".join(gaps) + "}", attrgetter(*paths), tuple(raw)
+            parts.append(f'"{name}":"0x{{e.{path}.hex()}}"')
+        elif hint is str:
+            parts.append(f'"{name}":"{{e.{path}}}"')
+        else:
+            parts.append(f'"{name}":{{e.{path}:d}}')
+    packer: Callable[[Any], str] = eval("lambda e: f'{{" + ",".join(parts) + "}}'")
+    return packer
 
 
 def _leaves(kind: type[Any], prefix: str = "") -> Iterator[tuple[str, str, Any]]:
@@ -827,15 +867,6 @@ def _leaves(kind: type[Any], prefix: str = "") -> Iterator[tuple[str, str, Any]]
 
 _PACKERS = {event: _packer(event) for event in EVENTS}
 _BY_NAME = {event.name: event for event in EVENTS}
-
-
-def _packed(event: Event) -> str:
-    """An event's fields as JSON; numbers may exceed 64 bits."""
-    text, values_of, raw = _PACKERS[type(event)]
-    values = list(values_of(event))
-    for position in raw:
-        values[position] = values[position].hex()
-    return text % tuple(values)
 
 
 def _unpacked(name: str, args: str) -> Event:
@@ -883,15 +914,8 @@ def _cursor_values(block: Block) -> dict[str, Any]:
 
 
 def _loan_change(loan: Loan, said: Said | None) -> tuple[Any, ...]:
-    """What changes about a loan, and its id."""
-    return (
-        str(loan.total),
-        str(loan.paid),
-        str(loan.fees),
-        loan.assessed,
-        *_planning(loan, said),
-        loan.id,
-    )
+    """What changes about a loan."""
+    return str(loan.total), str(loan.paid), str(loan.fees), loan.assessed, *_planning(loan, said)
 
 
 def _loan_row(loan: Loan, said: Said | None) -> tuple[Any, ...]:
@@ -1102,10 +1126,10 @@ def _rows_of(
         yield from connection.execute(query.where(column.in_(some)))
 
 
-def _chunks(keys: Iterable[Any]) -> Iterator[list[Any]]:
-    ordered = sorted(keys)
-    for start in range(0, len(ordered), _IN_ONE_QUERY):
-        yield ordered[start : start + _IN_ONE_QUERY]
+def _chunks(items: Iterable[_Item], size: int = _IN_ONE_QUERY) -> Iterator[list[_Item]]:
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
 
 
 def _short(value: bytes, digits: int = 8) -> str:

@@ -12,7 +12,6 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Dialect,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -75,15 +74,16 @@ blocks = Table(
 )
 
 # The events as they were told; everything below is derived from them. `loan`, `party` and `policy` are what
-# the event is about (see `duly.domain.replay.subjects`), `args` its fields as JSON.
+# the event is about (see `duly.domain.replay.subjects`): the loan by its number, none before it was opened.
+# `args` are the event's fields as JSON. No foreign keys: they would cost as much as the rest of the row.
 events = Table(
     "events",
     metadata,
-    Column("block_number", BigInteger, ForeignKey("blocks.number"), nullable=False),
+    Column("block_number", BigInteger, nullable=False),
     Column("log_index", Integer, nullable=False),
     Column("transaction_hash", LargeBinary, nullable=False),
     Column("name", Text, nullable=False),
-    Column("loan", LargeBinary),
+    Column("loan", BigInteger),
     Column("party", Text),
     Column("policy", BigInteger),
     Column("args", Text, nullable=False),
@@ -94,10 +94,12 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
+# `number` counts the loans as they were opened, from 1.
 loans = Table(
     "loans",
     metadata,
-    Column("id", LargeBinary, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", LargeBinary, nullable=False, unique=True),
     # The terms.
     Column("lender", Text, nullable=False),
     Column("borrower", Text, nullable=False),
@@ -133,11 +135,10 @@ loans = Table(
     Index(
         "loans_due",
         "next_due_day",
-        "id",
         sqlite_where=text("next_due_day IS NOT NULL"),
         postgresql_where=text("next_due_day IS NOT NULL"),
     ),
-    Index("loans_unsaid", "id", sqlite_where=text("unsaid = 1"), postgresql_where=text("unsaid = 1")),
+    Index("loans_unsaid", "number", sqlite_where=text("unsaid = 1"), postgresql_where=text("unsaid = 1")),
 )
 
 # What was already said about each loan; `services` are times as JSON, newest first.
