@@ -6,6 +6,7 @@ ones paid and stop where they stopped, and the service runs all along. What it s
 the chain and in the inbox.
 
     python -m scripts.demo [--directory build/demo] [--json]
+    brownie run demo
 """
 
 import heapq
@@ -605,9 +606,12 @@ def demo(
 
 
 def main() -> None:
-    """What `brownie run demo` calls."""
-    typer.run(demo)
+    """What `brownie run demo` calls; Brownie's own chain is left alone."""
+    try:
+        demo()
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(demo)
