@@ -59,7 +59,7 @@ HOUR = 3600
 SLOT = 6 * HOUR
 """The clock moves in steps of this: every contact window on Earth has such a moment in it."""
 NOON = 12 * HOUR
-MONTHS = (date(2010, 6, 1), date(2010, 12, 1))
+MONTHS = (date(2010, 6, 1), date(2011, 3, 1))
 """The months of issue that the loans are chosen from."""
 AFTERMATH = 45 * calendar.DAY
 """How long the service goes on after the last payment."""
@@ -81,9 +81,9 @@ class Outcome(StrEnum):
 WANTED = {
     (Outcome.ON_SCHEDULE, 36): 8,
     (Outcome.ON_SCHEDULE, 60): 2,
-    (Outcome.EARLY, 36): 8,
-    (Outcome.EARLY, 60): 11,
-    (Outcome.CHARGED_OFF, 36): 4,
+    (Outcome.EARLY, 36): 9,
+    (Outcome.EARLY, 60): 9,
+    (Outcome.CHARGED_OFF, 36): 5,
     (Outcome.CHARGED_OFF, 60): 7,
 }
 """How many loans of which outcome and length are played."""
