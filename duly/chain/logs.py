@@ -24,12 +24,12 @@ from duly.chain.errors import ChainError, ChainUnavailable, NodeError, explained
 from duly.domain.errors import DulyError
 from duly.domain.events import CONTRACTS, EVENTS, Block, Event, Logged
 
-FIRST_WINDOW: Final = 250
+FIRST_WINDOW: Final = 100
 LARGEST_WINDOW: Final = 100_000
 """Blocks asked for at once."""
 
 _FEW_LOGS: Final = 4_000
-_MANY_LOGS: Final = 20_000
+_MANY_LOGS: Final = 15_000
 _ATTEMPTS: Final = 5
 _FIRST_WAIT: Final = 0.25
 _TIMEOUT: Final = 60.0

@@ -32,8 +32,8 @@ from duly.domain.terms import Terms
 from duly.services.index import Indexer, Source, without_collecting
 from duly.store.readmodel import Identity, ReadModel
 
-LOANS_OF_EVENTS: Final = 10
-"""One event of so many opens a loan, the others are payments."""
+LOANS_OF_EVENTS: Final = 25
+"""One event of so many opens a loan, the others are its payments: two years of them."""
 EVENTS_IN_BLOCK: Final = 100
 
 _GAS: Final = 25_000_000

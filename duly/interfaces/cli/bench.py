@@ -31,8 +31,8 @@ def index(
     """Measure the indexer against bare eth_getLogs over the same ranges of blocks.
 
     Bare: the logs fetched and their JSON parsed, nothing more. Indexed: fetched, decoded, applied, and
-    written to SQLite with everything derived, in one transaction for each range. A tenth of the events open a
-    loan; each range pays every loan about once, which is the worst case for what is derived.
+    written to SQLite with everything derived, in one transaction for each range. One event in 25 opens a
+    loan, the others are payments. Both run without the garbage collector, and the best of the runs counts.
 
     Exit code 1 where the indexer is less than half as fast.
 
