@@ -377,6 +377,7 @@ def test_times_are_asked_for_where_logs_do_not_tell_them(
     monkeypatch: pytest.MonkeyPatch, batches: bool
 ) -> None:
     told, asked = Node(monkeypatch), Node(monkeypatch, timestamps=False, batches=batches)
+    asked.reader.window = told.reader.window = 250
     assert asked.reader.decode(asked.reader.fetch(1, 250)) == told.reader.decode(told.reader.fetch(1, 250))
     assert asked.requests == (4 if batches else 252)
 
