@@ -3,7 +3,10 @@ pragma solidity ^0.8.37;
 
 import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
 
+import {Terms} from "./interfaces/ILoanLedger.sol";
 import {ContactLimits, IPolicyBook, LendingLimits} from "./interfaces/IPolicyBook.sol";
+import {Amortization} from "./libraries/Amortization.sol";
+import {Lending} from "./libraries/Lending.sol";
 
 /// @title PolicyBook
 /// @notice See {IPolicyBook}.
@@ -85,10 +88,29 @@ contract PolicyBook is IPolicyBook, AccessControl {
     }
 
     /// @inheritdoc IPolicyBook
-    function lendingForNewLoan(uint32 policy) external view returns (LendingLimits memory) {
-        Policy storage p = _policy(policy);
-        if (p.retired) revert PolicyIsRetired(policy);
-        return p.lending;
+    function admit(
+        Terms calldata terms,
+        uint256 feesOwed
+    ) external view returns (uint256 instalment, uint256 total) {
+        Policy storage p = _policy(terms.policy);
+        if (p.retired && terms.replaces == 0) revert PolicyIsRetired(terms.policy);
+        Lending.checkCalendar(terms);
+        Amortization.Curve memory curve = Lending.curveOf(terms);
+        Lending.checkPrice(terms, curve, p.lending);
+        Lending.checkAmounts(curve, terms.lateFee, feesOwed);
+        return (curve.instalment, curve.total);
+    }
+
+    /// @inheritdoc IPolicyBook
+    function admitDerived(
+        Terms calldata terms,
+        uint256 feesOwed
+    ) external view returns (uint256 instalment, uint256 total, uint256 lateFee) {
+        Amortization.Curve memory curve = Lending.curveOf(terms);
+        uint256 most = Lending.highestLateFee(curve, _policy(terms.policy).lending);
+        lateFee = terms.lateFee < most ? terms.lateFee : most;
+        Lending.checkAmounts(curve, lateFee, feesOwed);
+        return (curve.instalment, curve.total, lateFee);
     }
 
     /// @inheritdoc IPolicyBook

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
+import {Terms} from "./ILoanLedger.sol";
+
 /// How an annual percentage rate is annualised: nominal (rate per period times periods) or effective (compounded).
 enum AprConvention {
     Nominal,
@@ -79,6 +81,26 @@ interface IPolicyBook {
     /// @param field Name of the limit. @param value What was given. @param current What is in force.
     error LimitLoosened(bytes32 field, uint256 value, uint256 current);
 
+    /// Nothing would be lent.
+    error ZeroPrincipal();
+    /// The calendar offset is none on Earth, in quarter hours.
+    error InvalidCalendarOffset(int8 offset, int8 least, int8 most);
+    /// The first instalment must be due at least one whole interval after opening.
+    error FirstDueTooEarly(uint256 firstDue, uint256 earliest);
+    /// The first instalment is due later than any longer first period can mean.
+    error FirstDueTooLate(uint256 firstDue, uint256 latest);
+    /// The annual percentage rate exceeds the policy's cap: discounted at the cap, the payments are worth more at opening than
+    /// what the borrower receives. @param cap In parts per million, read as the policy says.
+    error AprAboveCap(uint256 worth, uint256 received, uint256 cap);
+    /// The origination fee leaves nothing of the principal.
+    error OriginationFeeTooLarge(uint256 fee, uint256 principal);
+    /// The late fee exceeds the policy's share of the smallest regular instalment.
+    error LateFeeAboveCap(uint256 lateFee, uint256 cap);
+    /// The grace period is shorter than the policy's.
+    error GraceTooShort(uint256 graceDays, uint256 least);
+    /// The schedule's total does not fit the ledger's amounts.
+    error AmountTooLarge(uint256 amount, uint256 most);
+
     /// @notice Publish a policy.
     /// @return policy Its number.
     function publish(
@@ -94,8 +116,26 @@ interface IPolicyBook {
     /// @notice Take no more loans under a policy.
     function retire(uint32 policy) external;
 
-    /// @notice The lending limits for a new loan. Reverts where the policy does not exist or is retired.
-    function lendingForNewLoan(uint32 policy) external view returns (LendingLimits memory);
+    /// @notice What terms come to that may become a loan now: within the policy's lending limits, on due days that lie ahead,
+    /// of amounts that the ledger can hold however late the borrower. Reverts with what is wrong; for a new loan also where the
+    /// policy is retired.
+    /// @param feesOwed Late fees that the loan begins with, carried over from one that it replaces.
+    /// @return instalment What recurs, see `Loan` in {ILoanLedger}.
+    /// @return total Sum of all instalments.
+    function admit(
+        Terms calldata terms,
+        uint256 feesOwed
+    ) external view returns (uint256 instalment, uint256 total);
+
+    /// @notice The same for terms that the ledger derived from a loan's: they keep its price and due days, so that only the late
+    /// fee can have to be less.
+    /// @return instalment What recurs.
+    /// @return total Sum of all instalments.
+    /// @return lateFee That of the terms, or the highest that the policy allows for them where this is less.
+    function admitDerived(
+        Terms calldata terms,
+        uint256 feesOwed
+    ) external view returns (uint256 instalment, uint256 total, uint256 lateFee);
 
     /// @notice The lending limits of a policy, retired or not.
     function lendingOf(uint32 policy) external view returns (LendingLimits memory);

@@ -3,20 +3,41 @@ pragma solidity ^0.8.37;
 
 import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 
-/// @title Level-instalment schedules in closed form: no loop over instalments.
-/// @notice Amounts are in the currency's smallest unit, rates in parts per million a year.
+import {Schedule} from "../interfaces/ILoanLedger.sol";
+
+/// @title Repayment schedules in closed form: no loop over instalments.
+/// @notice Amounts are in the currency's smallest unit, rates in parts per million a year, a period's rate in ray (1e27).
 ///
-/// With `r` the rate of one period, `q = (1 + r)^n`:
-///   instalment        A   = P * r * q / (q - 1), rounded up
-///   balance after k   B_k = P * (1 + r)^k - A * ((1 + r)^k - 1) / r, rounded down; B_0 = P, B_n = 0
-///   principal part        = B_{k-1} - B_k, so that the parts sum to P whatever the rounding
-///   last instalment       = B_{n-1} and its interest, rounded up
+/// With `P` the principal, `n` the number of instalments, `r` the rate of one period, and `B_k` the principal outstanding
+/// after k instalments that were paid as scheduled (`B_0 = P`, `B_n = 0`):
+///
+///   level            instalment A = P * r * q / (q - 1), rounded up, with q = (1 + r)^n; P / n where r is zero
+///                    B_k = P * (1 + r)^k - A * ((1 + r)^k - 1) / r, rounded down
+///                    the last instalment pays B_{n-1} and its interest, rounded up
+///   equal principal  principal part p = P / n, rounded up; B_k = P - k * p; the last part is the rest
+///                    the interest of the first k instalments is r * (B_0 + ... + B_{k-1}), their sum rounded up once
+///   interest only    instalment A = P * r, rounded up; B_k = P; the last instalment pays the principal as well
+///   bullet           one instalment when n periods are over, of P and its interest P * r * n, rounded up; no interest on interest
 ///
 /// Range: rates up to 1,000 % a year, up to 600 instalments, and rate times years at most 16, within which every
 /// intermediate value fits.
 /// @dev Mirrored bit for bit by `duly/domain/schedule.py`.
 library Amortization {
     using FixedPointMathLib for uint256;
+
+    /// A schedule, and what its formulas need.
+    /// @param rate Of one period, in ray.
+    /// @param instalments Their number; of a bullet, the number of periods.
+    /// @param instalment What recurs: the level instalment, the equal principal part, the interest; of a bullet, all there is.
+    /// @param total Sum of all instalments.
+    struct Curve {
+        Schedule schedule;
+        uint256 principal;
+        uint256 rate;
+        uint256 instalments;
+        uint256 instalment;
+        uint256 total;
+    }
 
     uint256 internal constant RAY = 1e27;
     /// Digits carried below the smallest unit, so that a balance is rounded once and not twice.
@@ -26,56 +47,126 @@ library Amortization {
     uint256 internal constant MAX_INSTALMENTS = 600;
     uint256 internal constant MAX_RATE_YEARS = 16;
 
-    /// The instalments are so small that rounding them up alone repays the loan before the last one.
+    /// The amounts are so small that rounding alone repays the loan before its last instalment, or leaves an instalment empty.
     error InstalmentTooCoarse(uint256 principal, uint256 rate, uint256 instalments);
     /// Rate and number of instalments lie outside the range that the formulas are proven for.
     error TermsOutOfRange(uint256 rate, uint256 instalments);
 
-    /// The level instalment and the sum of all instalments.
-    function level(
+    // ------------------------------------------------------------------------------------------------- schedules
+
+    /// The schedule that principal, rate and number of instalments make.
+    function curveOf(
+        Schedule schedule,
         uint256 principal,
         uint256 rate,
         uint256 periodsPerYear,
         uint256 n
-    ) internal pure returns (uint256 instalment, uint256 total) {
+    ) internal pure returns (Curve memory curve) {
         if (
             n == 0 || n > MAX_INSTALMENTS || rate > MAX_RATE || rate * n > MAX_RATE_YEARS * periodsPerYear * PPM
         ) revert TermsOutOfRange(rate, n);
         uint256 r = periodRate(rate, periodsPerYear);
-        if (r == 0) {
-            instalment = principal.divUp(n);
+        curve = Curve(schedule, principal, r, n, 0, 0);
+        bool coarse;
+        if (schedule == Schedule.Level) {
+            if (r == 0) {
+                curve.instalment = principal.divUp(n);
+            } else {
+                uint256 q = (RAY + r).rpow(n, RAY);
+                curve.instalment = (principal * r).fullMulDivUp(q, (q - RAY) * RAY);
+            }
+            coarse = balance(curve, n - 1) == 0;
+        } else if (schedule == Schedule.EqualPrincipal) {
+            curve.instalment = principal.divUp(n);
+            coarse = (n - 1) * curve.instalment >= principal;
+        } else if (schedule == Schedule.InterestOnly) {
+            curve.instalment = interest(principal, r);
+            coarse = curve.instalment == 0 && n > 1;
         } else {
-            uint256 q = (RAY + r).rpow(n, RAY);
-            instalment = (principal * r).fullMulDivUp(q, (q - RAY) * RAY);
+            curve.instalment = principal + interest(principal * n, r);
         }
-        uint256 rest = balance(principal, instalment, r, n - 1);
-        if (rest == 0) revert InstalmentTooCoarse(principal, rate, n);
-        total = (n - 1) * instalment + rest + interest(rest, r);
+        if (coarse) revert InstalmentTooCoarse(principal, rate, n);
+        curve.total = totalOf(curve);
     }
 
-    /// The principal outstanding after the k-th of the instalments, all but the last of which are `instalment`.
-    /// @dev `k` is less than the number of instalments: after the last the balance is zero by definition.
-    function balance(uint256 principal, uint256 instalment, uint256 r, uint256 k) internal pure returns (uint256) {
-        if (r == 0) return principal.zeroFloorSub(k * instalment);
-        uint256 q = (RAY + r).rpow(k, RAY);
-        uint256 grown = (principal * GUARD).fullMulDiv(q, RAY);
-        uint256 repaid = (instalment * GUARD).fullMulDiv(q - RAY, r);
+    /// The sum of all instalments, from the others of a curve's fields.
+    function totalOf(Curve memory curve) internal pure returns (uint256) {
+        uint256 n = curve.instalments;
+        if (curve.schedule == Schedule.Level) {
+            uint256 rest = balance(curve, n - 1);
+            return (n - 1) * curve.instalment + rest + interest(rest, curve.rate);
+        }
+        if (curve.schedule == Schedule.EqualPrincipal) return curve.principal + _interestOfFirst(curve, n);
+        if (curve.schedule == Schedule.InterestOnly) return curve.principal + n * curve.instalment;
+        return curve.instalment;
+    }
+
+    /// The principal outstanding after k instalments, when paid as scheduled.
+    function balance(Curve memory curve, uint256 k) internal pure returns (uint256) {
+        if (k == 0) return curve.principal;
+        if (k >= curve.instalments) return 0;
+        if (curve.schedule == Schedule.EqualPrincipal) return curve.principal - k * curve.instalment;
+        if (curve.schedule != Schedule.Level) return curve.principal;
+        if (curve.rate == 0) return curve.principal.zeroFloorSub(k * curve.instalment);
+        uint256 q = (RAY + curve.rate).rpow(k, RAY);
+        uint256 grown = (curve.principal * GUARD).fullMulDiv(q, RAY);
+        uint256 repaid = (curve.instalment * GUARD).fullMulDiv(q - RAY, curve.rate);
         return grown.zeroFloorSub(repaid) / GUARD;
     }
+
+    /// The sum of the first k instalments.
+    function cumulative(Curve memory curve, uint256 k) internal pure returns (uint256 sum) {
+        if (k >= curve.instalments) return curve.total;
+        if (curve.schedule == Schedule.Bullet) return 0;
+        sum = k * curve.instalment;
+        if (curve.schedule == Schedule.EqualPrincipal) sum += _interestOfFirst(curve, k);
+        // A loan that was settled early has a smaller total than its schedule.
+        if (sum > curve.total) sum = curve.total;
+    }
+
+    /// How many instalments an amount pays in full.
+    function covered(Curve memory curve, uint256 amount) internal pure returns (uint256 k) {
+        uint256 n = curve.instalments;
+        if (amount >= curve.total) return n;
+        // Rounding can make the last instalment the largest by a few units: it is not paid before the total is.
+        if (curve.schedule == Schedule.Bullet) return n - 1;
+        if (curve.schedule != Schedule.EqualPrincipal) {
+            return n == 1 ? 0 : (amount / curve.instalment).min(n - 1);
+        }
+        // The sum of the first k grows with k: bisection, ten steps at most.
+        for (uint256 above = n; above - k > 1; ) {
+            uint256 middle = (k + above) / 2;
+            if (cumulative(curve, middle) <= amount) k = middle;
+            else above = middle;
+        }
+    }
+
+    /// A lower bound, exact to one unit, of the smallest instalment but the last, which takes up what rounding leaves;
+    /// where there is only one, that one.
+    function smallestRegular(Curve memory curve) internal pure returns (uint256) {
+        uint256 n = curve.instalments;
+        if (n == 1) return curve.total;
+        if (curve.schedule != Schedule.EqualPrincipal) return curve.instalment;
+        return curve.instalment + (balance(curve, n - 2) * curve.rate) / RAY;
+    }
+
+    // ------------------------------------------------------------------------------------------------- interest
 
     /// Interest on a balance over one whole period, rounded up.
     function interest(uint256 outstanding, uint256 r) internal pure returns (uint256) {
         return outstanding.fullMulDivUp(r, RAY);
     }
 
-    /// Interest on a balance over `elapsed` of a period's `length` seconds, rounded up.
+    /// Interest that a loan has earned beyond its first k instalments, `elapsed` of the next period's `length` seconds being
+    /// over; rounded up. A bullet pays none before its end, so that of all earlier periods is in it.
     function accrued(
-        uint256 outstanding,
-        uint256 r,
+        Curve memory curve,
+        uint256 k,
         uint256 elapsed,
         uint256 length
     ) internal pure returns (uint256) {
-        return (outstanding * r).fullMulDivUp(elapsed, RAY * length);
+        if (curve.schedule == Schedule.Bullet) elapsed += k * length;
+        return (balance(curve, k) * curve.rate).fullMulDivUp(elapsed, RAY * length);
     }
 
     /// A year's rate in parts per million as the rate of one period, in ray.
@@ -83,9 +174,46 @@ library Amortization {
         return (RAY * rate) / (PPM * periodsPerYear);
     }
 
-    /// What a nominal rate comes to when it is compounded over a year, in parts per million, rounded up.
-    function effectiveRate(uint256 rate, uint256 periodsPerYear) internal pure returns (uint256) {
-        uint256 growth = (RAY + periodRate(rate, periodsPerYear)).rpow(periodsPerYear, RAY) - RAY;
-        return (growth * PPM).divUp(RAY);
+    /// The rate of one period that compounds to a year's effective rate in parts per million: in ray, to twelve digits.
+    function periodRateOfEffective(uint256 rate, uint256 periodsPerYear) internal pure returns (uint256) {
+        int256 logarithm = FixedPointMathLib.lnWad(int256((PPM + rate) * 1e12));
+        uint256 growth = uint256(FixedPointMathLib.expWad(logarithm / int256(periodsPerYear)));
+        // Logarithm and exponential err by a few units of the eighteenth digit: twelve are certain, exact roots included.
+        return ((growth + 100) / 1e6) * 1e15 - RAY;
+    }
+
+    // ------------------------------------------------------------------------------------------------- present value
+
+    /// What all instalments are worth at opening, discounted at `r` a period, rounded up.
+    /// @dev A longer first period is counted as one period, so that the worth is never less than it really is.
+    function worth(Curve memory curve, uint256 r) internal pure returns (uint256) {
+        if (r == 0) return curve.total;
+        uint256 n = curve.instalments;
+        uint256 v = (RAY * RAY).divUp(RAY + r);
+        uint256 slack = 2 * n; // more than what `v` and its powers can have been rounded by
+        if (curve.schedule == Schedule.EqualPrincipal) {
+            // Each instalment repays principal and the interest on what is outstanding. So discounted at the loan's own rate
+            // they are worth the principal, and at a higher one less, by the difference on each balance:
+            //   worth = P - (r - rate) * sum of B_{k-1} * v^k
+            if (r <= curve.rate) return curve.principal + 1;
+            uint256 vn = v.rpow(n, RAY) + slack;
+            uint256 annuity = (RAY.zeroFloorSub(vn) * RAY) / r;
+            uint256 rising = (annuity.zeroFloorSub(n * vn.zeroFloorSub(2 * slack)) * RAY).divUp(r);
+            uint256 balances = (curve.principal * annuity).zeroFloorSub(curve.instalment * rising) / RAY;
+            return curve.principal + 1 - (balances * (r - curve.rate)) / RAY;
+        }
+        // All others pay n - 1 times the same, a bullet nothing, and then a last instalment.
+        uint256 regular = curve.schedule == Schedule.Bullet ? 0 : curve.instalment;
+        uint256 last = curve.total - (n - 1) * regular;
+        uint256 power = v.rpow(n - 1, RAY);
+        uint256 discount = ((power + slack) * v).divUp(RAY);
+        return regular.fullMulDivUp(RAY - power.zeroFloorSub(slack), r) + (last * discount).divUp(RAY);
+    }
+
+    /// Interest in the first k instalments of an equal-principal schedule.
+    function _interestOfFirst(Curve memory curve, uint256 k) private pure returns (uint256) {
+        if (k == 0) return 0;
+        uint256 balances = k * curve.principal - (curve.instalment * k * (k - 1)) / 2;
+        return (balances * curve.rate).divUp(RAY);
     }
 }

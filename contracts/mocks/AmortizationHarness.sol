@@ -1,47 +1,88 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
+import {Frequency, Schedule} from "../interfaces/ILoanLedger.sol";
 import {Amortization} from "../libraries/Amortization.sol";
 import {Calendar} from "../libraries/Calendar.sol";
 
 /// @title Opens the libraries to calls, for comparing them with the Python mirror.
 contract AmortizationHarness {
-    function level(
+    using Amortization for Amortization.Curve;
+
+    function curveOf(
+        Schedule schedule,
         uint256 principal,
         uint256 rate,
         uint256 periodsPerYear,
         uint256 n
-    ) external pure returns (uint256 instalment, uint256 total) {
-        return Amortization.level(principal, rate, periodsPerYear, n);
+    ) public pure returns (Amortization.Curve memory) {
+        return Amortization.curveOf(schedule, principal, rate, periodsPerYear, n);
     }
 
-    function balance(
-        uint256 principal,
-        uint256 instalment,
-        uint256 rate,
-        uint256 periodsPerYear,
-        uint256 k
-    ) external pure returns (uint256) {
-        return
-            Amortization.balance(principal, instalment, Amortization.periodRate(rate, periodsPerYear), k);
+    function balance(Amortization.Curve calldata curve, uint256 k) external pure returns (uint256) {
+        return curve.balance(k);
+    }
+
+    function cumulative(Amortization.Curve calldata curve, uint256 k) external pure returns (uint256) {
+        return curve.cumulative(k);
+    }
+
+    function covered(Amortization.Curve calldata curve, uint256 amount) external pure returns (uint256) {
+        return curve.covered(amount);
+    }
+
+    function smallestRegular(Amortization.Curve calldata curve) external pure returns (uint256) {
+        return curve.smallestRegular();
     }
 
     function accrued(
-        uint256 outstanding,
-        uint256 rate,
-        uint256 periodsPerYear,
+        Amortization.Curve calldata curve,
+        uint256 k,
         uint256 elapsed,
         uint256 length
     ) external pure returns (uint256) {
-        return
-            Amortization.accrued(outstanding, Amortization.periodRate(rate, periodsPerYear), elapsed, length);
+        return curve.accrued(k, elapsed, length);
     }
 
-    function dueTime(uint256 firstDue, uint256 k, int256 offset) external pure returns (uint256) {
-        return Calendar.dueTime(firstDue, k, offset);
+    function worth(Amortization.Curve calldata curve, uint256 r) external pure returns (uint256) {
+        return curve.worth(r);
     }
 
-    function passed(uint256 firstDue, uint256 n, uint256 day) external pure returns (uint256) {
-        return Calendar.passed(firstDue, n, day);
+    function periodRate(uint256 rate, uint256 periodsPerYear) external pure returns (uint256) {
+        return Amortization.periodRate(rate, periodsPerYear);
+    }
+
+    function periodRateOfEffective(uint256 rate, uint256 periodsPerYear) external pure returns (uint256) {
+        return Amortization.periodRateOfEffective(rate, periodsPerYear);
+    }
+
+    function periodsPerYear(Frequency frequency) external pure returns (uint256) {
+        return Calendar.periodsPerYear(frequency);
+    }
+
+    function dueTime(
+        uint256 firstDue,
+        Frequency frequency,
+        uint256 k,
+        int256 offset
+    ) external pure returns (uint256) {
+        return Calendar.dueTime(firstDue, frequency, k, offset);
+    }
+
+    function dueDayToGoOnFrom(
+        uint256 firstDue,
+        Frequency frequency,
+        uint256 k
+    ) external pure returns (uint256) {
+        return Calendar.dueDayToGoOnFrom(firstDue, frequency, k);
+    }
+
+    function passed(
+        uint256 firstDue,
+        Frequency frequency,
+        uint256 n,
+        uint256 day
+    ) external pure returns (uint256) {
+        return Calendar.passed(firstDue, frequency, n, day);
     }
 }
