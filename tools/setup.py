@@ -61,7 +61,7 @@ def set_up() -> None:
     if not new_enough_node():
         install_node()
     step("npm packages", NODE_MODULES / ".duly-packages", install_npm, "package-lock.json", "package.json")
-    step("Local chain", BIN / ".duly-anvil", link_anvil, "package-lock.json")
+    step("Local chain and fuzzer", BIN / ".duly-foundry", link_foundry, "package-lock.json")
     step("Solidity compiler", BUILD / "solc/.duly-compiler", install_compiler, "duly/chain/compiler.py")
 
 
@@ -177,10 +177,11 @@ def install_compiler() -> None:
     run(VENV / "bin/python", "-m", "duly.chain.compiler", "install")
 
 
-def link_anvil() -> None:
-    """Put Anvil itself on our path: npm's wrapper starts it through node, slower and harder to stop."""
-    found = sorted(NODE_MODULES.glob("@foundry-rs/anvil-*/bin/anvil"))
-    link(BIN / "anvil", found[0] if found else NODE_MODULES / ".bin/anvil")
+def link_foundry() -> None:
+    """Put the programs themselves on our path: npm's wrappers start them through node, hard to stop."""
+    for program in ("anvil", "forge"):
+        found = sorted(NODE_MODULES.glob(f"@foundry-rs/{program}-*/bin/{program}"))
+        link(BIN / program, found[0] if found else NODE_MODULES / ".bin" / program)
 
 
 def link(at: Path, target: Path) -> None:
