@@ -36,7 +36,7 @@ from duly.chain import networks
 from duly.chain.clock import travel
 from duly.chain.sender import Sender, each
 from duly.config import MailSecurity, MailServer, Settings
-from duly.domain import calendar
+from duly.domain import calendar, schedule
 from duly.domain.audit import Findings
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
@@ -257,17 +257,17 @@ class Play:
         # Some pay before the reminder, some after it, some on the last day.
         ahead = (5, 1, 5, 0)[life.number // 2 % 4]
         for k in range(1, regular + 1):
-            day = calendar.due_day(loan.terms.first_due, k)
+            day = schedule.due_day(loan.terms, k)
             self.at((day - ahead) * calendar.DAY + NOON, act(life.borrower, pay))
         if life.outcome is Outcome.EARLY:
-            day = calendar.due_day(loan.terms.first_due, regular + 1)
+            day = schedule.due_day(loan.terms, regular + 1)
             self.at(day * calendar.DAY + NOON, act(life.borrower, ledger.settle(life.id, EVERYTHING)))
         if life.outcome is Outcome.CHARGED_OFF:
             # A keeper, who may be anyone, records the first instalments that were missed.
             for k in range(regular + 1, min(regular + 3, book.instalments) + 1):
-                day = calendar.due_day(loan.terms.first_due, k) + loan.terms.grace_days + 1
+                day = schedule.due_day(loan.terms, k) + loan.terms.grace_days + 1
                 self.at(day * calendar.DAY + NOON, act(self.deployer, ledger.flag_missed(life.id)))
-        middle = calendar.due_day(loan.terms.first_due, regular // 2 + 1) * calendar.DAY
+        middle = schedule.due_day(loan.terms, regular // 2 + 1) * calendar.DAY
         if life is self.revoking:
             self.at(middle, act(life.borrower, self.contracts.consents.revoke(Channel.EMAIL)))
             self.at(middle + 35 * calendar.DAY, lambda: self._overreach(life, Kind.PAYMENT_RECEIVED))

@@ -7,10 +7,24 @@
     │   │   ├── InstalmentTooCoarse
     │   │   ├── AmountTooLarge
     │   │   ├── FirstDueTooEarly
-    │   │   └── FirstDueTooLate
+    │   │   ├── FirstDueTooLate
+    │   │   ├── OriginationFeeTooLarge
+    │   │   ├── AprAboveCap         beyond the policy's lending limits
+    │   │   ├── LateFeeAboveCap
+    │   │   ├── GraceTooShort
+    │   │   ├── NotTheSameLoan      terms that cannot replace this loan
+    │   │   └── PrincipalAbovePayoff
     │   └── InvalidLoanBook     a file that is no loan book
     ├── InvalidPayment          a payment of nothing
-    └── LoanNotActive           nothing is owed any more
+    ├── LoanNotActive           nothing is owed any more
+    ├── AmendmentExpired        the amendment's last second is over
+    ├── PrepaymentTooSmall      what is overdue comes first
+    ├── NothingSaved            a prepayment that would not make the loan cheaper
+    ├── NothingToDefer          everything is paid, or no interval was named
+    ├── NothingToWaive          no late fee is unpaid
+    ├── CoolingOffRuns          the borrower may still rescind
+    ├── CoolingOffOver          the borrower may not rescind any more
+    └── NotInDefault            not overdue, or not for long enough
 
 Every other floor derives its own errors from `DulyError`. The command line prints them without a traceback
 and exits with 2 for an `InvalidInput`, with 1 for any other.
@@ -74,6 +88,32 @@ class FirstDueTooLate(InvalidTerms):
     """The first instalment is due later than any first period can mean."""
 
 
+class OriginationFeeTooLarge(InvalidTerms):
+    """The origination fee leaves nothing of the principal."""
+
+
+class AprAboveCap(InvalidTerms):
+    """The annual percentage rate exceeds the policy's cap."""
+
+
+class LateFeeAboveCap(InvalidTerms):
+    """The late fee exceeds the policy's share of the smallest regular instalment."""
+
+
+class GraceTooShort(InvalidTerms):
+    """The grace period is shorter than the policy's."""
+
+
+class NotTheSameLoan(InvalidTerms):
+    """An amendment names the loan that it replaces, keeps lender, borrower and policy, and charges no
+    origination fee.
+    """
+
+
+class PrincipalAbovePayoff(InvalidTerms):
+    """An amendment's principal is more than what is owed, late fees apart."""
+
+
 class InvalidLoanBook(InvalidInput):
     """This file is not a loan book."""
 
@@ -84,3 +124,35 @@ class InvalidPayment(DulyError):
 
 class LoanNotActive(DulyError):
     """Nothing is owed on this loan any more."""
+
+
+class AmendmentExpired(DulyError):
+    """The amendment's last second is over."""
+
+
+class PrepaymentTooSmall(DulyError):
+    """The prepayment leaves nothing for the principal once what is overdue, and the late fees, are paid."""
+
+
+class NothingSaved(DulyError):
+    """The prepayment would save nothing."""
+
+
+class NothingToDefer(DulyError):
+    """All instalments are paid, or none was to be moved."""
+
+
+class NothingToWaive(DulyError):
+    """No late fee is unpaid, or none was to be waived."""
+
+
+class CoolingOffRuns(DulyError):
+    """While the borrower may still rescind, nobody alone can change the loan."""
+
+
+class CoolingOffOver(DulyError):
+    """The cooling-off period is over, or there was none."""
+
+
+class NotInDefault(DulyError):
+    """No instalment has been overdue for as long as the policy wants."""

@@ -1,28 +1,43 @@
-"""A loan as the ledger keeps it, and what can be said about it at a moment; mirrors `LoanLedger.sol`."""
+"""A loan as the ledger keeps it, and what can be said about it at a moment; mirrors
+`contracts/interfaces/ILoanLedger.sol`."""
 
 from dataclasses import dataclass
 from enum import IntEnum
 
 from duly.domain import calendar
-from duly.domain.terms import ZERO_ADDRESS, Terms
+from duly.domain.amortisation import Curve, period_rate
+from duly.domain.terms import ZERO_ADDRESS, ZERO_HASH, Terms
 
 
 class Status(IntEnum):
-    """Where a loan stands; `REPAID` is derived, never recorded."""
+    """Where a loan stands.
+
+    `REPAID` and `DEFAULTED` are derived, never recorded. `CANCELLED` is recorded for an offer, and told as
+    `NONE`.
+    """
 
     NONE = 0
     ACTIVE = 1
     REPAID = 2
+    DEFAULTED = 3
+    RESCINDED = 4
+    REPLACED = 5
+    CANCELLED = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Loan:
     """Terms and repayments of one loan, as recorded.
 
-    Amounts in the currency's smallest unit, times in UTC seconds. `total` is the sum of all instalments,
-    lowered to what was paid when the loan is settled early; `paid` is everything ever received, for
-    instalments and fees together; `fees` are the late fees charged so far; `assessed` is the instalment up to
-    which lateness was last assessed.
+    Amounts in the currency's smallest unit, times in UTC seconds. `opened_at` is since when interest runs:
+    when the loan was opened, or where the ledger derived it from another, when the period began in the middle
+    of which it goes on. `total` is the sum of all instalments, lowered when the loan ends before its last;
+    `paid` is everything that was credited: payments, for instalments and fees together, receipts that the
+    lender acknowledged, amounts that the lender forgave; `fees` are the late fees charged so far, those
+    waived taken off; `assessed` is the instalment up to which lateness was last assessed; `lender` is whom
+    the claim belongs to, who made the terms unless it was assigned; `defaulted` is the instalment whose
+    default the lender marked last, zero where none; `recorded_status` tells how the loan ended otherwise than
+    by being repaid: `ACTIVE`, `RESCINDED` or `REPLACED`.
     """
 
     id: bytes
@@ -33,6 +48,14 @@ class Loan:
     paid: int = 0
     fees: int = 0
     assessed: int = 0
+    lender: str = ""
+    """The lender of the terms, unless told."""
+    defaulted: int = 0
+    recorded_status: Status = Status.ACTIVE
+
+    def __post_init__(self) -> None:
+        if not self.lender:
+            object.__setattr__(self, "lender", self.terms.lender)
 
     @property
     def owed(self) -> int:
@@ -40,8 +63,27 @@ class Loan:
         return self.total + self.fees - self.paid
 
     @property
+    def amends(self) -> bool:
+        """It replaced another loan."""
+        return self.terms.replaces != ZERO_HASH
+
+    @property
+    def curve(self) -> Curve:
+        """What the terms made of the loan, and the total that it has now."""
+        terms = self.terms
+        rate = period_rate(terms.rate, terms.frequency.periods_per_year)
+        return Curve(terms.schedule, terms.principal, rate, terms.instalments, self.instalment, self.total)
+
+    @property
     def status(self) -> Status:
-        return Status.REPAID if self.owed == 0 else Status.ACTIVE
+        if self.recorded_status is not Status.ACTIVE:
+            return Status.NONE if self.recorded_status is Status.CANCELLED else self.recorded_status
+        if self.owed == 0:
+            return Status.REPAID
+        # Cured as soon as the instalment is paid.
+        if self.defaulted and self.curve.covered(self.paid) < self.defaulted:
+            return Status.DEFAULTED
+        return Status.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)

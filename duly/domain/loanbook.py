@@ -14,9 +14,10 @@ from hashlib import sha256
 from typing import Final, TypeVar
 
 from duly.domain import amounts
+from duly.domain.amortisation import curve_of
 from duly.domain.errors import InvalidAmount, InvalidInput, InvalidLoanBook
-from duly.domain.schedule import check_amounts, level
-from duly.domain.terms import MAX_INSTALMENTS, MAX_RATE
+from duly.domain.lending import check_amounts
+from duly.domain.terms import MAX_INSTALMENTS, MAX_RATE, Frequency, Schedule
 
 COLUMNS: Final = (
     "issue_d", "funded_amnt", "term", "int_rate", "installment",
@@ -119,8 +120,8 @@ def parse(line: int, row: Mapping[str, str]) -> BookLoan | RefusedRow:
         principal = _read(row, "funded_amnt", _amount)
         rate = _read(row, "int_rate", _rate)
         instalments = _read(row, "term", _term)
-        instalment, total = level(principal, rate, instalments)
-        check_amounts(total)
+        curve = curve_of(Schedule.LEVEL, principal, rate, Frequency.MONTHLY.periods_per_year, instalments)
+        check_amounts(curve)
         last_amount = _read(row, "last_pymnt_amnt", _figure)
         # Who never paid anything has no last payment.
         never_paid = last_amount == 0 and not row["last_pymnt_d"].strip()
@@ -139,8 +140,8 @@ def parse(line: int, row: Mapping[str, str]) -> BookLoan | RefusedRow:
             late_fees_paid=_read(row, "total_rec_late_fee", _figure),
             last_paid=None if never_paid else _read(row, "last_pymnt_d", _date),
             last_amount=last_amount,
-            instalment=instalment,
-            total=total,
+            instalment=curve.instalment,
+            total=curve.total,
         )
     except InvalidInput as error:
         return RefusedRow(line, error.wrong + (f" (wanted: {error.wanted})" if error.wanted else ""))

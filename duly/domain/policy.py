@@ -13,6 +13,7 @@ from typing import Annotated, Generic, Literal, Self, TypeVar, get_args
 from eth_hash.auto import keccak
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from duly.domain import amortisation
 from duly.domain.errors import InvalidInput
 
 
@@ -41,6 +42,12 @@ class LendingLimits:
     min_grace_days: int
     cooling_off_days: int
     default_days: int
+
+    def apr_cap_of_period(self, periods_per_year: int) -> int:
+        """The highest rate of one period, in ray: a share of a nominal cap, the root of an effective one."""
+        effective = self.apr_convention is AprConvention.EFFECTIVE
+        of_period = amortisation.period_rate_of_effective if effective else amortisation.period_rate
+        return of_period(self.apr_cap, periods_per_year)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,169 +1,32 @@
-"""The schedule of a loan, and where the loan stands on it.
+"""The schedule of a loan, where the loan stands on it, and what payments do to it.
 
-Bit for bit what `contracts/libraries/Amortization.sol` and `LoanLedger.sol` compute, in integers, so that a
-million loans are planned without a call. Amounts are in the currency's smallest unit, rates in parts per
-million a year.
-
-With `r` the rate of one period and `q = (1 + r)^n`:
-
-    instalment        A   = P * r * q / (q - 1), rounded up (P / n at rate zero)
-    balance after k   B_k = P * (1 + r)^k - A * ((1 + r)^k - 1) / r, rounded down; B_0 = P, B_n = 0
-    principal part        = B_{k-1} - B_k, so that the parts sum to P whatever the rounding
-    last instalment       = B_{n-1} and its interest, rounded up
+Bit for bit what `contracts/libraries/Loans.sol` and `LoanLedger.sol` compute, in integers, so that a million
+loans are planned without a call. The formulas stand in `amortisation`, changes of terms in `amending`.
 
 Everything about money follows from two curves: the cumulative amount due by a moment, in closed form from the
 terms, and the cumulative amount paid. Payments go to instalments that are due, then to late fees, then ahead.
 A late fee is charged at most once for an instalment, when its grace period ended while total receipts had not
 reached the cumulative amount due; a receipt counts whatever it was applied to, so no fee ever causes another.
 
-Moments are seconds since 1970-01-01 (UTC), days are days since then in the loan's calendar (see `calendar`).
+Amounts are in the currency's smallest unit, rates in parts per million a year. Moments are seconds since
+1970-01-01 (UTC), days are days since then in the loan's calendar (see `calendar`).
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from duly.domain import calendar
-from duly.domain.amounts import PPM, in_percent
-from duly.domain.errors import AmountTooLarge, InstalmentTooCoarse, InvalidPayment, LoanNotActive
+from duly.domain import amortisation, calendar, lending
+from duly.domain.errors import InvalidPayment, LoanNotActive, NothingToWaive, NotInDefault
 from duly.domain.loan import Loan, Position, Status
-from duly.domain.terms import MONTHS_PER_YEAR, ZERO_ADDRESS, Terms, check_range_of_formulas
+from duly.domain.terms import ZERO_ADDRESS, Frequency, Schedule, Terms
 
-RAY = 10**27
-GUARD = 10**9
-"""Digits carried below the smallest unit, so that a balance is rounded once and not twice."""
-
-MAX_AMOUNT = 2**88 - 1
-MAX_FEES = 2**80 - 1
+if TYPE_CHECKING:
+    # Slow to import, and a schedule needs no policy.
+    from duly.domain.policy import LendingLimits
 
 
-# ---------------------------------------------------------------------------------------- amortisation
-
-
-def period_rate(rate: int, periods_per_year: int = MONTHS_PER_YEAR) -> int:
-    """A year's rate in parts per million as the rate of one period, in ray (1 = 10**27)."""
-    return RAY * rate // (PPM * periods_per_year)
-
-
-def power(x: int, n: int) -> int:
-    """x to the n-th in ray, each multiplication rounded to the nearest. Source: Solady,
-    `FixedPointMathLib.rpow`.
-    """
-    half = RAY // 2
-    z = x if n & 1 else RAY
-    n >>= 1
-    while n:
-        x = (x * x + half) // RAY
-        if n & 1:
-            z = (z * x + half) // RAY
-        n >>= 1
-    return z
-
-
-def level(principal: int, rate: int, n: int, periods_per_year: int = MONTHS_PER_YEAR) -> tuple[int, int]:
-    """The level instalment and the sum of all n instalments.
-
-    Raises: InvalidTerms outside the range of the formulas; InstalmentTooCoarse, where rounding the
-    instalments up would repay the loan before the last one.
-    """
-    check_range_of_formulas(rate, n, periods_per_year)
-    r = period_rate(rate, periods_per_year)
-    if r == 0:
-        instalment = -(-principal // n)
-    else:
-        q = power(RAY + r, n)
-        instalment = -(-principal * r * q // ((q - RAY) * RAY))
-    rest = balance(principal, instalment, r, n - 1)
-    if rest == 0:
-        raise InstalmentTooCoarse(
-            f"{principal} smallest units are too few for {n} instalments at {in_percent(rate)}: "
-            "rounded up, fewer of them would repay it",
-            wanted="a last instalment that is more than nothing",
-            remedy="Lend more, or agree on fewer instalments.",
-        )
-    return instalment, (n - 1) * instalment + rest + interest(rest, r)
-
-
-def balance(principal: int, instalment: int, r: int, k: int) -> int:
-    """The principal outstanding after the k-th instalment, when paid as scheduled, at a period's rate r in
-    ray.
-
-    k is less than the number of instalments: after the last, the balance is zero by definition.
-    """
-    if r == 0:
-        return max(0, principal - k * instalment)
-    q = power(RAY + r, k)
-    grown = principal * GUARD * q // RAY
-    repaid = instalment * GUARD * (q - RAY) // r
-    return max(0, grown - repaid) // GUARD
-
-
-def interest(outstanding: int, r: int) -> int:
-    """Interest on a balance over one whole period, rounded up."""
-    return -(-outstanding * r // RAY)
-
-
-def accrued(outstanding: int, r: int, elapsed: int, length: int) -> int:
-    """Interest on a balance over `elapsed` of a period's `length` seconds, rounded up."""
-    return -(-outstanding * r * elapsed // (RAY * length))
-
-
-def cumulative(instalment: int, total: int, n: int, k: int) -> int:
-    """The sum of the first k of n instalments."""
-    return total if k >= n else min(k * instalment, total)
-
-
-def covered(instalment: int, total: int, n: int, paid: int) -> int:
-    """How many of n instalments everything received so far amounts to."""
-    # Rounding can make the last instalment the largest by a few units: it is not paid before the total is.
-    return n if paid >= total else min(paid // instalment, n - 1)
-
-
-def check_amounts(total: int, fees: int = 0) -> None:
-    """Refuse amounts that the ledger cannot hold: all instalments, and all late fees were each of them
-    missed.
-
-    However late the borrower, nothing overflows later.
-
-    Raises: AmountTooLarge.
-    """
-    if fees > MAX_FEES:
-        raise AmountTooLarge(
-            f"the late fees could come to {fees} smallest units", wanted=f"at most {MAX_FEES}"
-        )
-    if total + fees > MAX_AMOUNT:
-        raise AmountTooLarge(
-            f"the loan could come to {total + fees} smallest units", wanted=f"at most {MAX_AMOUNT}"
-        )
-
-
-class Part(NamedTuple):
-    """One instalment without its date: amount = principal + interest; balance is what is outstanding
-    afterwards.
-    """
-
-    amount: int
-    principal: int
-    interest: int
-    balance: int
-
-
-def amortise(principal: int, rate: int, n: int, periods_per_year: int = MONTHS_PER_YEAR) -> Iterator[Part]:
-    """The n instalments of a level schedule.
-
-    Raises: InvalidTerms, InstalmentTooCoarse.
-    """
-    instalment, total = level(principal, rate, n, periods_per_year)
-    r = period_rate(rate, periods_per_year)
-    before = principal
-    for k in range(1, n + 1):
-        amount = instalment if k < n else total - (n - 1) * instalment
-        after = balance(principal, instalment, r, k) if k < n else 0
-        yield Part(amount, before - after, amount - (before - after), after)
-        before = after
-
-
-# -------------------------------------------------------------------------------------------- one loan
+# -------------------------------------------------------------------------------------------- the schedule
 
 
 class Instalment(NamedTuple):
@@ -182,57 +45,96 @@ class Instalment(NamedTuple):
     balance: int
 
 
-def rows(principal: int, rate: int, n: int, first_due: int, calendar_offset: int = 0) -> Iterator[Instalment]:
-    """The n monthly instalments of a level schedule, from the day that the first is due.
+def rows(
+    principal: int,
+    rate: int,
+    instalments: int,
+    first_due: int,
+    calendar_offset: int = 0,
+    schedule: Schedule = Schedule.LEVEL,
+    frequency: Frequency = Frequency.MONTHLY,
+) -> Iterator[Instalment]:
+    """The instalments of a schedule, from the day that the first is due; of a bullet the last alone.
 
     Raises: InvalidTerms, InstalmentTooCoarse.
     """
-    for k, part in enumerate(amortise(principal, rate, n), start=1):
-        yield Instalment(
-            k, calendar.due_day(first_due, k), calendar.due_time(first_due, k, calendar_offset), *part
-        )
+    curve = amortisation.curve_of(schedule, principal, rate, frequency.periods_per_year, instalments)
+    return _dated(curve, first_due, calendar_offset, frequency)
 
 
 def schedule_of(terms: Terms) -> Iterator[Instalment]:
-    """The instalments that these terms agree on, whatever is paid.
+    """The instalments that these terms agree on, whatever is paid; of a bullet the last alone.
 
     Raises: InstalmentTooCoarse.
     """
-    return rows(terms.principal, terms.rate, terms.instalments, terms.first_due, terms.calendar_offset)
+    return _dated(lending.curve_of(terms), terms.first_due, terms.calendar_offset, terms.frequency)
+
+
+def _dated(
+    curve: amortisation.Curve, first_due: int, calendar_offset: int, frequency: Frequency
+) -> Iterator[Instalment]:
+    for k, *amounts in curve.parts():
+        yield Instalment(
+            k,
+            calendar.due_day(first_due, frequency, k),
+            calendar.due_time(first_due, frequency, k, calendar_offset),
+            *amounts,
+        )
+
+
+# -------------------------------------------------------------------------------------------- one loan
 
 
 def opened(loan_id: bytes, terms: Terms, opened_at: int) -> Loan:
-    """The loan that these terms make when they are opened at a moment.
+    """The loan that these terms make when they are opened at a moment, whatever its policy (see `lending`).
 
     Raises: FirstDueTooEarly, FirstDueTooLate, InstalmentTooCoarse, AmountTooLarge.
     """
-    calendar.check_first_due(terms.first_due, calendar.local_day(opened_at, terms.calendar_offset))
-    instalment, total = level(terms.principal, terms.rate, terms.instalments)
-    check_amounts(total, terms.late_fee * terms.instalments)
-    return Loan(loan_id, terms, opened_at, instalment, total)
+    lending.check_calendar(terms, opened_at)
+    curve = lending.curve_of(terms)
+    lending.check_amounts(curve, terms.late_fee)
+    return Loan(loan_id, terms, opened_at, curve.instalment, curve.total)
 
 
-def passed(terms: Terms, now: int) -> int:
-    """How many instalments are past due at a moment: the last second of their due day is over."""
-    return calendar.passed(terms.first_due, terms.instalments, calendar.local_day(now, terms.calendar_offset))
+def today(terms: Terms, now: int) -> int:
+    """The day in the loan's calendar."""
+    return calendar.local_day(now, terms.calendar_offset)
 
 
-def missable(terms: Terms, now: int) -> int:
-    """How many instalments' grace periods are over at a moment."""
-    today = calendar.local_day(now, terms.calendar_offset)
-    return calendar.passed(terms.first_due, terms.instalments, today - terms.grace_days)
+def due_day(terms: Terms, k: int) -> int:
+    """The day on which the k-th instalment (from 1) is due."""
+    return calendar.due_day(terms.first_due, terms.frequency, k)
+
+
+def due_time(terms: Terms, k: int) -> int:
+    """The last second in which a payment of the k-th instalment is on time."""
+    return calendar.due_time(terms.first_due, terms.frequency, k, terms.calendar_offset)
+
+
+def passed(terms: Terms, day: int) -> int:
+    """How many instalments fell due before a day."""
+    return calendar.passed(terms.first_due, terms.frequency, terms.instalments, day)
 
 
 def covered_by(loan: Loan) -> int:
     """How many instalments everything received so far amounts to."""
-    return covered(loan.instalment, loan.total, loan.terms.instalments, loan.paid)
+    return loan.curve.covered(loan.paid)
+
+
+def first_unpaid(loan: Loan) -> int:
+    """The number of the first instalment that is not fully paid; zero when none is left."""
+    reached = covered_by(loan)
+    return reached + 1 if reached < loan.terms.instalments else 0
 
 
 def missed(loan: Loan, now: int) -> tuple[int, int]:
     """First and last of the instalments missed since the last assessment; none where the first exceeds the
     last.
     """
-    return max(covered_by(loan), loan.assessed) + 1, missable(loan.terms, now)
+    judged = passed(loan.terms, today(loan.terms, now) - loan.terms.grace_days)
+    if judged <= loan.assessed:
+        return judged + 1, judged
+    return max(covered_by(loan), loan.assessed) + 1, judged
 
 
 def assess(loan: Loan, now: int) -> Loan:
@@ -257,33 +159,59 @@ def arrears(due: int, paid: int, fees: int) -> tuple[int, int]:
 
 def position(loan: Loan, now: int, servicer: str = ZERO_ADDRESS) -> Position:
     """What the ledger says about a loan at a moment, not before its last payment, lateness assessed."""
-    terms, n, paid = loan.terms, loan.terms.instalments, loan.paid
-    assessed = assess(loan, now)
-    today = calendar.local_day(now, terms.calendar_offset)
-    k = calendar.passed(terms.first_due, n, today)
-    overdue, fees = arrears(cumulative(loan.instalment, loan.total, n, k), paid, assessed.fees)
-    reached = covered_by(loan)
-    first_unpaid = reached + 1 if reached < n else 0
-    following = k + 1 if k < n and assessed.owed else 0
-    reaches = cumulative(loan.instalment, loan.total, n, following)
+    terms, n = loan.terms, loan.terms.instalments
+    loan = assess(loan, now)
+    curve, day = loan.curve, today(terms, now)
+    k = passed(terms, day)
+    overdue, fees = arrears(curve.cumulative(k), loan.paid, loan.fees)
+    unpaid = first_unpaid(loan)
+    following = 0
+    if k < n and loan.owed:
+        following = n if terms.schedule is Schedule.BULLET else k + 1
     return Position(
         borrower=terms.borrower,
-        lender=terms.lender,
+        lender=loan.lender,
         servicer=servicer,
         policy=terms.policy,
-        status=assessed.status,
-        today=today,
+        status=loan.status,
+        today=day,
         calendar_offset=terms.calendar_offset,
         principal=terms.principal,
-        paid=paid,
+        paid=loan.paid,
         overdue=overdue,
         fees=fees,
-        first_unpaid=first_unpaid,
-        first_unpaid_due_day=calendar.due_day(terms.first_due, first_unpaid) if first_unpaid else 0,
+        first_unpaid=unpaid,
+        first_unpaid_due_day=due_day(terms, unpaid) if unpaid else 0,
         next=following,
-        next_due_day=calendar.due_day(terms.first_due, following) if following else 0,
-        next_amount=max(0, reaches - paid),
+        next_due_day=due_day(terms, following) if following else 0,
+        next_amount=max(0, curve.cumulative(following) - loan.paid) if following else 0,
     )
+
+
+# -------------------------------------------------------------------------------------------- ending early
+
+
+class Earned(NamedTuple):
+    """What a loan has earned by a moment: how many instalments are past due, their sum, the principal that is
+    not yet due, and the interest on it up to this second.
+    """
+
+    passed: int
+    due: int
+    balance: int
+    interest: int
+
+
+def earned(loan: Loan, now: int) -> Earned:
+    """What a loan has earned by a moment, lateness being assessed."""
+    terms, curve = loan.terms, loan.curve
+    k = passed(terms, today(terms, now))
+    due = curve.cumulative(k)
+    if k == terms.instalments:
+        return Earned(k, due, 0, 0)
+    start = due_time(terms, k) if k else loan.opened_at
+    accrued = curve.accrued(k, now - start, due_time(terms, k + 1) - start)
+    return Earned(k, due, curve.balance(k), accrued)
 
 
 def payoff(loan: Loan, now: int) -> int:
@@ -293,27 +221,29 @@ def payoff(loan: Loan, now: int) -> int:
     the current period that have elapsed.
     """
     loan = assess(loan, now)
-    terms, n = loan.terms, loan.terms.instalments
-    k = passed(terms, now)
-    if loan.owed == 0 or k >= n:
-        return loan.owed
-    start = calendar.due_time(terms.first_due, k, terms.calendar_offset) if k else loan.opened_at
-    end = calendar.due_time(terms.first_due, k + 1, terms.calendar_offset)
-    r = period_rate(terms.rate)
-    outstanding = balance(terms.principal, loan.instalment, r, k)
-    due = cumulative(loan.instalment, loan.total, n, k)
-    debt = due + outstanding + accrued(outstanding, r, now - start, end - start) + loan.fees
+    return payoff_of(loan, earned(loan, now))
+
+
+def payoff_of(loan: Loan, now: Earned) -> int:
+    """The same, lateness being assessed, and what was earned being known."""
+    debt = now.due + now.balance + now.interest + loan.fees
     return min(loan.owed, max(0, debt - loan.paid))
 
 
+# -------------------------------------------------------------------------------------------- paying
+
+
 def apply_payment(loan: Loan, amount: int, now: int) -> tuple[Loan, int]:
-    """The loan after a payment, and what of it was taken: never more than is owed.
+    """The loan after a credit, and what of it counted: never more than is owed.
+
+    A payment, money that the lender received outside the chain, and an amount that the lender forgives are
+    all credited in the same way.
 
     Raises: InvalidPayment for a payment of nothing; LoanNotActive when nothing is owed.
     """
     if amount <= 0:
         raise InvalidPayment
-    _check_active(loan)
+    check_owed(loan)
     loan = assess(loan, now)
     taken = min(amount, loan.owed)
     return replace(loan, paid=loan.paid + taken), taken
@@ -324,14 +254,56 @@ def settle(loan: Loan, now: int) -> tuple[Loan, int, int]:
 
     Raises: LoanNotActive when nothing is owed.
     """
-    _check_active(loan)
-    taken = payoff(loan, now)
+    check_owed(loan)
     loan = assess(loan, now)
+    taken = payoff_of(loan, earned(loan, now))
     saved = loan.owed - taken
     # The rest of the schedule will never fall due.
     return replace(loan, total=loan.total - saved, paid=loan.paid + taken), taken, saved
 
 
-def _check_active(loan: Loan) -> None:
-    if loan.status is not Status.ACTIVE:
+def waive(loan: Loan, amount: int, now: int) -> tuple[Loan, int]:
+    """The loan after the lender gave up unpaid late fees, up to an amount, and what was given up.
+
+    Raises: NothingToWaive; LoanNotActive when nothing is owed.
+    """
+    check_owed(loan)
+    loan = assess(loan, now)
+    due = loan.curve.cumulative(passed(loan.terms, today(loan.terms, now)))
+    _, fees = arrears(due, loan.paid, loan.fees)
+    waived = min(amount, fees)
+    if waived <= 0:
+        raise NothingToWaive
+    return replace(loan, fees=loan.fees - waived), waived
+
+
+def mark_default(loan: Loan, limits: "LendingLimits", now: int) -> Loan:
+    """The loan after its lender marked a default: its first unpaid instalment has been overdue for the
+    policy's days. Cured as soon as that instalment is paid.
+
+    Raises: NotInDefault; LoanNotActive when nothing is owed, or the default is marked already.
+    """
+    check_owed(loan)
+    if loan.status is Status.DEFAULTED:
+        raise LoanNotActive("the loan is marked as defaulted already")
+    loan = assess(loan, now)
+    terms, day = loan.terms, today(loan.terms, now)
+    if loan.curve.cumulative(passed(terms, day)) <= loan.paid:
+        raise NotInDefault("nothing is overdue on this loan")
+    instalment = first_unpaid(loan)
+    first_day = due_day(terms, instalment) + limits.default_days
+    if day < first_day:
+        raise NotInDefault(
+            f"instalment {instalment} has not been overdue for {limits.default_days} days",
+            wanted=f"{calendar.iso(first_day)} or later",
+        )
+    return replace(loan, defaulted=instalment)
+
+
+def check_owed(loan: Loan) -> None:
+    """Refuse a loan on which nothing is owed, late fees as last assessed.
+
+    Raises: LoanNotActive.
+    """
+    if loan.owed == 0:
         raise LoanNotActive

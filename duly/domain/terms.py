@@ -7,9 +7,9 @@ from typing import Self
 
 from duly.domain.amounts import PPM, in_percent
 from duly.domain.calendar import EASTERNMOST, WESTERNMOST
-from duly.domain.errors import InvalidTerms
+from duly.domain.calendar import Frequency as Frequency
+from duly.domain.errors import InvalidTerms, OriginationFeeTooLarge
 
-MONTHS_PER_YEAR = 12
 MAX_RATE = 10_000_000
 MAX_INSTALMENTS = 600
 MAX_RATE_YEARS = 16
@@ -24,22 +24,16 @@ _ADDRESS = re.compile("0x[0-9a-f]{40}")
 
 
 class Schedule(IntEnum):
-    """The shape of a repayment schedule. Only `LEVEL` can be opened so far."""
+    """The shape of a repayment schedule; the formulas stand in `amortisation`."""
 
     LEVEL = 0
+    """Instalments of the same amount."""
     EQUAL_PRINCIPAL = 1
+    """The same principal in each, with the interest on what is outstanding."""
     INTEREST_ONLY = 2
+    """Interest alone, and the principal with the last."""
     BULLET = 3
-
-
-class Frequency(IntEnum):
-    """How often an instalment falls due. Only `MONTHLY` can be opened so far."""
-
-    MONTHLY = 0
-    QUARTERLY = 1
-    WEEKLY = 2
-    FORTNIGHTLY = 3
-    FOUR_WEEKLY = 4
+    """All at once when the last period is over."""
 
 
 # A plain tuple in Solidity's order, as an ABI encoder takes it.
@@ -53,14 +47,16 @@ class Terms:
     """The terms of one loan, in Solidity's and EIP-712's order. Their EIP-712 hash is the loan's id.
 
     lender, borrower: lower-case addresses. principal, origination_fee, late_fee: in the currency's smallest
-    unit. rate: nominal annual, parts per million. first_due: day of the first instalment, in days since
-    1970-01-01. calendar_offset: quarter hours east of UTC, for the calendar that due days are counted in.
-    grace_days: after a due day, before its late fee. policy: the published policy whose limits bind the loan.
-    expires: last second in which the offer can be accepted. agreement_hash: of the key-fact statement that
-    the borrower was shown. replaces: the loan that this one replaces, zero for a new one. salt: makes
-    otherwise equal terms distinct.
+    unit; the lender keeps the origination fee of the principal. rate: nominal annual, parts per million.
+    instalments: their number; of a bullet, the number of periods after which it falls due. first_due: day of
+    the first instalment (on which a bullet's first period ends), in days since 1970-01-01. calendar_offset:
+    quarter hours east of UTC, for the calendar that due days are counted in. grace_days: after a due day,
+    before its late fee. policy: the published policy whose limits bind the loan. expires: last second in
+    which the offer, or the amendment, can be accepted. agreement_hash: of the key-fact statement that the
+    borrower was shown, zero where the ledger derived the terms. replaces: the loan that this one replaces,
+    zero for a new one. salt: makes otherwise equal terms distinct.
 
-    Raises: InvalidTerms, for what no ledger could open whatever its policies.
+    Raises: InvalidTerms, for what no ledger could open whatever its policies; OriginationFeeTooLarge.
     """
 
     lender: str
@@ -91,6 +87,13 @@ class Terms:
         if ZERO_ADDRESS in (self.lender, self.borrower) or self.lender == self.borrower:
             raise InvalidTerms("lender and borrower must be two addresses, neither of them zero")
         _check_range("principal", self.principal, 1, 2**88 - 1)
+        _check_range("origination_fee", self.origination_fee, 0, 2**88 - 1)
+        if self.origination_fee >= self.principal:
+            raise OriginationFeeTooLarge(
+                f"an origination fee of {self.origination_fee} leaves nothing of a principal of "
+                f"{self.principal} smallest units",
+                wanted=f"at most {self.principal - 1}",
+            )
         _check_range("late_fee", self.late_fee, 0, 2**80 - 1)
         _check_range("first_due", self.first_due, 0, 2**24 - 1)
         _check_range("calendar_offset", self.calendar_offset, WESTERNMOST, EASTERNMOST)
@@ -101,13 +104,12 @@ class Terms:
             value = getattr(self, name)
             if not isinstance(value, bytes) or len(value) != 32:
                 raise InvalidTerms(f"{name} is not a hash", wanted="32 bytes")
-        check_range_of_formulas(self.rate, self.instalments, MONTHS_PER_YEAR)
-        if self.schedule != Schedule.LEVEL or self.frequency != Frequency.MONTHLY:
-            raise InvalidTerms(
-                "this schedule cannot be opened so far", wanted=f"{Schedule.LEVEL!r}, {Frequency.MONTHLY!r}"
-            )
-        if self.origination_fee != 0:
-            raise InvalidTerms("an origination fee cannot be charged so far", wanted="0")
+        check_range_of_formulas(self.rate, self.instalments, self.frequency.periods_per_year)
+
+    @property
+    def received(self) -> int:
+        """What the borrower receives: the principal less the origination fee."""
+        return self.principal - self.origination_fee
 
     def as_tuple(self) -> TermsTuple:
         """The fields in Solidity's order, as plain values."""

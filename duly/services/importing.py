@@ -23,12 +23,14 @@ from duly.chain.deployments import Deployment
 from duly.chain.errors import ChainError, ContractError, InsufficientFunds, TransactionFailed, explained
 from duly.chain.offers import SigningDomain, loan_id, sign_offer
 from duly.chain.sender import Receipt, Sender, Signed
-from duly.domain import calendar, schedule
+from duly.domain import calendar
+from duly.domain.amortisation import curve_of
 from duly.domain.errors import InvalidAmount, InvalidInput
 from duly.domain.events import LoanOpened
+from duly.domain.lending import highest_late_fee
 from duly.domain.loanbook import CENTS, BookLoan, RefusedRow
 from duly.domain.policy import LendingLimits
-from duly.domain.terms import Terms
+from duly.domain.terms import Frequency, Schedule, Terms
 from duly.services import loanbook
 
 if TYPE_CHECKING:
@@ -43,7 +45,6 @@ _LATE_FEE: Final = 15_00
 _GRACE_DAYS: Final = 15
 _OFFER_STANDS: Final = 7 * calendar.DAY
 _BATCH: Final = 32
-_BASIS_POINTS: Final = 10_000
 _TRANSFER_GAS: Final = 21_000
 
 
@@ -291,8 +292,9 @@ def terms_for(
     Raises: InvalidAmount, when the currency cannot hold the amount; InvalidTerms.
     """
     principal = _from_cents(row.principal, decimals)
-    instalment, _ = schedule.level(principal, row.rate, row.instalments)
-    cap = instalment * limits.late_fee_cap // _BASIS_POINTS
+    periods_per_year = Frequency.MONTHLY.periods_per_year
+    curve = curve_of(Schedule.LEVEL, principal, row.rate, periods_per_year, row.instalments)
+    cap = highest_late_fee(curve, limits)
     today = calendar.local_day(now, 0)
     return Terms(
         lender=lender.lower(),

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 from sqlalchemy import Connection, Engine, Row, Select, Table, and_, delete, func, inspect, or_, select
 
-from duly.domain import calendar, schedule
+from duly.domain import schedule
 from duly.domain.consent import Channel, Profile
 from duly.domain.errors import InvalidInput
 from duly.domain.events import EVENTS, Block, Event, LoanOpened, Logged, NoticeRefused, NoticeServed
@@ -957,7 +957,7 @@ def _planning(loan: Loan, said: Said | None) -> tuple[int, int | None, int]:
     n = loan.terms.instalments
     reached = schedule.covered_by(loan)
     # With every instalment paid there may still be late fees.
-    due_day = calendar.due_day(loan.terms.first_due, min(reached + 1, n))
+    due_day = schedule.due_day(loan.terms, min(reached + 1, n))
     unsaid = not flags & OPENED or loan.paid != (said.received if said else 0)
     return 1, due_day, int(unsaid)
 
