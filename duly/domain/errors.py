@@ -14,7 +14,8 @@
     │   │   ├── GraceTooShort
     │   │   ├── NotTheSameLoan      terms that cannot replace this loan
     │   │   └── PrincipalAbovePayoff
-    │   └── InvalidLoanBook     a file that is no loan book
+    │   ├── InvalidLoanBook     a file that is no loan book
+    │   └── InvalidFlows        payments that no annual percentage rate explains
     ├── InvalidPayment          a payment of nothing
     ├── LoanNotActive           nothing is owed any more
     ├── AmendmentExpired        the amendment's last second is over
@@ -116,6 +117,10 @@ class PrincipalAbovePayoff(InvalidTerms):
 
 class InvalidLoanBook(InvalidInput):
     """This file is not a loan book."""
+
+
+class InvalidFlows(InvalidInput):
+    """No annual percentage rate explains these payments."""
 
 
 class InvalidPayment(DulyError):
