@@ -17,33 +17,35 @@ from duly.chain.contracts import AmortizationHarness, creation
 from duly.chain.errors import ContractError
 from duly.chain.sender import Sender
 from duly.domain.schedule import Instalment
-from duly.domain.terms import MONTHS_PER_YEAR
+from duly.domain.terms import Frequency, Schedule
 
 # Where nothing is, on any chain: the code is put there for a call.
 _NOWHERE: Final = "0x00000000000000000000000000000000d0d0d0d0"
 
 
 def verify_schedule(
+    rows: Sequence[Instalment],
     principal: int,
     rate: int,
-    rows: Sequence[Instalment],
-    *,
+    instalments: int,
+    first_due: int,
     calendar_offset: int = 0,
+    schedule: Schedule = Schedule.LEVEL,
+    frequency: Frequency = Frequency.MONTHLY,
+    *,
     w3: Web3 | None = None,
 ) -> list[str]:
     """What the contract computes differently; empty where it computes exactly the same.
 
     Compared are the instalments, their parts of principal and interest, the balances and the last seconds for
-    paying. principal in the currency's smallest unit, rate in parts per million a year, rows as
-    `duly.domain.schedule` computes them, calendar_offset in quarter hours. w3: the node whose virtual machine
-    computes; by default one inside this process.
+    paying. The arguments are those of `duly.domain.schedule.rows`, rows what it yields. w3: the node whose
+    virtual machine computes; by default one inside this process.
 
     Raises: ChainUnavailable.
     """
     harness = _harness_in_process() if w3 is None else _Imagined(w3)
-    n = len(rows)
     try:
-        instalment, total = harness.level(principal, rate, MONTHS_PER_YEAR, n)
+        curve = harness.curve_of(schedule, principal, rate, frequency.periods_per_year, instalments)
     except ContractError as error:
         return [f"the contract refuses: {error.reason}"]
 
@@ -53,20 +55,18 @@ def verify_schedule(
         if ours != theirs:
             differences.append(f"{what} is {ours} here, {theirs} in the contract")
 
-    first_due = rows[0].due_day
-    compare("the total", sum(row.amount for row in rows), total)
-    outstanding = principal
+    compare("the total", sum(row.amount for row in rows), curve.total)
+    due, outstanding = 0, principal
     for row in rows:
         k = row.k
-        last = k == n
-        balance = 0 if last else harness.balance(principal, instalment, rate, MONTHS_PER_YEAR, k)
-        amount = total - (n - 1) * instalment if last else instalment
+        due_so_far, balance = harness.cumulative(curve, k), harness.balance(curve, k)
+        amount, repaid = due_so_far - due, outstanding - balance
         compare(f"instalment {k}", row.amount, amount)
-        compare(f"principal {k}", row.principal, outstanding - balance)
-        compare(f"interest {k}", row.interest, amount - (outstanding - balance))
+        compare(f"principal {k}", row.principal, repaid)
+        compare(f"interest {k}", row.interest, amount - repaid)
         compare(f"balance {k}", row.balance, balance)
-        compare(f"due time {k}", row.due_at, harness.due_time(first_due, k, calendar_offset))
-        outstanding = balance
+        compare(f"due time {k}", row.due_at, harness.due_time(first_due, frequency, k, calendar_offset))
+        due, outstanding = due_so_far, balance
     return differences
 
 

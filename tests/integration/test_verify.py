@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from duly.chain import networks
 from duly.domain import schedule
+from duly.domain.terms import Frequency, Schedule
 from duly.interfaces.cli import app as cli
 from duly.services import verify
 from duly.services.verify import verify_schedule
@@ -16,37 +17,44 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
+FIRST_DUE = 20_819
+A_LOAN = (1_000_000, 112_200, 36, FIRST_DUE)
+
+
 @pytest.mark.parametrize(
-    ("principal", "rate", "n", "offset"),
+    ("principal", "rate", "n", "offset", "shape", "frequency"),
     [
-        (1_000_000, 112_200, 36, 0),
-        (350_000_000_000, 50_000, 60, 32),
-        (1_200, 0, 12, -48),
-        (7, 0, 1, 0),
-        (99_999, 10_000_000, 19, 56),
+        (1_000_000, 112_200, 36, 0, Schedule.LEVEL, Frequency.MONTHLY),
+        (350_000_000_000, 50_000, 60, 32, Schedule.EQUAL_PRINCIPAL, Frequency.QUARTERLY),
+        (1_200, 0, 12, -48, Schedule.LEVEL, Frequency.FORTNIGHTLY),
+        (7, 0, 1, 0, Schedule.EQUAL_PRINCIPAL, Frequency.FOUR_WEEKLY),
+        (99_999, 10_000_000, 19, 56, Schedule.INTEREST_ONLY, Frequency.MONTHLY),
+        (99_999, 120_000, 19, 56, Schedule.BULLET, Frequency.WEEKLY),
     ],
 )
-def test_the_contract_computes_the_same(principal: int, rate: int, n: int, offset: int) -> None:
-    rows = list(schedule.rows(principal, rate, n, 20_819, offset))
-    assert verify_schedule(principal, rate, rows, calendar_offset=offset) == []
+def test_the_contract_computes_the_same(
+    principal: int, rate: int, n: int, offset: int, shape: Schedule, frequency: Frequency
+) -> None:
+    loan = (principal, rate, n, FIRST_DUE, offset, shape, frequency)
+    assert verify_schedule(list(schedule.rows(*loan)), *loan) == []
 
 
 def test_every_difference_is_told() -> None:
-    rows = list(schedule.rows(1_000_000, 112_200, 36, 20_819))
+    rows = list(schedule.rows(*A_LOAN))
     rows[4] = rows[4]._replace(balance=rows[4].balance + 1)
     rows[7] = rows[7]._replace(due_at=0)
-    found = verify_schedule(1_000_000, 112_200, rows)
+    found = verify_schedule(rows, *A_LOAN)
     assert len(found) == 2
     assert found[0] == f"balance 5 is {rows[4].balance} here, {rows[4].balance - 1} in the contract"
     assert found[1].startswith("due time 8 is 0 here")
-    assert verify_schedule(3, 112_200, rows)[0].startswith("the contract refuses: rounding")
+    assert verify_schedule(rows, 3, 112_200, 36, FIRST_DUE)[0].startswith("the contract refuses: rounding")
 
 
 def test_a_node_computes_without_spending(node: Node) -> None:
     w3 = networks.connect(node.url)
-    rows = list(schedule.rows(1_000_000, 112_200, 36, 20_819))
-    assert verify_schedule(1_000_000, 112_200, rows, w3=w3) == []
-    assert verify_schedule(1_000_000, 112_201, rows, w3=w3) != []
+    rows = list(schedule.rows(*A_LOAN))
+    assert verify_schedule(rows, *A_LOAN, w3=w3) == []
+    assert verify_schedule(rows, 1_000_000, 112_201, 36, FIRST_DUE, w3=w3) != []
     assert w3.eth.block_number == 0
 
 

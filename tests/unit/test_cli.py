@@ -66,7 +66,11 @@ def test_schedule_in_json() -> None:
     rows = told.pop("rows")
     assert told == {
         "decimals": 2,
+        "schedule": "level",
+        "frequency": "monthly",
         "principal": 1_000_000,
+        "origination_fee": 0,
+        "received": 1_000_000,
         "rate_ppm": 112_200,
         "instalments": 36,
         "instalment": 32_843,
@@ -84,6 +88,45 @@ def test_schedule_in_json() -> None:
     assert len(rows) == 36
 
 
+@pytest.mark.parametrize(
+    ("options", "title", "first", "last"),
+    [
+        (
+            ["--schedule", "equal-principal", "--frequency", "quarterly"],
+            "in 6 quarterly instalments of equal principal",
+            ["1", "2027-01-31", "1,947.17", "280.50", "1,666.67", "8,333.33"],
+            ["6", "2028-04-30", "1,713.40", "46.75", "1,666.65", "0.00"],
+        ),
+        (
+            ["--schedule", "interest-only", "--frequency", "fortnightly"],
+            "in 6 fortnightly instalments of interest, the principal with the last",
+            ["1", "2027-01-31", "43.16", "43.16", "0.00", "10,000.00"],
+            ["6", "2027-04-11", "10,043.16", "43.16", "10,000.00", "0.00"],
+        ),
+        (
+            ["--schedule", "bullet", "--frequency", "four-weekly"],
+            "in one payment after 6 periods of four weeks",
+            ["6", "2027-06-20", "10,517.85", "517.85", "10,000.00", "0.00"],
+            ["6", "2027-06-20", "10,517.85", "517.85", "10,000.00", "0.00"],
+        ),
+    ],
+)
+def test_schedule_of_every_shape(options: list[str], title: str, first: list[str], last: list[str]) -> None:
+    result = run(*SCHEDULE, "--instalments", "6", *options)
+    assert f"10,000.00 at 11.22 % {title} " in " ".join(result.stdout.split())
+    rows = [line.split() for line in result.stdout.splitlines() if line.strip()[:1].isdigit()]
+    rows = [row for row in rows if len(row) == 6 and row[0].isdigit()]
+    assert (rows[0], rows[-1]) == (first, last)
+
+
+def test_schedule_tells_what_is_left_of_the_principal() -> None:
+    fee = ["--origination-fee", "150"]
+    told = run(*SCHEDULE, *fee).stdout
+    assert "9,850.00 is paid out; the lender keeps an origination fee of 150.00" in told
+    told_json = json.loads(run(*SCHEDULE, *fee, "--json").stdout)
+    assert (told_json["origination_fee"], told_json["received"]) == (15_000, 985_000)
+
+
 def test_schedule_takes_the_decimals_of_the_currency() -> None:
     told = json.loads(run(*SCHEDULE, "--decimals", "6", "--json").stdout)
     assert (told["principal"], told["decimals"]) == (10_000_000_000, 6)
@@ -99,6 +142,10 @@ def test_schedule_takes_the_decimals_of_the_currency() -> None:
         ("--principal", "10000.001", "more than 2 decimals"),
         ("--principal", "0.05", "too few for 36 instalments"),
         ("--principal", "1" + "0" * 30, "the loan could come to"),
+        ("--origination-fee", "10000", "less than 10,000.00"),
+        ("--origination-fee", "-1", "out of range"),
+        ("--schedule", "balloon", "--schedule"),
+        ("--frequency", "daily", "--frequency"),
         ("--rate", "x", "'x' is not a number"),
         ("--rate", "-1", "rate is -10000"),
         ("--rate", "11.22001", "more than 4 decimals"),
@@ -123,7 +170,7 @@ def test_wrong_input_is_told_and_exits_with_2(option: str, value: str, message: 
 def test_verify_asks_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[object, ...]] = []
 
-    def same(*arguments: object) -> list[str]:
+    def same(*arguments: object, **_: object) -> list[str]:
         asked.append(arguments)
         return []
 
@@ -131,11 +178,12 @@ def test_verify_asks_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(*SCHEDULE, "--verify")
     assert result.exit_code == 0
     assert "The contract computes the same 36 rows." in result.stdout
-    assert asked[0][:2] == (1_000_000, 112_200)
+    _, *loan = asked[0]
+    assert loan == [1_000_000, 112_200, 36, 20_849]
 
 
 def test_verify_exits_with_1_on_any_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    other = SimpleNamespace(verify_schedule=lambda *_: ["row 3: balance 1, not 2"])
+    other = SimpleNamespace(verify_schedule=lambda *_, **__: ["row 3: balance 1, not 2"])
     monkeypatch.setitem(sys.modules, "duly.services.verify", other)
     result = run(*SCHEDULE, "--verify")
     assert result.exit_code == 1

@@ -1,16 +1,20 @@
 """`duly schedule`: what a loan will cost, and when."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from duly.domain import amounts, calendar
+from duly.domain import amortisation, amounts, calendar, lending
 from duly.domain import schedule as maths
-from duly.domain.errors import DulyError, InvalidTerms
+from duly.domain.errors import DulyError
+from duly.domain.terms import Frequency, Schedule
+from duly.interfaces.cli import _terms
 from duly.interfaces.cli._output import Json, console, print_json
+from duly.interfaces.cli._terms import FrequencyName, ScheduleName
 
-_DAY = ["%Y-%m-%d"]
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 class ScheduleDiffers(DulyError):
@@ -18,17 +22,20 @@ class ScheduleDiffers(DulyError):
 
 
 def schedule(
-    principal: Annotated[str, typer.Option(help="Amount lent, in the currency's units, such as 10000.00.")],
-    rate: Annotated[str, typer.Option(help="Nominal rate in per cent a year, such as 11.22.")],
-    instalments: Annotated[int, typer.Option(help="Number of monthly instalments, 1 to 600.")],
-    first_due: Annotated[
-        datetime, typer.Option(formats=_DAY, metavar="YYYY-MM-DD", help="Day on which the first is due.")
-    ],
-    decimals: Annotated[int, typer.Option(min=0, max=26, help="Decimals of the currency.")] = 2,
+    principal: _terms.Principal,
+    rate: _terms.Rate,
+    instalments: _terms.Instalments,
+    first_due: _terms.FirstDue,
+    shape: _terms.ScheduleOption = ScheduleName.LEVEL,
+    interval: _terms.FrequencyOption = FrequencyName.MONTHLY,
+    origination_fee: _terms.OriginationFee = "0",
+    decimals: _terms.Decimals = 2,
     opened: Annotated[
         datetime | None,
         typer.Option(
-            formats=_DAY, metavar="YYYY-MM-DD", help="Day of opening, to check the first due day against."
+            formats=["%Y-%m-%d"],
+            metavar="YYYY-MM-DD",
+            help="Day of opening, to check the first due day against.",
         ),
     ] = None,
     verify: Annotated[
@@ -42,32 +49,40 @@ def schedule(
 ) -> None:
     """Print a loan's repayment schedule, as the ledger will hold it.
 
-    Level monthly instalments; due days clamp to the month's end. In JSON all amounts are integers in the
-    smallest unit.
+    Months and quarters follow the calendar, due days clamping to the month's end; weeks count days. In JSON
+    all amounts are integers in the smallest unit.
 
     \b
     Example:
       duly schedule --principal 10000 --rate 11.22 --instalments 36 --first-due 2027-01-31
+      duly schedule --principal 10000 --rate 11.22 --instalments 26 --first-due 2027-01-15 \\
+        --schedule equal-principal --frequency fortnightly --origination-fee 150
     """
     units = amounts.amount_of(principal, decimals)
     ppm = amounts.rate_of(rate)
-    first_day = _day(first_due)
+    fee = _terms.origination_fee_of(origination_fee, units, decimals)
+    kind, frequency = shape.schedule, interval.frequency
+    first_day = _terms.day_of(first_due)
     if opened:
-        calendar.check_first_due(first_day, _day(opened))
-    rows = list(maths.rows(units, ppm, instalments, first_day))
-    total = sum(row.amount for row in rows)
-    maths.check_amounts(total)
+        calendar.check_first_due(first_day, _terms.day_of(opened), frequency)
+    curve = amortisation.curve_of(kind, units, ppm, frequency.periods_per_year, instalments)
+    lending.check_amounts(curve)
+    rows = list(maths.rows(units, ppm, instalments, first_day, schedule=kind, frequency=frequency))
 
     if json:
         print_json(
             {
                 "decimals": decimals,
+                "schedule": shape,
+                "frequency": interval,
                 "principal": units,
+                "origination_fee": fee,
+                "received": units - fee,
                 "rate_ppm": ppm,
                 "instalments": instalments,
-                "instalment": rows[0].amount,
-                "total": total,
-                "total_interest": total - units,
+                "instalment": curve.instalment,
+                "total": curve.total,
+                "total_interest": curve.total - units,
                 "rows": [
                     {
                         "k": row.k,
@@ -82,33 +97,65 @@ def schedule(
             }
         )
     else:
-        _print_table(rows, units, ppm, total, decimals)
+        out = console()
+        lent = f"{amounts.in_currency(units, decimals)} at {amounts.in_percent(ppm)}"
+        out.print(f"{lent} {_in_words(kind, frequency, instalments)}")
+        if fee:
+            received, kept = (amounts.in_currency(each, decimals) for each in (units - fee, fee))
+            out.print(f"{received} is paid out; the lender keeps an origination fee of {kept}")
+        out.print(_table(rows, units, curve.total, decimals))
 
     if verify:
         # The chain is slow to import.
+        from duly.chain import networks
         from duly.services.verify import verify_schedule
 
-        if rpc is None:
-            differences = verify_schedule(units, ppm, rows)
-        else:
-            from duly.chain import networks
-
-            differences = verify_schedule(units, ppm, rows, w3=networks.connect(rpc))
+        differences = verify_schedule(
+            rows,
+            units,
+            ppm,
+            instalments,
+            first_day,
+            schedule=kind,
+            frequency=frequency,
+            w3=networks.connect(rpc) if rpc else None,
+        )
         if differences:
             raise ScheduleDiffers("the contract computes another schedule:\n" + "\n".join(differences))
         if not json:
-            console().print(f"The contract computes the same {len(rows)} rows.")
+            same = "row" if len(rows) == 1 else f"{len(rows)} rows"
+            console().print(f"The contract computes the same {same}.")
 
 
-def _print_table(rows: list[maths.Instalment], principal: int, rate: int, total: int, decimals: int) -> None:
+_PERIODS = {
+    Frequency.MONTHLY: "months",
+    Frequency.QUARTERLY: "quarters",
+    Frequency.WEEKLY: "weeks",
+    Frequency.FORTNIGHTLY: "fortnights",
+    Frequency.FOUR_WEEKLY: "periods of four weeks",
+}
+
+
+def _in_words(kind: Schedule, frequency: Frequency, n: int) -> str:
+    every = frequency.name.lower().replace("_", "-")
+    match kind:
+        case Schedule.LEVEL:
+            return f"in {n} {every} instalments"
+        case Schedule.EQUAL_PRINCIPAL:
+            return f"in {n} {every} instalments of equal principal"
+        case Schedule.INTEREST_ONLY:
+            return f"in {n} {every} instalments of interest, the principal with the last"
+        case Schedule.BULLET:
+            return f"in one payment after {n} {_PERIODS[frequency]}"
+
+
+def _table(rows: list[maths.Instalment], principal: int, total: int, decimals: int) -> "Table":
     from rich import box
     from rich.table import Table
 
     def money(units: int) -> str:
         return amounts.in_currency(units, decimals)
 
-    out = console()
-    out.print(f"{money(principal)} at {amounts.in_percent(rate)} in {len(rows)} monthly instalments")
     table = Table(box=box.SIMPLE, show_footer=True)
     table.add_column("k", justify="right")
     table.add_column("due")
@@ -122,11 +169,4 @@ def _print_table(rows: list[maths.Instalment], principal: int, rate: int, total:
     for row in rows:
         figures = (row.amount, row.interest, row.principal, row.balance)
         table.add_row(str(row.k), calendar.iso(row.due_day), *map(money, figures))
-    out.print(table)
-
-
-def _day(moment: datetime) -> int:
-    day = calendar.day_of(moment.year, moment.month, moment.day)
-    if day < 0:
-        raise InvalidTerms(f"{calendar.iso(day)} is before 1970", wanted="1970-01-01 or later")
-    return day
+    return table

@@ -1,0 +1,90 @@
+"""The options that tell a loan's terms, for every command that takes them, and what they come to."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from duly.domain import amounts, calendar
+from duly.domain.errors import InvalidTerms, OriginationFeeTooLarge
+from duly.domain.terms import Frequency, Schedule
+
+_DAY = ["%Y-%m-%d"]
+
+
+class ScheduleName(StrEnum):
+    """`Schedule`, as people type it."""
+
+    LEVEL = "level"
+    EQUAL_PRINCIPAL = "equal-principal"
+    INTEREST_ONLY = "interest-only"
+    BULLET = "bullet"
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule[self.name]
+
+
+class FrequencyName(StrEnum):
+    """`Frequency`, as people type it."""
+
+    MONTHLY = "monthly"
+    QUARTERLY = "quarterly"
+    WEEKLY = "weekly"
+    FORTNIGHTLY = "fortnightly"
+    FOUR_WEEKLY = "four-weekly"
+
+    @property
+    def frequency(self) -> Frequency:
+        return Frequency[self.name]
+
+
+Principal = Annotated[str, typer.Option(help="Amount lent, in the currency's units, such as 10000.00.")]
+Rate = Annotated[str, typer.Option(help="Nominal rate in per cent a year, such as 11.22.")]
+Instalments = Annotated[
+    int, typer.Option(help="Number of instalments, 1 to 600; of a bullet, of periods until it is due.")
+]
+FirstDue = Annotated[
+    datetime,
+    typer.Option(
+        formats=_DAY,
+        metavar="YYYY-MM-DD",
+        help="Day on which the first is due; of a bullet, on which its first period ends.",
+    ),
+]
+ScheduleOption = Annotated[
+    ScheduleName,
+    typer.Option(
+        "--schedule",
+        help="level: the same amount each time. equal-principal: the same principal, with the interest on "
+        "what is outstanding. interest-only: the principal with the last. bullet: all at once at the end.",
+    ),
+]
+FrequencyOption = Annotated[FrequencyName, typer.Option("--frequency", help="How often one is due.")]
+OriginationFee = Annotated[
+    str, typer.Option(help="Part of the principal that the lender keeps, such as 250.00.")
+]
+Decimals = Annotated[int, typer.Option(min=0, max=26, help="Decimals of the currency.")]
+
+
+def day_of(moment: datetime) -> int:
+    """The day's number. Raises: InvalidTerms, where it is before 1970."""
+    day = calendar.day_of(moment.year, moment.month, moment.day)
+    if day < 0:
+        raise InvalidTerms(f"{calendar.iso(day)} is before 1970", wanted="1970-01-01 or later")
+    return day
+
+
+def origination_fee_of(text: str, principal: int, decimals: int) -> int:
+    """The origination fee in the smallest unit, zero or more.
+
+    Raises: InvalidAmount; OriginationFeeTooLarge, where nothing of the principal would be left.
+    """
+    fee = amounts.to_units(amounts.decimal(text), decimals)
+    if not 0 <= fee < principal:
+        raise OriginationFeeTooLarge(
+            f"an origination fee of {text} is out of range",
+            wanted=f"from 0 to less than {amounts.in_currency(principal, decimals)}",
+        )
+    return fee
