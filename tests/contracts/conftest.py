@@ -7,7 +7,7 @@ import brownie
 import pytest
 from eth_account import Account
 from support.clock import DAY, START, Clock
-from support.offers import ZERO_HASH, Contact, Frequency, Lending, Schedule, Terms, sign_offer
+from support.offers import ZERO_HASH, Contact, Frequency, Lending, Schedule, Terms, sign_consent
 from support.oracle import local_day, months_later
 
 # The accounts that Anvil is born with. Signing needs their keys, which Brownie does not tell.
@@ -184,8 +184,10 @@ def _plain(value):
 
 @pytest.fixture(scope="module")
 def sign(lender, key_of, ledger):
-    """An actor's signature under an offer; the lender's where nobody is named."""
-    return lambda terms, actor=None: sign_offer(terms, key_of(actor or lender), ledger)
+    """An actor's signature under an offer, or another consent; the lender's where nobody is named."""
+    return lambda terms, actor=None, consent="Offer": sign_consent(
+        consent, terms, key_of(actor or lender), ledger
+    )
 
 
 @pytest.fixture(scope="module")

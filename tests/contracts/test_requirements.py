@@ -4,6 +4,10 @@ import brownie
 import pytest
 
 CONTRACTS = ("LoanLedger", "PolicyBook", "ConsentRegistry", "NoticeRegistry")
+SIGNATURES = {"signature", "offer", "acceptance", "byLender", "byBorrower"}
+HASHES = {("flagMissedMany", "ids")}
+CALLS = ("multicall", "data")
+DELEGATECALL, CALLCODE, SELFDESTRUCT = 0xF4, 0xF2, 0xFF
 
 
 def build_of(name):
@@ -49,9 +53,10 @@ def test_borrower_1_a_notice_has_no_place_for_an_address():
 def test_borrower_1_no_contract_takes_a_name_or_a_contact(contract):
     for function, inputs in writing(contract).items():
         for name, kind in inputs:
-            # Text could hold anything; bytes are signatures only.
+            # Text could hold anything; bytes are hashes, signatures, and calls of these same functions.
             assert kind != "string", function
-            assert not kind.startswith("bytes") or kind == "bytes32" or name == "signature", function
+            allowed = kind == "bytes32" or name in SIGNATURES or (function, name) in HASHES | {CALLS}
+            assert not kind.startswith("bytes") or allowed, (function, name)
 
 
 def test_borrower_1_a_contact_is_registered_by_its_own_borrower_only():
@@ -63,19 +68,51 @@ def test_borrower_1_a_contact_is_registered_by_its_own_borrower_only():
     assert with_address == {"registerBySignature": {"borrower"}, "grantBySignature": {"borrower"}}
 
 
-def test_terms_1_nothing_changes_a_loan_but_time_and_payments():
+def test_terms_1_nothing_else_changes_a_loan():
     assert set(writing("LoanLedger")) == {
-        "open",
-        "repay",
-        "settle",
-        "flagMissed",
-        "claim",
+        # Both parties, by signature or transaction.
+        "open", "openBySignature", "cancelOffer", "amend",
+        # Anybody who pays, or looks.
+        "repay", "repayWithPermit", "repayBySignature", "settle", "flagMissed", "flagMissedMany", "multicall",
+        # The borrower alone.
+        "prepay", "rescind",
+        # The lender alone.
+        "defer", "acknowledgeReceipt", "waive", "forgive", "assign", "markDefault", "claim",
         "appointServicer",
+    }  # fmt: skip
+
+
+def test_terms_1_only_what_both_sign_takes_terms():
+    takers = {function for function, inputs in writing("LoanLedger").items() if _terms_in(inputs)}
+    # Rescinding and cancelling take them as a proof of the id only.
+    assert takers == {"open", "openBySignature", "cancelOffer", "amend", "rescind"}
+    signatures = {
+        function: {name for name, _ in writing("LoanLedger")[function]} & SIGNATURES for function in takers
     }
-    # None of those that touch an open loan takes anything that could be a term.
-    for function in ("repay", "settle", "flagMissed"):
-        names = {name for name, _ in writing("LoanLedger")[function]}
-        assert names <= {"id", "amount", "maximum"}
+    assert signatures["open"] == {"offer"}
+    assert signatures["openBySignature"] == {"offer", "acceptance"}
+    assert signatures["amend"] == {"byLender", "byBorrower"}
+
+
+def _terms_in(inputs):
+    return {"principal", "rate", "instalments", "firstDue", "lateFee"} & {name for name, _ in inputs}
+
+
+def test_terms_1_what_one_party_does_alone_takes_an_amount_at_most():
+    takes = {
+        "repay": {"id", "amount"},
+        "settle": {"id", "maximum"},
+        "prepay": {"id", "amount"},
+        "flagMissed": {"id"},
+        "flagMissedMany": {"ids"},
+        "defer": {"id", "intervals"},
+        "acknowledgeReceipt": {"id", "amount", "receipt"},
+        "waive": {"id", "amount"},
+        "forgive": {"id", "amount"},
+        "markDefault": {"id"},
+        "assign": {"id", "to", "deadline", "signature"},
+    }
+    assert takes == {function: {name for name, _ in writing("LoanLedger")[function]} for function in takes}
 
 
 def test_terms_1_lending_limits_are_given_at_publication_only():
@@ -93,10 +130,27 @@ def test_terms_1_there_is_no_owner_and_no_way_to_replace_the_code(contract):
     names = {function.lower() for function in functions(contract)}
     for power in ("owner", "admin", "role", "upgrade", "initialize", "pause", "setimplementation"):
         assert not [name for name in names if power in name]
-    # Nor does anything in its sources run other code in its place, or remove it.
-    build = build_of(contract)
-    sources = [build["source"], *(build_of(name)["source"] for name in build["dependencies"])]
-    assert not [source for source in sources if ".delegatecall(" in source or "selfdestruct(" in source]
+    # Nor is there code that removes it, or runs other code in its place: the ledger's multicall delegates, to
+    # the ledger itself, and nothing else does.
+    codes = list(opcodes(bytes.fromhex(build_of(contract)["deployedBytecode"].removeprefix("0x"))))
+    assert not {CALLCODE, SELFDESTRUCT} & set(codes)
+    assert codes.count(DELEGATECALL) == (1 if contract == "LoanLedger" else 0)
+
+
+def test_terms_1_a_multicall_calls_the_ledger_only():
+    source = build_of("Multicall")["source"]
+    assert source.count("functionDelegateCall(") == source.count("functionDelegateCall(address(this), ") == 1
+    # So nothing can be called that is not among the ledger's own functions.
+    assert functions("LoanLedger")["multicall"] == ("nonpayable", [("data", "bytes[]")])
+
+
+def opcodes(code):
+    """The instructions of a contract, without what they push and without the data behind them."""
+    code = code[: -2 - int.from_bytes(code[-2:], "big")]
+    position = 0
+    while position < len(code):
+        yield code[position]
+        position += 1 + (code[position] - 0x5F if 0x5F <= code[position] <= 0x7F else 0)
 
 
 def test_ledger_3_paying_is_open_to_everyone_and_nothing_stops_it():

@@ -32,7 +32,7 @@ def dollar(request, publisher):
 
 @pytest.fixture(scope="module")
 def generous(publish):
-    return publish(Lending(apr_cap=10_000_000, min_grace_days=0))
+    return publish(Lending(apr_cap=20_000_000, min_grace_days=0))
 
 
 def rows_of(ledger, loan):

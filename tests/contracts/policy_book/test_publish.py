@@ -28,7 +28,6 @@ def test_policies_are_numbered_from_1(policy_book, publisher):
         assert (event["policy"], event["publisher"]) == (number, publisher)
         assert event["lending"] == policy_book.lendingOf(number) == lending
         assert event["contact"] == policy_book.contactOf(number) == contact
-        assert policy_book.lendingForNewLoan(number) == lending
         assert [bytes(value) for value in policy_book.hashesOf(number)] == list(HASHES)
         assert [bytes(event[name]) for name in ("templates", "pack")] == list(HASHES)
         assert policy_book.stateOf(number) == (True, False)

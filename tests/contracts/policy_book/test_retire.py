@@ -24,17 +24,10 @@ def test_terms_1_loans_keep_a_retired_policy(policy_book, policy, publisher):
     assert policy_book.stateOf(policy) == (True, True)
     assert policy_book.lendingOf(policy) == Lending()
     assert policy_book.contactOf(policy) == Contact()
-    with reverts_with("PolicyIsRetired", policy):
-        policy_book.lendingForNewLoan(policy)
 
 
 def test_unknown_policies_are_told(policy_book):
     assert policy_book.stateOf(9) == (False, False)
-    for view in (
-        policy_book.lendingForNewLoan,
-        policy_book.lendingOf,
-        policy_book.contactOf,
-        policy_book.hashesOf,
-    ):
+    for view in (policy_book.lendingOf, policy_book.contactOf, policy_book.hashesOf):
         with reverts_with("UnknownPolicy", 9):
             view(9)

@@ -29,6 +29,10 @@ class Status(IntEnum):
     NONE = 0
     ACTIVE = 1
     REPAID = 2
+    DEFAULTED = 3
+    RESCINDED = 4
+    REPLACED = 5
+    CANCELLED = 6
 
 
 class Terms(NamedTuple):
@@ -94,43 +98,67 @@ TERMS_TYPE = [
     ("replaces", "bytes32"),
     ("salt", "bytes32"),
 ]
-REGISTER_TYPE = [
-    ("borrower", "address"),
-    ("channel", "uint8"),
-    ("commitment", "bytes32"),
-    ("offset", "int8"),
-    ("otherOffset", "int8"),
-    ("nonce", "uint256"),
-    ("deadline", "uint256"),
-]
-GRANT_TYPE = [
-    ("borrower", "address"),
-    ("channel", "uint8"),
-    ("nonce", "uint256"),
-    ("deadline", "uint256"),
-]
+# What is signed with a nonce and a deadline, or about one thing only.
+INSTRUCTIONS = {
+    "Register": [
+        ("borrower", "address"),
+        ("channel", "uint8"),
+        ("commitment", "bytes32"),
+        ("offset", "int8"),
+        ("otherOffset", "int8"),
+        ("nonce", "uint256"),
+        ("deadline", "uint256"),
+    ],
+    "Grant": [
+        ("borrower", "address"),
+        ("channel", "uint8"),
+        ("nonce", "uint256"),
+        ("deadline", "uint256"),
+    ],
+    "Repayment": [
+        ("id", "bytes32"),
+        ("amount", "uint256"),
+        ("nonce", "uint256"),
+        ("deadline", "uint256"),
+    ],
+    "Assignment": [
+        ("id", "bytes32"),
+        ("from", "address"),
+        ("to", "address"),
+        ("nonce", "uint256"),
+        ("deadline", "uint256"),
+    ],
+    # The currency's own (ERC-2612).
+    "Permit": [
+        ("owner", "address"),
+        ("spender", "address"),
+        ("value", "uint256"),
+        ("nonce", "uint256"),
+        ("deadline", "uint256"),
+    ],
+}
+# What is signed about terms: each a type of its own.
+CONSENTS = ("Offer", "Acceptance", "Amendment")
 
 
 def loan_id(terms, ledger, chain_id=None):
     """The EIP-712 hash of terms."""
-    return bytes(_hash_eip191_message(_typed("Terms", _named(terms), ledger, chain_id)))
+    return _hash("Terms", _named(TERMS_TYPE, terms), ledger, chain_id)
 
 
-def offer_hash(terms, ledger, chain_id=None):
-    """The EIP-712 hash that a lender signs."""
-    return bytes(_hash_eip191_message(_typed("Offer", {"terms": _named(terms)}, ledger, chain_id)))
+def consent_hash(consent, terms, ledger, chain_id=None):
+    """The EIP-712 hash that a party signs: of an `Offer`, an `Acceptance` or an `Amendment`."""
+    return _hash(consent, {"terms": _named(TERMS_TYPE, terms)}, ledger, chain_id)
 
 
-def sign_offer(terms, key, ledger, chain_id=None):
-    """A lender's signature over `Offer(Terms terms)`."""
-    return sign_hash(offer_hash(terms, ledger, chain_id), key)
+def sign_consent(consent, terms, key, ledger, chain_id=None):
+    return sign_hash(consent_hash(consent, terms, ledger, chain_id), key)
 
 
-def sign_instruction(kind, values, key, registry):
-    """A borrower's signature over `Register` or `Grant`; `values` in the type's order."""
-    fields = {"Register": REGISTER_TYPE, "Grant": GRANT_TYPE}[kind]
-    message = {name: value for (name, _), value in zip(fields, values, strict=True)}
-    return sign_hash(_hash_eip191_message(_typed(kind, message, registry, None)), key)
+def sign_instruction(kind, values, key, contract, chain_id=None, name="Duly"):
+    """A signature over one of `INSTRUCTIONS`; `values` in the type's order."""
+    message = _named(INSTRUCTIONS[kind], values)
+    return sign_hash(_hash(kind, message, contract, chain_id, name), key)
 
 
 def sign_hash(digest, key):
@@ -138,30 +166,35 @@ def sign_hash(digest, key):
     return bytes(Account.unsafe_sign_hash(digest, key).signature)
 
 
-def _named(terms):
-    return {name: value for (name, _), value in zip(TERMS_TYPE, terms, strict=True)}
+def split(signature):
+    """A signature as `v`, `r`, `s`."""
+    return signature[64], signature[:32], signature[32:64]
 
 
-def _typed(primary, message, contract, chain_id):
-    types = {
-        "EIP712Domain": [
-            {"name": "name", "type": "string"},
-            {"name": "version", "type": "string"},
-            {"name": "chainId", "type": "uint256"},
-            {"name": "verifyingContract", "type": "address"},
-        ],
-        "Terms": [{"name": name, "type": kind} for name, kind in TERMS_TYPE],
-        "Offer": [{"name": "terms", "type": "Terms"}],
-        "Register": [{"name": name, "type": kind} for name, kind in REGISTER_TYPE],
-        "Grant": [{"name": name, "type": kind} for name, kind in GRANT_TYPE],
-    }
-    used = {"Terms": ["Terms"], "Offer": ["Offer", "Terms"]}.get(primary, [primary])
-    return encode_typed_data(
+def _named(kind, values):
+    return {name: value for (name, _), value in zip(kind, values, strict=True)}
+
+
+def _hash(primary, message, contract, chain_id, name="Duly"):
+    used = {primary: [{"name": field, "type": kind} for field, kind in INSTRUCTIONS.get(primary, ())]}
+    if primary in CONSENTS:
+        used[primary] = [{"name": "terms", "type": "Terms"}]
+    if primary in (*CONSENTS, "Terms"):
+        used["Terms"] = [{"name": field, "type": kind} for field, kind in TERMS_TYPE]
+    typed = encode_typed_data(
         full_message={
-            "types": {name: types[name] for name in ["EIP712Domain", *used]},
+            "types": {
+                "EIP712Domain": [
+                    {"name": "name", "type": "string"},
+                    {"name": "version", "type": "string"},
+                    {"name": "chainId", "type": "uint256"},
+                    {"name": "verifyingContract", "type": "address"},
+                ],
+                **used,
+            },
             "primaryType": primary,
             "domain": {
-                "name": "Duly",
+                "name": name,
                 "version": "1",
                 "chainId": chain_id or 31_337,
                 "verifyingContract": str(contract),
@@ -169,3 +202,4 @@ def _typed(primary, message, contract, chain_id):
             "message": message,
         }
     )
+    return bytes(_hash_eip191_message(typed))

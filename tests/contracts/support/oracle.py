@@ -5,8 +5,11 @@ library, and one instalment after the other. Shares no code and no formula with 
 from calendar import monthrange
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import ceil, floor
+
+from support.offers import Frequency, Schedule
 
 EPOCH = date(1970, 1, 1)
 DAY = 86_400
@@ -29,46 +32,121 @@ def months_later(day: int, months: int) -> int:
     return day_number(date(year, month + 1, min(start.day, monthrange(year, month + 1)[1])))
 
 
+PERIODS_A_YEAR = {
+    Frequency.MONTHLY: 12,
+    Frequency.QUARTERLY: 4,
+    Frequency.WEEKLY: 52,
+    Frequency.FORTNIGHTLY: 26,
+    Frequency.FOUR_WEEKLY: 13,
+}
+DAYS = {Frequency.WEEKLY: 7, Frequency.FORTNIGHTLY: 14, Frequency.FOUR_WEEKLY: 28}
+
+
+def later(day: int, frequency: int, periods: int) -> int:
+    """The day so many periods later."""
+    if frequency in DAYS:
+        return day + DAYS[frequency] * periods
+    return months_later(day, periods * (3 if frequency == Frequency.QUARTERLY else 1))
+
+
 def last_second(day: int, offset: int) -> int:
     return (day + 1) * DAY - offset * 900 - 1
 
 
-def due_time(first_due: int, k: int, offset: int) -> int:
-    return last_second(months_later(first_due, k - 1), offset)
+def due_time(first_due: int, k: int, offset: int, frequency: int = Frequency.MONTHLY) -> int:
+    return last_second(later(first_due, frequency, k - 1), offset)
 
 
 @dataclass
 class ExactSchedule:
-    """A level-instalment schedule in exact fractions, the instalment alone rounded to a whole unit."""
+    """A schedule worked out row by row, as a borrower would check it with a pencil: interest on the balance,
+    then the instalment off it. Everything is in exact fractions, what is paid alone in whole units.
+    """
 
     principal: int
     rate: int
     instalments: int
+    schedule: int = Schedule.LEVEL
+    frequency: int = Frequency.MONTHLY
     instalment: int = 0
+    """What recurs: level instalment, principal part, interest, or all of a bullet."""
+    amounts: list[int] = field(default_factory=list)
     balances: list[Fraction] = field(default_factory=list)
 
     def __post_init__(self):
-        r = Fraction(self.rate, 12_000_000)
-        n = self.instalments
-        if r == 0:
-            level = Fraction(self.principal, n)
-        else:
-            growth = (1 + r) ** n
-            level = self.principal * r * growth / (growth - 1)
-        self.instalment = ceil(level)
         self.balances = [Fraction(self.principal)]
-        # As a borrower would check it with a pencil: interest on the balance, then the instalment off it.
-        for _ in range(n - 1):
-            self.balances.append(self.balances[-1] * (1 + r) - self.instalment)
+        {
+            Schedule.LEVEL: self._level,
+            Schedule.EQUAL_PRINCIPAL: self._equal_principal,
+            Schedule.INTEREST_ONLY: self._interest_only,
+            Schedule.BULLET: self._bullet,
+        }[self.schedule]()
+
+    @property
+    def r(self) -> Fraction:
+        """The rate of one period."""
+        return Fraction(self.rate, 1_000_000 * PERIODS_A_YEAR[self.frequency])
+
+    def _level(self):
+        one_each = Fraction(0)
+        for _ in range(self.instalments):
+            one_each = (one_each + 1) / (1 + self.r)
+        self.instalment = ceil(self.principal / one_each)
+        for _ in range(self.instalments - 1):
+            self.balances.append(self.balances[-1] * (1 + self.r) - self.instalment)
+            self.amounts.append(self.instalment)
+        rest = floor(self.balances[-1])
+        self.amounts.append(rest + ceil(rest * self.r))
         self.balances.append(Fraction(0))
 
-    def accrued(self, k: int, elapsed: int, length: int) -> Fraction:
-        """Interest on the balance after k instalments, over a part of a period."""
-        return self.balances[k] * Fraction(self.rate, 12_000_000) * Fraction(elapsed, length)
+    def _equal_principal(self):
+        self.instalment = ceil(Fraction(self.principal, self.instalments))
+        interest = Fraction(0)
+        for _ in range(self.instalments):
+            part = min(self.instalment, self.balances[-1])
+            before, interest = ceil(interest), interest + self.balances[-1] * self.r
+            self.amounts.append(int(part) + ceil(interest) - before)
+            self.balances.append(self.balances[-1] - part)
+
+    def _interest_only(self):
+        self.instalment = ceil(self.principal * self.r)
+        self.amounts = [self.instalment] * self.instalments
+        self.amounts[-1] += self.principal
+        self.balances = [Fraction(self.principal)] * self.instalments + [Fraction(0)]
+
+    def _bullet(self):
+        interest = sum((self.principal * self.r for _ in range(self.instalments)), Fraction(0))
+        self.instalment = self.principal + ceil(interest)
+        self.amounts = [0] * (self.instalments - 1) + [self.instalment]
+        self.balances = [Fraction(self.principal)] * self.instalments + [Fraction(0)]
+
+    @property
+    def total(self) -> int:
+        return sum(self.amounts)
 
     @property
     def floors(self) -> list[int]:
         return [floor(balance) for balance in self.balances]
+
+    def accrued(self, k: int, elapsed: int, length: int) -> Fraction:
+        """Interest since the k-th instalment, a part of a period being over; a bullet's since its beginning."""
+        periods = Fraction(elapsed, length) + (k if self.schedule == Schedule.BULLET else 0)
+        return self.balances[k] * self.r * periods
+
+    def worth(self, r: Fraction) -> Fraction:
+        """All instalments discounted at a period's rate, one after the other."""
+        worth = Fraction(0)
+        for amount in reversed(self.amounts):
+            worth = (worth + amount) / (1 + r)
+        return worth
+
+
+def effective_period_rate(rate: int, frequency: int) -> Fraction:
+    """The rate of one period that compounds to a year's, to fifty digits."""
+    with localcontext() as context:
+        context.prec = 50
+        yearly = 1 + Decimal(rate) / 1_000_000
+        return Fraction(yearly ** (1 / Decimal(PERIODS_A_YEAR[frequency]))) - 1
 
 
 @dataclass
