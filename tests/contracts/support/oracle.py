@@ -129,7 +129,7 @@ class ExactSchedule:
         return [floor(balance) for balance in self.balances]
 
     def accrued(self, k: int, elapsed: int, length: int) -> Fraction:
-        """Interest since the k-th instalment, a part of a period being over; a bullet's since its beginning."""
+        """Interest since the k-th instalment, part of a period being over; a bullet's since its beginning."""
         periods = Fraction(elapsed, length) + (k if self.schedule == Schedule.BULLET else 0)
         return self.balances[k] * self.r * periods
 
