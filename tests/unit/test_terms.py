@@ -53,7 +53,9 @@ def test_terms_are_frozen() -> None:
         ("principal", 0, "principal is 0"),
         ("principal", 2**88, "principal"),
         ("principal", 1.5, "principal is 1.5"),
-        ("origination_fee", 1, "origination fee"),
+        ("origination_fee", -1, "origination_fee is -1"),
+        ("origination_fee", 1_000_000, "leaves nothing of a principal of 1000000"),
+        ("origination_fee", 2**88, "origination_fee"),
         ("late_fee", -1, "late_fee is -1"),
         ("late_fee", 2**80, "late_fee"),
         ("rate", -1, "rate is -1"),
@@ -62,8 +64,6 @@ def test_terms_are_frozen() -> None:
         ("instalments", 0, "instalments is 0"),
         ("instalments", 601, "instalments"),
         ("first_due", 2**24, "first_due"),
-        ("schedule", Schedule.BULLET, "schedule"),
-        ("frequency", Frequency.WEEKLY, "schedule"),
         ("calendar_offset", -49, "calendar_offset"),
         ("calendar_offset", 57, "calendar_offset"),
         ("grace_days", 256, "grace_days"),
@@ -78,8 +78,27 @@ def test_refuses_what_no_ledger_could_open(field: str, value: object, message: s
         replace(TERMS, **{field: value})
 
 
-def test_an_unknown_schedule_is_refused() -> None:
+@pytest.mark.parametrize(("place", "unknown", "message"), [(8, 4, "Schedule"), (9, 5, "Frequency")])
+def test_an_unknown_schedule_or_frequency_is_refused(place: int, unknown: int, message: str) -> None:
     values = list(TERMS.as_tuple())
-    values[8] = 4
-    with pytest.raises(InvalidTerms, match="Schedule"):
+    values[place] = unknown
+    with pytest.raises(InvalidTerms, match=message):
         Terms.from_tuple(tuple(values))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", Schedule)
+@pytest.mark.parametrize("frequency", Frequency)
+def test_every_schedule_can_be_agreed_on(shape: Schedule, frequency: Frequency) -> None:
+    terms = replace(TERMS, schedule=shape, frequency=frequency, origination_fee=20_000)
+    assert Terms.from_tuple(terms.as_tuple()) == terms
+    assert terms.received == 980_000
+
+
+def test_the_range_of_the_formulas_is_one_of_years() -> None:
+    """320 % for five years is as far as 16 goes: 60 months, 260 weeks."""
+    replace(TERMS, rate=3_200_000, instalments=60)
+    replace(TERMS, rate=3_200_000, instalments=260, frequency=Frequency.WEEKLY)
+    with pytest.raises(InvalidTerms, match="320 % over 61 instalments"):
+        replace(TERMS, rate=3_200_000, instalments=61)
+    with pytest.raises(InvalidTerms, match="at most 20 instalments"):
+        replace(TERMS, rate=3_200_000, instalments=21, frequency=Frequency.QUARTERLY)
