@@ -64,6 +64,7 @@ def changed(terms, clock):
         ordinary = {
             "replaces": bytes(loan),
             "principal": 1_000_000_000,
+            "late_fee": 1_000,
             "first_due": months_later(local_day(clock.now(), offset), 1),
         }
         return terms(**{**ordinary, **changes})
