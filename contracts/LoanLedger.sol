@@ -4,25 +4,27 @@ pragma solidity ^0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {Multicall} from "@openzeppelin/contracts/utils/Multicall.sol";
 import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {EIP712} from "solady/utils/EIP712.sol";
+import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
+import {Multicallable} from "solady/utils/Multicallable.sol";
+import {SignatureCheckerLib} from "solady/utils/SignatureCheckerLib.sol";
 
 import {ILoanLedger, Instalment, Loan, Position, Schedule, Status, Terms} from "./interfaces/ILoanLedger.sol";
 import {IPolicyBook} from "./interfaces/IPolicyBook.sol";
 import {Agreement} from "./libraries/Agreement.sol";
 import {Amortization} from "./libraries/Amortization.sol";
 import {Calendar} from "./libraries/Calendar.sol";
-import {Loans} from "./libraries/Loans.sol";
+import {Debt, Loans, Origin} from "./libraries/Loans.sol";
 
 /// @title LoanLedger
 /// @notice See {ILoanLedger}.
-contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
+contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     using SafeERC20 for IERC20;
     using Agreement for *;
     using Amortization for Amortization.Curve;
-    using Loans for Loan;
+    using FixedPointMathLib for uint256;
+    using Loans for Debt;
 
     uint256 private constant YEAR = 365;
 
@@ -30,7 +32,7 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
     struct Start {
         uint32 openedAt;
         uint16 assessed;
-        uint88 paid;
+        uint80 paid;
         uint80 fees;
     }
 
@@ -38,15 +40,29 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
     IERC20 public immutable currency;
     IPolicyBook public immutable policyBook;
 
-    mapping(bytes32 id => Loan) private _loans;
-    /// @inheritdoc ILoanLedger
-    mapping(bytes32 id => bytes32) public successorOf;
+    mapping(bytes32 id => Origin) private _origins;
+    mapping(bytes32 id => Debt) private _debts;
     /// @inheritdoc ILoanLedger
     mapping(address lender => address) public servicerOf;
     /// @inheritdoc ILoanLedger
     mapping(address lender => uint256) public claimable;
+    /// All that is claimable.
+    uint256 private _held;
 
-    constructor(IERC20 currency_, IPolicyBook policyBook_) EIP712("Duly", "1") {
+    /// What of a loan goes on in another.
+    /// @param instalments How many are done with.
+    /// @param intervals By how many the others' due days move.
+    /// @param principal What the others repay.
+    /// @param paid, fees What was paid ahead on them, and which late fees are unpaid.
+    struct Rest {
+        uint256 instalments;
+        uint256 intervals;
+        uint256 principal;
+        uint256 paid;
+        uint256 fees;
+    }
+
+    constructor(IERC20 currency_, IPolicyBook policyBook_) {
         currency = currency_;
         policyBook = policyBook_;
     }
@@ -54,29 +70,31 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
     // ------------------------------------------------------------------------------------------------- opening
 
     /// @inheritdoc ILoanLedger
-    function open(Terms calldata terms, bytes calldata offer) external returns (bytes32 id) {
+    function open(Terms memory terms, bytes calldata offer) external returns (bytes32 id) {
         if (msg.sender != terms.borrower) revert NotBorrower(msg.sender, terms.borrower);
-        (id, ) = _open(terms, offer);
+        bytes32 hash;
+        (id, hash) = _unused(terms);
+        _open(id, hash, terms, offer);
     }
 
     /// @inheritdoc ILoanLedger
     function openBySignature(
-        Terms calldata terms,
+        Terms memory terms,
         bytes calldata offer,
         bytes calldata acceptance
     ) external returns (bytes32 id) {
         bytes32 hash;
-        (id, hash) = _open(terms, offer);
+        (id, hash) = _unused(terms);
         if (!_signed(terms.borrower, hash.acceptance(), acceptance)) revert InvalidAcceptance(id, terms.borrower);
+        _open(id, hash, terms, offer);
     }
 
-    function _open(Terms memory terms, bytes calldata offer) private returns (bytes32 id, bytes32 hash) {
-        // Check: the lender offered these very terms, still does, and they were not used.
+    function _open(bytes32 id, bytes32 hash, Terms memory terms, bytes calldata offer) private {
+        // Check: the lender offers these very terms to this borrower, as a new loan.
         if (terms.lender == address(0) || terms.borrower == address(0) || terms.lender == terms.borrower) {
             revert InvalidParties(terms.lender, terms.borrower);
         }
         if (terms.replaces != 0) revert NotANewLoan(terms.replaces);
-        (id, hash) = _unused(terms);
         if (!_signed(terms.lender, hash.offer(), offer)) revert InvalidOffer(id, terms.lender);
 
         // Check: the schedule is one that can be kept, within the policy's limits.
@@ -84,7 +102,7 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
 
         // Effect
         _record(id, terms, instalment, total, Start(uint32(block.timestamp), 0, 0, 0));
-        emit LoanOpened(id, terms, uint88(instalment), uint88(total));
+        emit LoanOpened(id, terms, uint88(instalment), uint80(total));
 
         // Interaction
         uint256 received = terms.principal - terms.originationFee;
@@ -95,12 +113,12 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
     }
 
     /// @inheritdoc ILoanLedger
-    function cancelOffer(Terms calldata terms) external {
+    function cancelOffer(Terms memory terms) external {
         if (msg.sender != terms.lender && msg.sender != terms.borrower) {
             revert NotParty(msg.sender, terms.lender, terms.borrower);
         }
         (bytes32 id, ) = _unused(terms);
-        _loans[id].status = Status.Cancelled;
+        _origins[id].status = Status.Cancelled;
         emit OfferCancelled(id, msg.sender);
     }
 
@@ -108,8 +126,8 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
     function _unused(Terms memory terms) private view returns (bytes32 id, bytes32 hash) {
         if (block.timestamp > terms.expires) revert OfferExpired(terms.expires, block.timestamp);
         hash = terms.hash();
-        id = _hashTypedDataV4(hash);
-        Status status = _loans[id].status;
+        id = _hashTypedData(hash);
+        Status status = _origins[id].status;
         if (status == Status.Cancelled) revert OfferWithdrawn(id);
         if (status != Status.None) revert LoanExists(id);
     }
@@ -121,13 +139,15 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
         uint256 total,
         Start memory start
     ) private {
-        _loans[id] = Loan({
+        _origins[id] = Origin({
             borrower: terms.borrower,
             openedAt: start.openedAt,
             policy: terms.policy,
-            assessed: start.assessed,
+            defaulted: 0,
             status: Status.Active,
-            amends: terms.replaces != 0,
+            amends: terms.replaces != 0
+        });
+        _debts[id] = Debt({
             lender: terms.lender,
             firstDue: terms.firstDue,
             instalments: terms.instalments,
@@ -139,9 +159,10 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
             principal: terms.principal,
             instalment: uint88(instalment),
             lateFee: terms.lateFee,
-            total: uint88(total),
+            total: uint80(total),
             paid: start.paid,
-            fees: start.fees
+            fees: start.fees,
+            assessed: start.assessed
         });
     }
 
@@ -149,7 +170,7 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
 
     /// @inheritdoc ILoanLedger
     function repay(bytes32 id, uint256 amount) external returns (uint256 taken) {
-        return _repay(msg.sender, id, amount);
+        return _repay(id, msg.sender, amount);
     }
 
     /// @inheritdoc ILoanLedger
@@ -163,7 +184,7 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
     ) external returns (uint256 taken) {
         // Whoever saw the permit may have used it already: whether the allowance suffices is what counts.
         try IERC20Permit(address(currency)).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
-        return _repay(msg.sender, id, amount);
+        return _repay(id, msg.sender, amount);
     }
 
     /// @inheritdoc ILoanLedger
@@ -173,122 +194,128 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
         uint256 deadline,
         bytes calldata signature
     ) external returns (uint256 taken) {
-        address borrower = _loans[id].borrower;
+        address borrower = _origin(id).borrower;
         uint256 nonce = _useNonce(borrower);
         _checkSigned(borrower, id.repayment(amount, nonce, deadline), nonce, deadline, signature);
-        return _repay(borrower, id, amount);
+        return _repay(id, borrower, amount);
     }
 
-    function _repay(address payer, bytes32 id, uint256 amount) private returns (uint256 taken) {
+    function _repay(bytes32 id, address payer, uint256 amount) private returns (uint256 taken) {
         // Check
-        Loan memory loan = _active(id);
+        if (amount == 0) revert ZeroAmount();
+        Debt memory debt = _owing(id);
 
         // Effect
-        _assess(id, loan);
-        taken = _credit(id, loan, amount);
-        emit Repaid(id, payer, taken, loan.paid);
-        _close(id, loan);
+        _assess(id, debt);
+        taken = _credit(debt, amount);
+        emit Repaid(id, payer, taken, debt.paid);
+        _storeCredit(id, debt);
 
         // Interaction
-        _collect(id, payer, loan.lender, taken);
+        _collect(id, payer, debt.lender, taken);
     }
 
     /// @inheritdoc ILoanLedger
     function settle(bytes32 id, uint256 maximum) external returns (uint256 taken) {
         // Check
-        Loan memory loan = _active(id);
-        _assess(id, loan);
-        taken = loan.payoff(loan.earned(loan.curveOf()));
+        Debt memory debt = _owing(id);
+        taken = _payoff(id, debt, _assess(id, debt));
         if (taken > maximum) revert PayoffAboveMaximum(taken, maximum);
 
-        _settle(id, loan, taken);
+        _settle(id, debt, taken);
     }
 
-    function _settle(bytes32 id, Loan memory loan, uint256 taken) private {
+    function _payoff(bytes32 id, Debt memory debt, uint256 past) private view returns (uint256) {
+        return debt.payoff(debt.earned(debt.curveOf(), _origins[id], past));
+    }
+
+    function _settle(bytes32 id, Debt memory debt, uint256 taken) private {
         // Effect: the rest of the schedule will never fall due.
-        uint256 saved = loan.owed() - taken;
-        loan.total -= uint88(saved);
-        loan.paid += uint88(taken);
-        _storeCurves(id, loan);
-        emit LoanSettled(id, msg.sender, taken, saved, loan.paid);
+        uint256 saved = debt.owed() - taken;
+        debt.total -= uint80(saved);
+        debt.paid += uint80(taken);
+        emit LoanSettled(id, msg.sender, taken, saved, debt.paid);
+        _store(id, debt);
 
         // Interaction
-        _collect(id, msg.sender, loan.lender, taken);
+        _collect(id, msg.sender, debt.lender, taken);
     }
 
     /// @inheritdoc ILoanLedger
     function prepay(bytes32 id, uint256 amount) external returns (uint256 taken, bytes32 amendment) {
         // Check
-        Loan memory loan = _active(id);
-        if (msg.sender != loan.borrower) revert NotBorrower(msg.sender, loan.borrower);
-        _checkNoCoolingOff(loan);
-        _assess(id, loan);
-        Amortization.Curve memory curve = loan.curveOf();
-        Loans.Earned memory earned = loan.earned(curve);
-        taken = loan.payoff(earned);
+        Debt memory debt = _owing(id);
+        _checkBorrower(id);
+        _checkNoCoolingOff(id, debt);
+        uint256 past = _assess(id, debt);
+        Amortization.Curve memory curve = debt.curveOf();
+        Loans.Earned memory earned = debt.earned(curve, _origins[id], past);
+        taken = debt.payoff(earned);
         if (amount >= taken) {
-            _settle(id, loan, taken);
+            _settle(id, debt, taken);
             return (taken, 0);
         }
         taken = amount;
-        uint256 due = earned.due + loan.fees;
-        if (loan.paid + amount <= due) revert PrepaymentTooSmall(amount, due - loan.paid);
+        uint256 due = earned.due + debt.fees;
+        if (debt.paid + amount <= due) revert PrepaymentTooSmall(amount, due - debt.paid);
 
         // Effect: what is left after arrears and fees repays principal, with its share of the interest since the period began.
-        uint256 owed = loan.owed();
-        uint256 repaid = ((loan.paid + amount - due) * earned.balance) / (earned.balance + earned.interest);
-        loan.paid += uint88(amount);
-        emit Repaid(id, msg.sender, amount, loan.paid);
+        uint256 repaid = ((debt.paid + amount - due) * earned.balance) / (earned.balance + earned.interest);
+        debt.paid += uint80(amount);
+        emit Repaid(id, msg.sender, amount, debt.paid);
         // A bullet's interest is not paid before its end: it goes on from its beginning.
-        uint256 k = curve.schedule == Schedule.Bullet ? 0 : earned.passed;
-        Terms memory terms = _derived(id, loan, k, 0);
-        terms.principal = uint88(earned.balance - repaid);
-        uint256 total;
-        (amendment, total) = _amendAlone(id, loan, terms, k, 0, 0);
-        if (total + amount > owed) revert NothingSaved(amount);
+        uint256 k = curve.schedule == Schedule.Bullet ? 0 : past;
+        amendment = _goOn(id, debt, Rest(k, 0, earned.balance - repaid, 0, 0));
 
         // Interaction
-        _collect(id, msg.sender, loan.lender, amount);
+        _collect(id, msg.sender, debt.lender, amount);
     }
 
     /// @inheritdoc ILoanLedger
-    function rescind(Terms calldata terms) external returns (uint256 taken) {
+    function rescind(Terms memory terms) external returns (uint256 taken) {
         // Check: the borrower, in time, a loan that is no amendment.
         bytes32 id = idOf(terms);
-        Loan memory loan = _active(id);
-        if (msg.sender != loan.borrower) revert NotBorrower(msg.sender, loan.borrower);
-        uint256 lastDay = _lastDayToRescind(loan);
-        uint256 today = loan.today();
+        Debt memory debt = _owing(id);
+        _checkBorrower(id);
+        uint256 lastDay = _lastDayToRescind(id, debt);
+        uint256 today = debt.today();
         if (today > lastDay) revert CoolingOffOver(lastDay, today);
 
         // Effect: COOL-1
         uint256 received = terms.principal - terms.originationFee;
-        uint256 elapsed = today - Calendar.localDay(loan.openedAt, loan.calendarOffset);
-        uint256 owed = received + (received * loan.rate * elapsed) / (Amortization.PPM * YEAR);
-        if (owed > loan.paid) taken = owed - loan.paid;
-        loan.paid += uint88(taken);
-        (loan.total, loan.fees, loan.status) = (loan.paid, 0, Status.Rescinded);
-        _storeCurves(id, loan);
-        _loans[id].status = Status.Rescinded;
-        emit LoanRescinded(id, taken, loan.paid);
+        uint256 elapsed = today - Calendar.localDay(_origins[id].openedAt, debt.calendarOffset);
+        uint256 owed = received + (received * debt.rate * elapsed) / (Amortization.PPM * YEAR);
+        if (owed > debt.paid) taken = owed - debt.paid;
+        uint256 most = _payoff(id, debt, debt.passed(today));
+        if (taken > most) taken = most;
+        debt.paid += uint80(taken);
+        (debt.total, debt.fees) = (debt.paid, 0);
+        _origins[id].status = Status.Rescinded;
+        emit LoanRescinded(id, taken, debt.paid);
+        _store(id, debt);
 
         // Interaction
-        _collect(id, msg.sender, loan.lender, taken);
+        _collect(id, msg.sender, debt.lender, taken);
     }
 
     /// @inheritdoc ILoanLedger
     function flagMissed(bytes32 id) external {
-        Loan memory loan = _active(id);
-        if (!_assess(id, loan)) revert NothingMissed(id, loan.assessed);
+        Debt memory debt = _owing(id);
+        uint256 assessed = debt.assessed;
+        _assess(id, debt);
+        if (debt.assessed == assessed) revert NothingMissed(id, assessed);
+        _store(id, debt);
     }
 
     /// @inheritdoc ILoanLedger
     function flagMissedMany(bytes32[] calldata ids) external returns (uint256 flagged) {
         for (uint256 i = 0; i < ids.length; ++i) {
-            Loan memory loan = _loans[ids[i]];
-            Status status = loan.statusOf();
-            if (status != Status.Active && status != Status.Defaulted) continue;
-            if (_assess(ids[i], loan)) ++flagged;
+            Debt memory debt = _debts[ids[i]];
+            uint256 assessed = debt.assessed;
+            if (debt.owed() != 0) _assess(ids[i], debt);
+            if (debt.assessed == assessed) continue;
+            _store(ids[i], debt);
+            ++flagged;
         }
     }
 
@@ -297,54 +324,51 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
         amount = claimable[msg.sender];
         if (amount == 0) revert NothingToClaim(msg.sender);
         claimable[msg.sender] = 0;
+        _held -= amount;
         emit Claimed(msg.sender, to, amount);
         currency.safeTransfer(to, amount);
     }
 
-    /// Record what was missed up to now, before money moves.
-    function _assess(bytes32 id, Loan memory loan) private returns (bool any) {
-        (uint16 first, uint16 last) = loan.assess();
-        if (last == 0) return false;
-        _loans[id].assessed = loan.assessed;
-        _loans[id].fees = loan.fees;
-        emit InstalmentMissed(id, first, last, loan.fees);
-        return true;
+    /// Charge what was missed up to now, before money moves.
+    /// @return past How many instalments are past due.
+    function _assess(bytes32 id, Debt memory debt) private returns (uint256 past) {
+        uint256 first;
+        uint256 last;
+        (first, last, past) = debt.assess();
+        if (last != 0) emit InstalmentMissed(id, uint16(first), uint16(last), debt.fees);
     }
 
     /// Count an amount as paid, up to what is owed.
-    function _credit(bytes32 id, Loan memory loan, uint256 amount) private returns (uint256 credited) {
-        if (amount == 0) revert ZeroAmount();
-        uint256 owed = loan.owed();
+    function _credit(Debt memory debt, uint256 amount) private pure returns (uint256 credited) {
+        uint256 owed = debt.owed();
         credited = amount < owed ? amount : owed;
-        loan.paid += uint88(credited);
-        _loans[id].paid = loan.paid;
+        debt.paid += uint80(credited);
     }
 
-    /// Tell what a credit ended: the debt, or a default.
-    function _close(bytes32 id, Loan memory loan) private {
-        if (loan.owed() == 0) {
-            emit LoanRepaid(id, loan.paid);
-        } else if (loan.status == Status.Defaulted) {
-            (uint256 overdue, ) = loan.arrears(loan.curveOf(), loan.passed(loan.today()));
-            if (overdue != 0) return;
-            _loans[id].status = Status.Active;
-            emit DefaultCured(id);
-        }
+    function _storeCredit(bytes32 id, Debt memory debt) private {
+        _store(id, debt);
+        if (debt.owed() == 0) emit LoanRepaid(id, debt.paid);
     }
 
-    function _storeCurves(bytes32 id, Loan memory loan) private {
-        Loan storage stored = _loans[id];
-        (stored.total, stored.paid, stored.fees) = (loan.total, loan.paid, loan.fees);
+    /// Record the two curves; the rest of a debt never changes.
+    function _store(bytes32 id, Debt memory debt) private {
+        Debt storage stored = _debts[id];
+        (stored.total, stored.paid, stored.fees, stored.assessed) = (
+            debt.total,
+            debt.paid,
+            debt.fees,
+            debt.assessed
+        );
     }
 
     /// Take a payment. Where the lender cannot receive it the ledger holds it, so that no lender makes a loan unpayable.
     function _collect(bytes32 id, address payer, address lender, uint256 amount) private {
         if (amount == 0 || currency.trySafeTransferFrom(payer, lender, amount)) return;
         // Where it is the payer who cannot pay, this reverts with the token's own reason.
-        uint256 before = currency.balanceOf(address(this));
         currency.safeTransferFrom(payer, address(this), amount);
-        // Only what arrived can be paid out, or one lender's claim would be paid with another's money.
-        uint256 held = currency.balanceOf(address(this)) - before;
+        // Only what has arrived, and is nobody's yet, can be paid out: or one lender's claim would be paid with another's money.
+        uint256 held = amount.min(currency.balanceOf(address(this)) - _held);
+        _held += held;
         claimable[lender] += held;
         emit PaymentHeld(id, lender, held);
     }
@@ -353,7 +377,7 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
 
     /// @inheritdoc ILoanLedger
     function amend(
-        Terms calldata terms,
+        Terms memory terms,
         bytes calldata byLender,
         bytes calldata byBorrower
     ) external returns (bytes32 id) {
@@ -361,118 +385,116 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
         bytes32 hash;
         (id, hash) = _unused(terms);
         bytes32 replaced = terms.replaces;
-        Loan memory loan = _active(replaced);
+        Debt memory debt = _owing(replaced);
+        Origin storage origin = _origins[replaced];
         if (
-            terms.lender != loan.lender ||
-            terms.borrower != loan.borrower ||
-            terms.policy != loan.policy ||
+            terms.lender != debt.lender ||
+            terms.borrower != origin.borrower ||
+            terms.policy != origin.policy ||
             terms.originationFee != 0
         ) revert NotTheSameLoan(replaced);
+        if (terms.rate > debt.rate) revert RateRaised(terms.rate, debt.rate);
+        _checkNoCoolingOff(replaced, debt);
         hash = hash.amendment();
         if (!_signed(terms.lender, hash, byLender)) revert InvalidAmendment(id, terms.lender);
         if (!_signed(terms.borrower, hash, byBorrower)) revert InvalidAmendment(id, terms.borrower);
 
         // Check: nothing is lent anew, no fee becomes principal, and the price is within the same limits.
-        _assess(replaced, loan);
-        Amortization.Curve memory old = loan.curveOf();
-        Loans.Earned memory earned = loan.earned(old);
-        (, uint256 fees) = loan.arrears(old, earned.passed);
-        uint256 most = loan.payoff(earned) - fees;
+        uint256 past = _assess(replaced, debt);
+        (, uint256 fees) = debt.arrears(past);
+        uint256 most = _payoff(replaced, debt, past) - fees;
         if (terms.principal > most) revert PrincipalAbovePayoff(terms.principal, most);
         (uint256 instalment, uint256 total) = policyBook.admit(terms, fees);
 
         // Effect
-        _replace(id, loan, terms, instalment, total, Start(uint32(block.timestamp), 0, 0, uint80(fees)));
+        debt.fees -= uint80(fees);
+        _replace(id, debt, terms, instalment, total, Start(uint32(block.timestamp), 0, 0, uint80(fees)));
     }
 
     /// @inheritdoc ILoanLedger
     function defer(bytes32 id, uint8 intervals) external returns (bytes32 amendment) {
         // Check
-        Loan memory loan = _active(id);
-        _checkLender(loan);
-        _checkNoCoolingOff(loan);
-        _assess(id, loan);
-        Amortization.Curve memory curve = loan.curveOf();
-        uint256 passed = loan.passed(loan.today());
-        (, uint256 fees) = loan.arrears(curve, passed);
-        uint256 paid = loan.paid - (loan.fees - fees);
+        Debt memory debt = _owingTo(id, msg.sender);
+        _checkNoCoolingOff(id, debt);
+        uint256 past = _assess(id, debt);
+        Amortization.Curve memory curve = debt.curveOf();
+        (, uint256 fees) = debt.arrears(past);
+        uint256 paid = debt.paid - (debt.fees - fees);
         uint256 k = curve.covered(paid);
         if (intervals == 0 || k == curve.instalments) revert NothingToDefer(id);
 
         // Effect: go on from the first unpaid instalment, or the next one where it is paid ahead.
-        if (k > passed) k = passed;
+        if (k > past) k = past;
         if (curve.schedule == Schedule.Bullet) k = 0;
-        Terms memory terms = _derived(id, loan, k, intervals);
-        terms.principal = uint88(curve.balance(k));
-        (amendment, ) = _amendAlone(id, loan, terms, k, uint88(paid - curve.cumulative(k)), uint80(fees));
+        amendment = _goOn(id, debt, Rest(k, intervals, curve.balance(k), paid - curve.cumulative(k), fees));
     }
 
-    /// The terms that carry on a loan after its first k instalments; the principal is left to be filled in.
-    function _derived(
+    /// Replace a loan by one that carries on with the rest of it, on terms that the ledger derives.
+    function _goOn(
         bytes32 id,
-        Loan memory loan,
-        uint256 k,
-        uint256 intervals
-    ) private view returns (Terms memory terms) {
-        terms.lender = loan.lender;
-        terms.borrower = loan.borrower;
-        terms.lateFee = loan.lateFee;
-        terms.rate = loan.rate;
-        terms.instalments = uint16(loan.instalments - k);
-        terms.firstDue = uint24(Calendar.dueDayToGoOnFrom(loan.firstDue, loan.frequency, k + 1 + intervals));
-        terms.schedule = loan.schedule;
-        terms.frequency = loan.frequency;
-        terms.calendarOffset = loan.calendarOffset;
-        terms.graceDays = loan.graceDays;
-        terms.policy = loan.policy;
-        terms.expires = uint40(block.timestamp);
-        terms.replaces = id;
-    }
-
-    /// Replace a loan by terms that the ledger derived, which go on after its first k instalments.
-    function _amendAlone(
-        bytes32 id,
-        Loan memory loan,
-        Terms memory terms,
-        uint256 k,
-        uint88 paid,
-        uint80 fees
-    ) private returns (bytes32 amendment, uint256 total) {
-        uint256 instalment;
-        uint256 lateFee;
-        (instalment, total, lateFee) = policyBook.admitDerived(terms, fees);
+        Debt memory debt,
+        Rest memory rest
+    ) private returns (bytes32 amendment) {
+        uint256 owed = debt.owed();
+        Terms memory terms = Terms({
+            lender: debt.lender,
+            borrower: _origins[id].borrower,
+            principal: uint88(rest.principal),
+            originationFee: 0,
+            lateFee: debt.lateFee,
+            rate: debt.rate,
+            instalments: uint16(debt.instalments - rest.instalments),
+            firstDue: uint24(
+                Calendar.dueDayToGoOnFrom(
+                    debt.firstDue,
+                    debt.frequency,
+                    rest.instalments + 1 + rest.intervals
+                )
+            ),
+            schedule: debt.schedule,
+            frequency: debt.frequency,
+            calendarOffset: debt.calendarOffset,
+            graceDays: debt.graceDays,
+            policy: _origins[id].policy,
+            expires: uint40(block.timestamp),
+            agreementHash: 0,
+            replaces: id,
+            salt: 0
+        });
+        (uint256 instalment, uint256 total, uint256 lateFee) = policyBook.admitDerived(terms, rest.fees);
         terms.lateFee = uint80(lateFee);
-        // Rounding may leave the rest smaller by a few units than what was paid ahead of it.
-        if (paid > total) paid = uint88(total);
-        uint32 openedAt = k == 0 ? loan.openedAt : uint32(loan.dueTime(k));
-        uint16 assessed = loan.assessed > k ? uint16(loan.assessed - k) : 0;
-        amendment = _hashTypedDataV4(terms.hash());
-        _replace(amendment, loan, terms, instalment, total, Start(openedAt, assessed, paid, fees));
+        debt.paid -= uint80(rest.paid);
+        debt.fees -= uint80(rest.fees);
+        // Instalments are rounded anew. The loan must not become dearer by it, nor can it be repaid by more than its total.
+        uint256 paid = (rest.paid + owed).max(total + rest.fees) - owed;
+        if (paid > total) paid = total;
+        uint256 openedAt = rest.instalments == 0 ? _origins[id].openedAt : debt.dueTime(rest.instalments);
+        // What was missed already is not charged again.
+        uint256 assessed = uint256(debt.assessed).zeroFloorSub(rest.instalments);
+        amendment = _hashTypedData(terms.hash());
+        Start memory start = Start(uint32(openedAt), uint16(assessed), uint80(paid), uint80(rest.fees));
+        _replace(amendment, debt, terms, instalment, total, start);
     }
 
-    /// Close a loan into another: nothing is owed on the old one any more.
+    /// Close a loan into another, once what goes over to it was taken off: nothing is owed on the old one any more.
     function _replace(
         bytes32 id,
-        Loan memory old,
+        Debt memory old,
         Terms memory terms,
         uint256 instalment,
         uint256 total,
         Start memory start
     ) private {
-        // What was paid ahead, and the fees that are unpaid, go over to the new loan.
-        old.paid -= start.paid;
-        old.fees -= start.fees;
         old.total = old.paid - old.fees;
-        _storeCurves(terms.replaces, old);
-        _loans[terms.replaces].status = Status.Replaced;
-        successorOf[terms.replaces] = id;
+        _store(terms.replaces, old);
+        _origins[terms.replaces].status = Status.Replaced;
         _record(id, terms, instalment, total, start);
         emit LoanAmended(
             terms.replaces,
             id,
             terms,
             uint88(instalment),
-            uint88(total),
+            uint80(total),
             start.openedAt,
             start.assessed,
             start.paid,
@@ -480,18 +502,24 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
         );
     }
 
-    /// Nobody alone changes a loan that the borrower can still rescind: the right would be lost.
-    function _checkNoCoolingOff(Loan memory loan) private view {
-        uint256 lastDay = _lastDayToRescind(loan);
-        uint256 today = loan.today();
+    /// No loan is amended that the borrower can still rescind: the right would be lost.
+    function _checkNoCoolingOff(bytes32 id, Debt memory debt) private view {
+        uint256 lastDay = _lastDayToRescind(id, debt);
+        uint256 today = debt.today();
         if (today <= lastDay) revert CoolingOffRuns(lastDay, today);
     }
 
     /// Zero where there is no cooling-off period.
-    function _lastDayToRescind(Loan memory loan) private view returns (uint256) {
-        if (loan.amends) return 0;
-        uint256 length = policyBook.lendingOf(loan.policy).coolingOffDays;
-        return length == 0 ? 0 : Calendar.localDay(loan.openedAt, loan.calendarOffset) + length;
+    function _lastDayToRescind(bytes32 id, Debt memory debt) private view returns (uint256) {
+        Origin memory origin = _origins[id];
+        if (origin.amends) return 0;
+        (uint256 length, ) = policyBook.daysOf(origin.policy);
+        return length == 0 ? 0 : Calendar.localDay(origin.openedAt, debt.calendarOffset) + length;
+    }
+
+    function _checkBorrower(bytes32 id) private view {
+        address borrower = _origins[id].borrower;
+        if (msg.sender != borrower) revert NotBorrower(msg.sender, borrower);
     }
 
     // ------------------------------------------------------------------------------------------------- the lender's side
@@ -502,66 +530,64 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
         uint256 amount,
         bytes32 receipt
     ) external returns (uint256 credited) {
-        Loan memory loan = _active(id);
-        _checkLender(loan);
-        _assess(id, loan);
-        credited = _credit(id, loan, amount);
-        emit ReceiptAcknowledged(id, loan.lender, credited, receipt, loan.paid);
-        _close(id, loan);
+        if (amount == 0) revert ZeroAmount();
+        Debt memory debt = _owingTo(id, msg.sender);
+        _assess(id, debt);
+        credited = _credit(debt, amount);
+        emit ReceiptAcknowledged(id, msg.sender, credited, receipt, debt.paid);
+        _storeCredit(id, debt);
     }
 
     /// @inheritdoc ILoanLedger
     function forgive(bytes32 id, uint256 amount) external returns (uint256 forgiven) {
-        Loan memory loan = _active(id);
-        _checkLender(loan);
-        _assess(id, loan);
-        forgiven = _credit(id, loan, amount);
-        emit DebtForgiven(id, loan.lender, forgiven, loan.paid);
-        _close(id, loan);
+        if (amount == 0) revert ZeroAmount();
+        Debt memory debt = _owingTo(id, msg.sender);
+        _assess(id, debt);
+        forgiven = _credit(debt, amount);
+        emit DebtForgiven(id, msg.sender, forgiven, debt.paid);
+        _storeCredit(id, debt);
     }
 
     /// @inheritdoc ILoanLedger
     function waive(bytes32 id, uint256 amount) external returns (uint256 waived) {
-        Loan memory loan = _active(id);
-        _checkLender(loan);
-        _assess(id, loan);
-        (, uint256 fees) = loan.arrears(loan.curveOf(), loan.passed(loan.today()));
+        Debt memory debt = _owingTo(id, msg.sender);
+        (, uint256 fees) = debt.arrears(_assess(id, debt));
         waived = amount < fees ? amount : fees;
         if (waived == 0) revert NothingToWaive(id);
-        loan.fees -= uint80(waived);
-        _loans[id].fees = loan.fees;
-        emit FeesWaived(id, loan.lender, waived, loan.fees);
-        _close(id, loan);
+        debt.fees -= uint80(waived);
+        emit FeesWaived(id, msg.sender, waived, debt.fees);
+        _storeCredit(id, debt);
     }
 
     /// @inheritdoc ILoanLedger
     function assign(bytes32 id, address to, uint256 deadline, bytes calldata signature) external {
-        Loan memory loan = _active(id);
-        _checkLender(loan);
-        if (to == address(0) || to == loan.borrower) revert InvalidParties(to, loan.borrower);
+        _owingTo(id, msg.sender);
+        address borrower = _origins[id].borrower;
+        if (to == address(0) || to == borrower) revert InvalidParties(to, borrower);
         uint256 nonce = _useNonce(to);
-        _checkSigned(to, id.assignment(loan.lender, to, nonce, deadline), nonce, deadline, signature);
-        _loans[id].lender = to;
-        emit LoanAssigned(id, loan.lender, to);
+        _checkSigned(to, id.assignment(msg.sender, to, nonce, deadline), nonce, deadline, signature);
+        _debts[id].lender = to;
+        emit LoanAssigned(id, msg.sender, to);
     }
 
     /// @inheritdoc ILoanLedger
     function markDefault(bytes32 id) external {
-        Loan memory loan = _active(id);
-        address servicer = servicerOf[loan.lender];
-        if (msg.sender != loan.lender && msg.sender != servicer) {
-            revert NotServicer(msg.sender, loan.lender, servicer);
+        Debt memory debt = _owing(id);
+        address servicer = servicerOf[debt.lender];
+        if (msg.sender != debt.lender && msg.sender != servicer) {
+            revert NotServicer(msg.sender, debt.lender, servicer);
         }
-        if (loan.status == Status.Defaulted) revert LoanNotActive(id, Status.Defaulted);
-        _assess(id, loan);
-        Amortization.Curve memory curve = loan.curveOf();
-        uint256 today = loan.today();
-        (uint256 overdue, ) = loan.arrears(curve, loan.passed(today));
+        Origin memory origin = _origins[id];
+        if (debt.statusOf(origin) == Status.Defaulted) revert LoanNotActive(id, Status.Defaulted);
+        (uint256 overdue, ) = debt.arrears(_assess(id, debt));
+        _store(id, debt);
+        uint256 today = debt.today();
         if (overdue == 0) revert NotInDefault(0, today);
-        uint256 instalment = loan.firstUnpaid(curve);
-        uint256 firstDay = loan.dueDay(instalment) + policyBook.lendingOf(loan.policy).defaultDays;
+        uint256 instalment = debt.firstUnpaid();
+        (, uint256 defaultDays) = policyBook.daysOf(origin.policy);
+        uint256 firstDay = debt.dueDay(instalment) + defaultDays;
         if (today < firstDay) revert NotInDefault(firstDay, today);
-        _loans[id].status = Status.Defaulted;
+        _origins[id].defaulted = uint16(instalment);
         emit LoanDefaulted(id, uint16(instalment), overdue);
     }
 
@@ -571,115 +597,135 @@ contract LoanLedger is ILoanLedger, EIP712, Nonces, Multicall {
         emit ServicerAppointed(msg.sender, servicer);
     }
 
-    function _checkLender(Loan memory loan) private view {
-        if (msg.sender != loan.lender) revert NotLender(msg.sender, loan.lender);
-    }
-
     // ------------------------------------------------------------------------------------------------- looking
 
     /// @inheritdoc ILoanLedger
     function idOf(Terms memory terms) public view returns (bytes32) {
-        return _hashTypedDataV4(terms.hash());
+        return _hashTypedData(terms.hash());
     }
 
     /// @inheritdoc ILoanLedger
-    function offerHash(Terms calldata terms) external view returns (bytes32) {
-        return _hashTypedDataV4(terms.hash().offer());
+    function offerHash(Terms memory terms) external view returns (bytes32) {
+        return _hashTypedData(terms.hash().offer());
     }
 
     /// @inheritdoc ILoanLedger
-    function acceptanceHash(Terms calldata terms) external view returns (bytes32) {
-        return _hashTypedDataV4(terms.hash().acceptance());
-    }
-
-    /// @inheritdoc ILoanLedger
-    function amendmentHash(Terms calldata terms) external view returns (bytes32) {
-        return _hashTypedDataV4(terms.hash().amendment());
-    }
-
-    /// @inheritdoc ILoanLedger
-    function loanOf(bytes32 id) external view returns (Loan memory loan) {
-        loan = _known(id);
-        loan.status = loan.statusOf();
+    function loanOf(bytes32 id) external view returns (Loan memory) {
+        Origin memory origin = _origin(id);
+        Debt memory debt = _debts[id];
+        return
+            Loan({
+                borrower: origin.borrower,
+                openedAt: origin.openedAt,
+                policy: origin.policy,
+                assessed: debt.assessed,
+                status: debt.statusOf(origin),
+                amends: origin.amends,
+                lender: debt.lender,
+                firstDue: debt.firstDue,
+                instalments: debt.instalments,
+                rate: debt.rate,
+                schedule: debt.schedule,
+                frequency: debt.frequency,
+                calendarOffset: debt.calendarOffset,
+                graceDays: debt.graceDays,
+                principal: debt.principal,
+                instalment: debt.instalment,
+                lateFee: debt.lateFee,
+                total: debt.total,
+                paid: debt.paid,
+                fees: debt.fees
+            });
     }
 
     /// @inheritdoc ILoanLedger
     function instalmentOf(bytes32 id, uint256 k) external view returns (Instalment memory) {
-        Loan memory loan = _known(id);
-        if (k == 0 || k > loan.instalments) revert NoSuchInstalment(k, loan.instalments);
-        return loan.row(k);
+        _origin(id);
+        Debt memory debt = _debts[id];
+        if (k == 0 || k > debt.instalments) revert NoSuchInstalment(k, debt.instalments);
+        return debt.row(k);
     }
 
     /// @inheritdoc ILoanLedger
     function payoff(bytes32 id) external view returns (uint256) {
-        Loan memory loan = _known(id);
-        loan.assess();
-        return loan.payoff(loan.earned(loan.curveOf()));
+        _origin(id);
+        Debt memory debt = _debts[id];
+        (, , uint256 past) = debt.assess();
+        return _payoff(id, debt, past);
     }
 
     /// @inheritdoc ILoanLedger
     function delinquency(
         bytes32 id
     ) external view returns (uint256 overdue, uint256 fees, uint256 firstUnpaid, uint256 dueAt) {
-        Loan memory loan = _known(id);
-        loan.assess();
-        Amortization.Curve memory curve = loan.curveOf();
-        (overdue, fees) = loan.arrears(curve, loan.passed(loan.today()));
-        firstUnpaid = loan.firstUnpaid(curve);
-        if (firstUnpaid != 0) dueAt = loan.dueTime(firstUnpaid);
+        _origin(id);
+        Debt memory debt = _debts[id];
+        (, , uint256 past) = debt.assess();
+        (overdue, fees) = debt.arrears(past);
+        firstUnpaid = debt.firstUnpaid();
+        if (firstUnpaid != 0) dueAt = debt.dueTime(firstUnpaid);
     }
 
     /// @inheritdoc ILoanLedger
     function positionOf(bytes32 id) external view returns (Position memory position) {
-        Loan memory loan = _loans[id];
-        loan.assess();
-        position.borrower = loan.borrower;
-        position.lender = loan.lender;
-        position.servicer = servicerOf[loan.lender];
-        position.policy = loan.policy;
-        position.status = loan.statusOf();
-        position.today = loan.today();
-        position.calendarOffset = loan.calendarOffset;
-        position.principal = loan.principal;
-        position.paid = loan.paid;
+        Origin memory origin = _origins[id];
+        Debt memory debt = _debts[id];
+        (, , uint256 past) = debt.assess();
+        position.borrower = origin.borrower;
+        position.lender = debt.lender;
+        position.servicer = servicerOf[debt.lender];
+        position.policy = origin.policy;
+        position.status = debt.statusOf(origin);
+        position.today = debt.today();
+        position.calendarOffset = debt.calendarOffset;
+        position.principal = debt.principal;
+        position.paid = debt.paid;
 
-        Amortization.Curve memory curve = loan.curveOf();
-        uint256 passed = loan.passed(position.today);
-        (position.overdue, position.fees) = loan.arrears(curve, passed);
-        position.firstUnpaid = loan.firstUnpaid(curve);
-        if (position.firstUnpaid != 0) position.firstUnpaidDueDay = loan.dueDay(position.firstUnpaid);
-        if (passed < curve.instalments && loan.owed() != 0) {
-            position.next = curve.schedule == Schedule.Bullet ? curve.instalments : passed + 1;
-            position.nextDueDay = loan.dueDay(position.next);
+        Amortization.Curve memory curve = debt.curveOf();
+        (position.overdue, position.fees) = debt.arrears(past);
+        position.firstUnpaid = debt.firstUnpaid();
+        if (position.firstUnpaid != 0) position.firstUnpaidDueDay = debt.dueDay(position.firstUnpaid);
+        if (past < curve.instalments && debt.owed() != 0) {
+            position.next = curve.schedule == Schedule.Bullet ? curve.instalments : past + 1;
+            position.nextDueDay = debt.dueDay(position.next);
             uint256 due = curve.cumulative(position.next);
-            if (due > loan.paid) position.nextAmount = due - loan.paid;
+            if (due > debt.paid) position.nextAmount = due - debt.paid;
         }
     }
 
     /// @inheritdoc ILoanLedger
     function partiesOf(bytes32 id) external view returns (address borrower, address lender, address servicer) {
-        Loan storage loan = _loans[id];
-        (borrower, lender) = (loan.borrower, loan.lender);
-        if (borrower == address(0)) revert UnknownLoan(id);
+        borrower = _origin(id).borrower;
+        lender = _debts[id].lender;
         servicer = servicerOf[lender];
     }
 
-    function _known(bytes32 id) private view returns (Loan memory loan) {
-        loan = _loans[id];
-        if (loan.borrower == address(0)) revert UnknownLoan(id);
+    /// A loan that was opened once.
+    function _origin(bytes32 id) private view returns (Origin storage origin) {
+        origin = _origins[id];
+        if (origin.borrower == address(0)) revert UnknownLoan(id);
     }
 
     /// A loan on which something is owed.
-    function _active(bytes32 id) private view returns (Loan memory loan) {
-        loan = _known(id);
-        Status status = loan.statusOf();
-        if (status != Status.Active && status != Status.Defaulted) revert LoanNotActive(id, status);
+    function _owing(bytes32 id) private view returns (Debt memory debt) {
+        debt = _debts[id];
+        if (debt.owed() == 0) revert LoanNotActive(id, debt.statusOf(_origin(id)));
+    }
+
+    /// A loan on which something is owed to this lender.
+    function _owingTo(bytes32 id, address lender) private view returns (Debt memory debt) {
+        debt = _owing(id);
+        if (lender != debt.lender) revert NotLender(lender, debt.lender);
     }
 
     // ------------------------------------------------------------------------------------------------- signatures
 
+    function _domainNameAndVersion() internal pure override returns (string memory, string memory) {
+        return ("Duly", "1");
+    }
+
     function _signed(address signer, bytes32 hash, bytes calldata signature) private view returns (bool) {
-        return SignatureChecker.isValidSignatureNowCalldata(signer, _hashTypedDataV4(hash), signature);
+        return SignatureCheckerLib.isValidSignatureNowCalldata(signer, _hashTypedData(hash), signature);
     }
 
     function _checkSigned(

@@ -284,7 +284,8 @@ contract NoticeRegistry is INoticeRegistry {
             } else if (said.flags & REPAID != 0) decision = Decision(Refusal.AlreadySaid, 1, 1);
         } else if (kind == Kind.PaymentReceived) {
             ground.basis = position.paid;
-            ground.amount = position.paid - said.received;
+            // An amendment takes what was paid ahead over to another loan.
+            if (position.paid > said.received) ground.amount = position.paid - said.received;
             if (position.paid == 0) decision = Decision(Refusal.NoBasis, 0, 1);
             else if (ground.amount == 0) decision = Decision(Refusal.AlreadySaid, 1, 1);
         } else if (kind == Kind.Overdue) {

@@ -6,6 +6,7 @@ import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
 import {Terms} from "./interfaces/ILoanLedger.sol";
 import {ContactLimits, IPolicyBook, LendingLimits} from "./interfaces/IPolicyBook.sol";
 import {Amortization} from "./libraries/Amortization.sol";
+import {Calendar} from "./libraries/Calendar.sol";
 import {Lending} from "./libraries/Lending.sol";
 
 /// @title PolicyBook
@@ -106,6 +107,7 @@ contract PolicyBook is IPolicyBook, AccessControl {
         Terms calldata terms,
         uint256 feesOwed
     ) external view returns (uint256 instalment, uint256 total, uint256 lateFee) {
+        Lending.checkNotTooLate(terms, Calendar.localDay(block.timestamp, terms.calendarOffset));
         Amortization.Curve memory curve = Lending.curveOf(terms);
         uint256 most = Lending.highestLateFee(curve, _policy(terms.policy).lending);
         lateFee = terms.lateFee < most ? terms.lateFee : most;
@@ -116,6 +118,12 @@ contract PolicyBook is IPolicyBook, AccessControl {
     /// @inheritdoc IPolicyBook
     function lendingOf(uint32 policy) external view returns (LendingLimits memory) {
         return _policy(policy).lending;
+    }
+
+    /// @inheritdoc IPolicyBook
+    function daysOf(uint32 policy) external view returns (uint256 coolingOff, uint256 untilDefault) {
+        LendingLimits storage lending = _policy(policy).lending;
+        return (lending.coolingOffDays, lending.defaultDays);
     }
 
     /// @inheritdoc IPolicyBook

@@ -22,9 +22,9 @@ enum Frequency {
 
 /// Where a loan stands.
 /// None: never opened, or its offer was cancelled. Active: money is owed. Repaid: nothing is owed any more.
-/// Defaulted: money is owed, and the lender marked a default that was not cured since. Rescinded: the borrower withdrew in the
+/// Defaulted: money is owed, and the lender marked a default, on an instalment that is still unpaid. Rescinded: the borrower withdrew in the
 /// cooling-off period. Replaced: an amendment carries on what was owed. Cancelled: recorded for an offer, told as `None`.
-/// @dev `Repaid` is derived from the two curves and never stored.
+/// @dev `Repaid` and `Defaulted` are derived from the two curves and never stored.
 enum Status {
     None,
     Active,
@@ -73,7 +73,7 @@ struct Terms {
     bytes32 salt;
 }
 
-/// A loan on the ledger, in four storage slots.
+/// A loan on the ledger.
 /// @param openedAt Since when interest runs: when it was opened. Where the ledger derived the loan from another it goes on in
 /// the middle of a period, and this is when that period began.
 /// @param assessed Instalments up to this number were assessed for lateness.
@@ -84,14 +84,12 @@ struct Terms {
 /// amounts that the lender forgave. Never exceeds what is owed.
 /// @param fees Late fees charged so far, those waived taken off.
 struct Loan {
-    // Slot 0: whose, since when, under which policy.
     address borrower;
     uint32 openedAt;
     uint32 policy;
     uint16 assessed;
     Status status;
     bool amends;
-    // Slot 1: to whom, and the calendar.
     address lender;
     uint24 firstDue;
     uint16 instalments;
@@ -100,13 +98,11 @@ struct Loan {
     Frequency frequency;
     int8 calendarOffset;
     uint8 graceDays;
-    // Slot 2: the amounts agreed.
     uint88 principal;
     uint88 instalment;
     uint80 lateFee;
-    // Slot 3: the two curves.
-    uint88 total;
-    uint88 paid;
+    uint80 total;
+    uint80 paid;
     uint80 fees;
 }
 
@@ -173,12 +169,12 @@ interface ILoanLedger {
     /// @param terms The terms, whose hash is the id.
     /// @param instalment What recurs, see {Loan}.
     /// @param total Sum of all instalments.
-    event LoanOpened(bytes32 indexed id, Terms terms, uint88 instalment, uint88 total);
+    event LoanOpened(bytes32 indexed id, Terms terms, uint88 instalment, uint80 total);
     /// The offer, or the amendment, with this id can no longer be accepted.
     event OfferCancelled(bytes32 indexed id, address indexed party);
     /// @param amount What was taken from the payer.
     /// @param paid Everything credited so far, this included.
-    event Repaid(bytes32 indexed id, address indexed payer, uint256 amount, uint88 paid);
+    event Repaid(bytes32 indexed id, address indexed payer, uint256 amount, uint80 paid);
     /// The lender received money outside the chain.
     /// @param receipt Hash of the document that proves it, such as a bank's statement.
     event ReceiptAcknowledged(
@@ -186,10 +182,10 @@ interface ILoanLedger {
         address indexed lender,
         uint256 amount,
         bytes32 receipt,
-        uint88 paid
+        uint80 paid
     );
     /// The lender gave up part of what is owed; it is credited as if it had been paid.
-    event DebtForgiven(bytes32 indexed id, address indexed lender, uint256 amount, uint88 paid);
+    event DebtForgiven(bytes32 indexed id, address indexed lender, uint256 amount, uint80 paid);
     /// The lender gave up unpaid late fees. @param fees Late fees charged so far, without those.
     event FeesWaived(bytes32 indexed id, address indexed lender, uint256 amount, uint80 fees);
     /// Instalments `first` to `last` were not paid when their grace periods ended.
@@ -197,28 +193,29 @@ interface ILoanLedger {
     event InstalmentMissed(bytes32 indexed id, uint16 first, uint16 last, uint80 fees);
     /// The loan was settled before its last instalment; nothing is owed any more.
     /// @param amount What was taken from the payer. @param saved What the rest of the schedule would have cost more.
-    event LoanSettled(bytes32 indexed id, address indexed payer, uint256 amount, uint256 saved, uint88 paid);
-    /// Nothing is owed any more. @param paid Everything that was ever credited.
-    event LoanRepaid(bytes32 indexed id, uint88 paid);
+    event LoanSettled(bytes32 indexed id, address indexed payer, uint256 amount, uint256 saved, uint80 paid);
+    /// By a payment or a credit, nothing is owed any more. @param paid Everything that was ever credited.
+    event LoanRepaid(bytes32 indexed id, uint80 paid);
     /// The borrower withdrew in the cooling-off period; nothing is owed any more.
     /// @param amount What was taken from the borrower. @param paid Everything that was ever credited.
-    event LoanRescinded(bytes32 indexed id, uint256 amount, uint88 paid);
+    event LoanRescinded(bytes32 indexed id, uint256 amount, uint80 paid);
     /// The loan was closed into another, which carries on what was owed.
     /// @param amendment The other loan's id: the hash of `terms`, which name this one as replaced.
     /// @param instalment, total Of the other loan.
     /// @param openedAt Since when the other loan's interest runs.
     /// @param assessed Up to which of its instalments lateness was assessed already.
-    /// @param paid What was paid ahead on this loan, and counts on the other.
+    /// @param paid What counts as paid on the other loan: what was paid ahead on this one, and what rounding would have made the
+    /// other dearer by.
     /// @param fees Late fees that were unpaid on this loan, and are owed on the other.
     event LoanAmended(
         bytes32 indexed id,
         bytes32 indexed amendment,
         Terms terms,
         uint88 instalment,
-        uint88 total,
+        uint80 total,
         uint32 openedAt,
         uint16 assessed,
-        uint88 paid,
+        uint80 paid,
         uint80 fees
     );
     /// The claim belongs to another lender, who is bound by the same terms. The borrower is to be told.
@@ -226,8 +223,6 @@ interface ILoanLedger {
     /// The lender marked a default: an instalment has been overdue for as long as the policy wants.
     /// @param instalment The first that is unpaid. @param overdue All that is overdue.
     event LoanDefaulted(bytes32 indexed id, uint16 instalment, uint256 overdue);
-    /// Nothing is overdue any more, and the default is cured.
-    event DefaultCured(bytes32 indexed id);
     /// The servicer may serve notices about all loans of the lender; zero withdraws the appointment.
     event ServicerAppointed(address indexed lender, address indexed servicer);
     /// The lender could not receive a payment; the ledger holds it for them.
@@ -269,6 +264,8 @@ interface ILoanLedger {
     error NotANewLoan(bytes32 replaces);
     /// An amendment keeps lender, borrower and policy, and charges no origination fee.
     error NotTheSameLoan(bytes32 replaces);
+    /// An amendment does not raise the rate: the origination fee may already have brought the loan to the cap.
+    error RateRaised(uint256 rate, uint256 most);
     /// An amendment's principal is more than what is owed, late fees apart.
     error PrincipalAbovePayoff(uint256 principal, uint256 most);
     /// The currency took something away in a transfer: this ledger is not for such currencies.
@@ -279,13 +276,11 @@ interface ILoanLedger {
     error PayoffAboveMaximum(uint256 payoff, uint256 maximum);
     /// The prepayment leaves nothing for the principal once what is overdue, and the late fees, are paid.
     error PrepaymentTooSmall(uint256 amount, uint256 arrears);
-    /// The prepayment would save nothing.
-    error NothingSaved(uint256 amount);
     /// All instalments are paid, or none was to be moved.
     error NothingToDefer(bytes32 id);
     /// No late fee is unpaid, or none was to be waived.
     error NothingToWaive(bytes32 id);
-    /// While the borrower may still rescind, nobody alone can change the loan. @param lastDay Last of the cooling-off period.
+    /// While the borrower may still rescind, the loan is not amended: the right would be lost. @param lastDay Last of the cooling-off period.
     error CoolingOffRuns(uint256 lastDay, uint256 today);
     /// The cooling-off period is over, or there was none. @param lastDay Its last day, zero where there was none.
     error CoolingOffOver(uint256 lastDay, uint256 today);
@@ -348,7 +343,8 @@ interface ILoanLedger {
 
     /// @notice Pay principal back ahead of the schedule, by the borrower's own decision, so that the instalments become smaller:
     /// arrears and late fees first, then principal with its interest up to this second. The loan closes into another one, whose
-    /// terms the ledger derives: the same due days, less principal. What would pay the whole loan settles it.
+    /// terms the ledger derives: the same due days, less principal; never is it dearer than before. What would pay the whole loan
+    /// settles it. Not before the cooling-off period is over.
     /// @return taken What was taken.
     /// @return amendment The other loan; zero where the loan was settled.
     function prepay(bytes32 id, uint256 amount) external returns (uint256 taken, bytes32 amendment);
@@ -360,8 +356,8 @@ interface ILoanLedger {
     function rescind(Terms calldata terms) external returns (uint256 taken);
 
     /// @notice Replace a loan by other terms, as both parties signed: another schedule, rate, due day or number of instalments.
-    /// No money moves. The new principal is at most what settling costs now, late fees apart; unpaid late fees are owed beside
-    /// it as before; there is no second cooling-off period.
+    /// No money moves. The new principal is at most what settling costs now, late fees apart, and the rate at most the loan's;
+    /// unpaid late fees are owed beside it as before. Not before the cooling-off period is over, and there is no second.
     /// @param byLender, byBorrower Their signatures over the EIP-712 type `Amendment(Terms terms)`.
     /// @return id The other loan.
     function amend(
@@ -371,7 +367,8 @@ interface ILoanLedger {
     ) external returns (bytes32 id);
 
     /// @notice Let all unpaid instalments fall due some intervals later, free of interest. To be sent by the lender. The loan
-    /// closes into another one, whose terms the ledger derives; instalments that were missed already are not charged again.
+    /// closes into another one, whose terms the ledger derives; instalments that were missed already are not charged again, and
+    /// never is it dearer than before. Not before the cooling-off period is over.
     /// @return amendment The other loan.
     function defer(bytes32 id, uint8 intervals) external returns (bytes32 amendment);
 
@@ -400,7 +397,7 @@ interface ILoanLedger {
     function assign(bytes32 id, address to, uint256 deadline, bytes calldata signature) external;
 
     /// @notice Mark a default when an instalment has been overdue for the policy's days. To be sent by the lender or their
-    /// servicer. It costs the borrower nothing and stops no payment; it is cured when nothing is overdue any more.
+    /// servicer. It costs the borrower nothing and stops no payment; it is cured when that instalment is paid.
     function markDefault(bytes32 id) external;
 
     /// @notice Record instalments missed since the last assessment, with their late fees. Open to anyone.
@@ -422,17 +419,8 @@ interface ILoanLedger {
     /// @notice The hash that a lender signs to offer terms.
     function offerHash(Terms calldata terms) external view returns (bytes32);
 
-    /// @notice The hash that a borrower signs to accept terms.
-    function acceptanceHash(Terms calldata terms) external view returns (bytes32);
-
-    /// @notice The hash that both parties sign to amend a loan.
-    function amendmentHash(Terms calldata terms) external view returns (bytes32);
-
     /// @notice What the ledger has recorded, the status derived. Lateness as last assessed.
     function loanOf(bytes32 id) external view returns (Loan memory);
-
-    /// @notice The loan that replaced this one; zero where none did.
-    function successorOf(bytes32 id) external view returns (bytes32);
 
     /// @notice The k-th row of the schedule, from 1.
     function instalmentOf(bytes32 id, uint256 k) external view returns (Instalment memory);

@@ -127,8 +127,8 @@ interface IPolicyBook {
         uint256 feesOwed
     ) external view returns (uint256 instalment, uint256 total);
 
-    /// @notice The same for terms that the ledger derived from a loan's: they keep its price and due days, so that only the late
-    /// fee can have to be less.
+    /// @notice The same for terms that the ledger derived from a loan's: they keep its price, and due days that are no earlier, so
+    /// that only the late fee can have to be less.
     /// @return instalment What recurs.
     /// @return total Sum of all instalments.
     /// @return lateFee That of the terms, or the highest that the policy allows for them where this is less.
@@ -139,6 +139,9 @@ interface IPolicyBook {
 
     /// @notice The lending limits of a policy, retired or not.
     function lendingOf(uint32 policy) external view returns (LendingLimits memory);
+
+    /// @notice Two of them: for how many days a borrower may rescind, and after how many days overdue a default may be marked.
+    function daysOf(uint32 policy) external view returns (uint256 coolingOff, uint256 untilDefault);
 
     /// @notice The contact limits in force.
     function contactOf(uint32 policy) external view returns (ContactLimits memory);

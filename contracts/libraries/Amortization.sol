@@ -19,8 +19,8 @@ import {Schedule} from "../interfaces/ILoanLedger.sol";
 ///   interest only    instalment A = P * r, rounded up; B_k = P; the last instalment pays the principal as well
 ///   bullet           one instalment when n periods are over, of P and its interest P * r * n, rounded up; no interest on interest
 ///
-/// Range: rates up to 1,000 % a year, up to 600 instalments, and rate times years at most 16, within which every
-/// intermediate value fits.
+/// Range: principals of 88 bits, rates up to 1,000 % a year, up to 600 instalments, and rate times years at most 16, within
+/// which every intermediate value fits. So the arithmetic is unchecked; `tests/foundry` proves it over the range.
 /// @dev Mirrored bit for bit by `duly/domain/schedule.py`.
 library Amortization {
     using FixedPointMathLib for uint256;
@@ -62,99 +62,111 @@ library Amortization {
         uint256 periodsPerYear,
         uint256 n
     ) internal pure returns (Curve memory curve) {
-        if (
-            n == 0 || n > MAX_INSTALMENTS || rate > MAX_RATE || rate * n > MAX_RATE_YEARS * periodsPerYear * PPM
-        ) revert TermsOutOfRange(rate, n);
-        uint256 r = periodRate(rate, periodsPerYear);
-        curve = Curve(schedule, principal, r, n, 0, 0);
-        bool coarse;
-        if (schedule == Schedule.Level) {
-            if (r == 0) {
-                curve.instalment = principal.divUp(n);
-            } else {
+        unchecked {
+            if (
+                n == 0 || n > MAX_INSTALMENTS || rate > MAX_RATE || rate * n > MAX_RATE_YEARS * periodsPerYear * PPM
+            ) revert TermsOutOfRange(rate, n);
+            uint256 r = periodRate(rate, periodsPerYear);
+            curve = Curve(schedule, principal, r, n, 0, 0);
+            if (schedule == Schedule.Level && r != 0) {
                 uint256 q = (RAY + r).rpow(n, RAY);
                 curve.instalment = (principal * r).fullMulDivUp(q, (q - RAY) * RAY);
+            } else if (schedule == Schedule.Level || schedule == Schedule.EqualPrincipal) {
+                curve.instalment = principal.divUp(n);
+            } else if (schedule == Schedule.InterestOnly) {
+                curve.instalment = interest(principal, r);
+            } else {
+                curve.instalment = principal + interest(principal * n, r);
             }
-            coarse = balance(curve, n - 1) == 0;
-        } else if (schedule == Schedule.EqualPrincipal) {
-            curve.instalment = principal.divUp(n);
-            coarse = (n - 1) * curve.instalment >= principal;
-        } else if (schedule == Schedule.InterestOnly) {
-            curve.instalment = interest(principal, r);
-            coarse = curve.instalment == 0 && n > 1;
-        } else {
-            curve.instalment = principal + interest(principal * n, r);
+            uint256 others = (n - 1) * curve.instalment;
+            if (schedule == Schedule.EqualPrincipal && others >= principal) {
+                revert InstalmentTooCoarse(principal, rate, n);
+            }
+            curve.total = totalOf(curve);
+            // A last instalment of nothing: level ones were rounded up too far, or there is no interest to pay before the end.
+            if (schedule == Schedule.Level && others == curve.total) revert InstalmentTooCoarse(principal, rate, n);
+            if (schedule == Schedule.InterestOnly && others == 0 && n != 1) {
+                revert InstalmentTooCoarse(principal, rate, n);
+            }
         }
-        if (coarse) revert InstalmentTooCoarse(principal, rate, n);
-        curve.total = totalOf(curve);
     }
 
     /// The sum of all instalments, from the others of a curve's fields.
     function totalOf(Curve memory curve) internal pure returns (uint256) {
-        uint256 n = curve.instalments;
-        if (curve.schedule == Schedule.Level) {
-            uint256 rest = balance(curve, n - 1);
-            return (n - 1) * curve.instalment + rest + interest(rest, curve.rate);
+        unchecked {
+            uint256 n = curve.instalments;
+            if (curve.schedule == Schedule.Level) {
+                uint256 rest = balance(curve, n - 1);
+                return (n - 1) * curve.instalment + rest + interest(rest, curve.rate);
+            }
+            if (curve.schedule == Schedule.EqualPrincipal) return curve.principal + _interestOfFirst(curve, n);
+            if (curve.schedule == Schedule.InterestOnly) return curve.principal + n * curve.instalment;
+            return curve.instalment;
         }
-        if (curve.schedule == Schedule.EqualPrincipal) return curve.principal + _interestOfFirst(curve, n);
-        if (curve.schedule == Schedule.InterestOnly) return curve.principal + n * curve.instalment;
-        return curve.instalment;
     }
 
     /// The principal outstanding after k instalments, when paid as scheduled.
     function balance(Curve memory curve, uint256 k) internal pure returns (uint256) {
-        if (k == 0) return curve.principal;
-        if (k >= curve.instalments) return 0;
-        if (curve.schedule == Schedule.EqualPrincipal) return curve.principal - k * curve.instalment;
-        if (curve.schedule != Schedule.Level) return curve.principal;
-        if (curve.rate == 0) return curve.principal.zeroFloorSub(k * curve.instalment);
-        uint256 q = (RAY + curve.rate).rpow(k, RAY);
-        uint256 grown = (curve.principal * GUARD).fullMulDiv(q, RAY);
-        uint256 repaid = (curve.instalment * GUARD).fullMulDiv(q - RAY, curve.rate);
-        return grown.zeroFloorSub(repaid) / GUARD;
+        unchecked {
+            if (k == 0) return curve.principal;
+            if (k >= curve.instalments) return 0;
+            if (curve.schedule == Schedule.EqualPrincipal) return curve.principal - k * curve.instalment;
+            if (curve.schedule != Schedule.Level) return curve.principal;
+            if (curve.rate == 0) return curve.principal.zeroFloorSub(k * curve.instalment);
+            uint256 q = (RAY + curve.rate).rpow(k, RAY);
+            uint256 grown = (curve.principal * GUARD * q) / RAY;
+            uint256 repaid = (curve.instalment * GUARD * (q - RAY)) / curve.rate;
+            return grown.zeroFloorSub(repaid) / GUARD;
+        }
     }
 
     /// The sum of the first k instalments.
     function cumulative(Curve memory curve, uint256 k) internal pure returns (uint256 sum) {
-        if (k >= curve.instalments) return curve.total;
-        if (curve.schedule == Schedule.Bullet) return 0;
-        sum = k * curve.instalment;
-        if (curve.schedule == Schedule.EqualPrincipal) sum += _interestOfFirst(curve, k);
-        // A loan that was settled early has a smaller total than its schedule.
-        if (sum > curve.total) sum = curve.total;
+        unchecked {
+            if (k >= curve.instalments) return curve.total;
+            if (curve.schedule == Schedule.Bullet) return 0;
+            sum = k * curve.instalment;
+            if (curve.schedule == Schedule.EqualPrincipal) sum += _interestOfFirst(curve, k);
+            // A loan that was settled early has a smaller total than its schedule.
+            if (sum > curve.total) sum = curve.total;
+        }
     }
 
     /// How many instalments an amount pays in full.
     function covered(Curve memory curve, uint256 amount) internal pure returns (uint256 k) {
-        uint256 n = curve.instalments;
-        if (amount >= curve.total) return n;
-        // Rounding can make the last instalment the largest by a few units: it is not paid before the total is.
-        if (curve.schedule == Schedule.Bullet) return n - 1;
-        if (curve.schedule != Schedule.EqualPrincipal) {
-            return n == 1 ? 0 : (amount / curve.instalment).min(n - 1);
-        }
-        // The sum of the first k grows with k: bisection, ten steps at most.
-        for (uint256 above = n; above - k > 1; ) {
-            uint256 middle = (k + above) / 2;
-            if (cumulative(curve, middle) <= amount) k = middle;
-            else above = middle;
+        unchecked {
+            uint256 n = curve.instalments;
+            if (amount >= curve.total) return n;
+            // Rounding can make the last instalment the largest by a few units: it is not paid before the total is.
+            if (curve.schedule == Schedule.Bullet) return n - 1;
+            if (curve.schedule != Schedule.EqualPrincipal) {
+                return n == 1 ? 0 : (amount / curve.instalment).min(n - 1);
+            }
+            // The sum of the first k grows with k: bisection, ten steps at most.
+            for (uint256 above = n; above - k > 1; ) {
+                uint256 middle = (k + above) / 2;
+                if (cumulative(curve, middle) <= amount) k = middle;
+                else above = middle;
+            }
         }
     }
 
     /// A lower bound, exact to one unit, of the smallest instalment but the last, which takes up what rounding leaves;
     /// where there is only one, that one.
     function smallestRegular(Curve memory curve) internal pure returns (uint256) {
-        uint256 n = curve.instalments;
-        if (n == 1) return curve.total;
-        if (curve.schedule != Schedule.EqualPrincipal) return curve.instalment;
-        return curve.instalment + (balance(curve, n - 2) * curve.rate) / RAY;
+        unchecked {
+            uint256 n = curve.instalments;
+            if (n == 1) return curve.total;
+            if (curve.schedule != Schedule.EqualPrincipal) return curve.instalment;
+            return curve.instalment + (balance(curve, n - 2) * curve.rate) / RAY;
+        }
     }
 
     // ------------------------------------------------------------------------------------------------- interest
 
     /// Interest on a balance over one whole period, rounded up.
     function interest(uint256 outstanding, uint256 r) internal pure returns (uint256) {
-        return outstanding.fullMulDivUp(r, RAY);
+        return (outstanding * r).divUp(RAY);
     }
 
     /// Interest that a loan has earned beyond its first k instalments, `elapsed` of the next period's `length` seconds being
@@ -165,21 +177,27 @@ library Amortization {
         uint256 elapsed,
         uint256 length
     ) internal pure returns (uint256) {
-        if (curve.schedule == Schedule.Bullet) elapsed += k * length;
-        return (balance(curve, k) * curve.rate).fullMulDivUp(elapsed, RAY * length);
+        unchecked {
+            if (curve.schedule == Schedule.Bullet) elapsed += k * length;
+            return (balance(curve, k) * curve.rate * elapsed).divUp(RAY * length);
+        }
     }
 
     /// A year's rate in parts per million as the rate of one period, in ray.
     function periodRate(uint256 rate, uint256 periodsPerYear) internal pure returns (uint256) {
-        return (RAY * rate) / (PPM * periodsPerYear);
+        unchecked {
+            return (RAY * rate) / (PPM * periodsPerYear);
+        }
     }
 
     /// The rate of one period that compounds to a year's effective rate in parts per million: in ray, to twelve digits.
     function periodRateOfEffective(uint256 rate, uint256 periodsPerYear) internal pure returns (uint256) {
-        int256 logarithm = FixedPointMathLib.lnWad(int256((PPM + rate) * 1e12));
-        uint256 growth = uint256(FixedPointMathLib.expWad(logarithm / int256(periodsPerYear)));
-        // Logarithm and exponential err by a few units of the eighteenth digit: twelve are certain, exact roots included.
-        return ((growth + 100) / 1e6) * 1e15 - RAY;
+        unchecked {
+            int256 logarithm = FixedPointMathLib.lnWad(int256((PPM + rate) * 1e12));
+            uint256 growth = uint256(FixedPointMathLib.expWad(logarithm / int256(periodsPerYear)));
+            // Logarithm and exponential err by a few units of the eighteenth digit: twelve are certain, exact roots included.
+            return ((growth + 100) / 1e6) * 1e15 - RAY;
+        }
     }
 
     // ------------------------------------------------------------------------------------------------- present value
@@ -187,33 +205,37 @@ library Amortization {
     /// What all instalments are worth at opening, discounted at `r` a period, rounded up.
     /// @dev A longer first period is counted as one period, so that the worth is never less than it really is.
     function worth(Curve memory curve, uint256 r) internal pure returns (uint256) {
-        if (r == 0) return curve.total;
-        uint256 n = curve.instalments;
-        uint256 v = (RAY * RAY).divUp(RAY + r);
-        uint256 slack = 2 * n; // more than what `v` and its powers can have been rounded by
-        if (curve.schedule == Schedule.EqualPrincipal) {
-            // Each instalment repays principal and the interest on what is outstanding. So discounted at the loan's own rate
-            // they are worth the principal, and at a higher one less, by the difference on each balance:
-            //   worth = P - (r - rate) * sum of B_{k-1} * v^k
-            if (r <= curve.rate) return curve.principal + 1;
-            uint256 vn = v.rpow(n, RAY) + slack;
-            uint256 annuity = (RAY.zeroFloorSub(vn) * RAY) / r;
-            uint256 rising = (annuity.zeroFloorSub(n * vn.zeroFloorSub(2 * slack)) * RAY).divUp(r);
-            uint256 balances = (curve.principal * annuity).zeroFloorSub(curve.instalment * rising) / RAY;
-            return curve.principal + 1 - (balances * (r - curve.rate)) / RAY;
+        unchecked {
+            if (r == 0) return curve.total;
+            uint256 n = curve.instalments;
+            uint256 v = (RAY * RAY).divUp(RAY + r);
+            uint256 slack = 2 * n; // more than what `v` and its powers can have been rounded by
+            if (curve.schedule == Schedule.EqualPrincipal) {
+                // Each instalment repays principal and the interest on what is outstanding. So discounted at the loan's own rate
+                // they are worth the principal, and at a higher one less, by the difference on each balance:
+                //   worth = P - (r - rate) * sum of B_{k-1} * v^k
+                if (r <= curve.rate) return curve.principal + 1;
+                uint256 vn = v.rpow(n, RAY) + slack;
+                uint256 annuity = (RAY.zeroFloorSub(vn) * RAY) / r;
+                uint256 rising = (annuity.zeroFloorSub(n * vn.zeroFloorSub(2 * slack)) * RAY).divUp(r);
+                uint256 balances = (curve.principal * annuity).zeroFloorSub(curve.instalment * rising) / RAY;
+                return curve.principal + 1 - (balances * (r - curve.rate)) / RAY;
+            }
+            // All others pay n - 1 times the same, a bullet nothing, and then a last instalment.
+            uint256 regular = curve.schedule == Schedule.Bullet ? 0 : curve.instalment;
+            uint256 last = curve.total - (n - 1) * regular;
+            uint256 power = v.rpow(n - 1, RAY);
+            uint256 discount = ((power + slack) * v).divUp(RAY);
+            return (regular * (RAY - power.zeroFloorSub(slack))).divUp(r) + (last * discount).divUp(RAY);
         }
-        // All others pay n - 1 times the same, a bullet nothing, and then a last instalment.
-        uint256 regular = curve.schedule == Schedule.Bullet ? 0 : curve.instalment;
-        uint256 last = curve.total - (n - 1) * regular;
-        uint256 power = v.rpow(n - 1, RAY);
-        uint256 discount = ((power + slack) * v).divUp(RAY);
-        return regular.fullMulDivUp(RAY - power.zeroFloorSub(slack), r) + (last * discount).divUp(RAY);
     }
 
     /// Interest in the first k instalments of an equal-principal schedule.
     function _interestOfFirst(Curve memory curve, uint256 k) private pure returns (uint256) {
-        if (k == 0) return 0;
-        uint256 balances = k * curve.principal - (curve.instalment * k * (k - 1)) / 2;
-        return (balances * curve.rate).divUp(RAY);
+        unchecked {
+            if (k == 0) return 0;
+            uint256 balances = k * curve.principal - (curve.instalment * k * (k - 1)) / 2;
+            return (balances * curve.rate).divUp(RAY);
+        }
     }
 }

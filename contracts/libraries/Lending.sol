@@ -18,7 +18,7 @@ library Lending {
     uint256 internal constant BASIS_POINTS = 10_000;
 
     /// The schedule that the terms make.
-    function curveOf(Terms memory terms) internal pure returns (Amortization.Curve memory) {
+    function curveOf(Terms calldata terms) internal pure returns (Amortization.Curve memory) {
         if (terms.principal == 0) revert IPolicyBook.ZeroPrincipal();
         return
             Amortization.curveOf(
@@ -31,20 +31,24 @@ library Lending {
     }
 
     /// The first instalment is due at least one whole interval after today, in a calendar that exists.
-    function checkCalendar(Terms memory terms) internal view {
+    function checkCalendar(Terms calldata terms) internal view {
         if (terms.calendarOffset < WESTERNMOST || terms.calendarOffset > EASTERNMOST) {
             revert IPolicyBook.InvalidCalendarOffset(terms.calendarOffset, WESTERNMOST, EASTERNMOST);
         }
         uint256 today = Calendar.localDay(block.timestamp, terms.calendarOffset);
         uint256 earliest = Calendar.addPeriods(today, terms.frequency, 1);
         if (terms.firstDue < earliest) revert IPolicyBook.FirstDueTooEarly(terms.firstDue, earliest);
+        checkNotTooLate(terms, today);
+    }
+
+    function checkNotTooLate(Terms calldata terms, uint256 today) internal pure {
         uint256 latest = today + LONGEST_FIRST_PERIOD;
         if (terms.firstDue > latest) revert IPolicyBook.FirstDueTooLate(terms.firstDue, latest);
     }
 
     /// USURY-1, FEES-1: the price is within the policy's limits.
     function checkPrice(
-        Terms memory terms,
+        Terms calldata terms,
         Amortization.Curve memory curve,
         LendingLimits memory limits
     ) internal pure {
@@ -80,9 +84,7 @@ library Lending {
         uint256 lateFee,
         uint256 feesOwed
     ) internal pure {
-        uint256 fees = feesOwed + lateFee * curve.instalments;
-        if (fees > type(uint80).max) revert IPolicyBook.AmountTooLarge(fees, type(uint80).max);
-        uint256 most = curve.total + fees;
-        if (most > type(uint88).max) revert IPolicyBook.AmountTooLarge(most, type(uint88).max);
+        uint256 most = curve.total + feesOwed + lateFee * curve.instalments;
+        if (most > type(uint80).max) revert IPolicyBook.AmountTooLarge(most, type(uint80).max);
     }
 }

@@ -1,11 +1,47 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
-import {Instalment, Loan, Schedule, Status} from "../interfaces/ILoanLedger.sol";
+import {Frequency, Instalment, Schedule, Status} from "../interfaces/ILoanLedger.sol";
 import {Amortization} from "./Amortization.sol";
 import {Calendar} from "./Calendar.sol";
 
+/// What a loan is and where it comes from: one storage slot, written at opening and when the loan ends in another way than by
+/// being repaid.
+/// @param defaulted The instalment whose default the lender marked last; zero where none was.
+struct Origin {
+    address borrower;
+    uint32 openedAt;
+    uint32 policy;
+    uint16 defaulted;
+    Status status;
+    bool amends;
+}
+
+/// What is owed, to whom and when: three storage slots, all that a payment needs. It writes the last one only.
+struct Debt {
+    // To whom, and the calendar.
+    address lender;
+    uint24 firstDue;
+    uint16 instalments;
+    uint24 rate;
+    Schedule schedule;
+    Frequency frequency;
+    int8 calendarOffset;
+    uint8 graceDays;
+    // The amounts agreed.
+    uint88 principal;
+    uint88 instalment;
+    uint80 lateFee;
+    // The two curves.
+    uint80 total;
+    uint80 paid;
+    uint80 fees;
+    uint16 assessed;
+}
+
 /// @title Where a loan stands: the curve of what is due and the curve of what was paid, and their difference now.
+/// The arithmetic is unchecked: `Lending.checkAmounts` has seen to it that no sum can leave 80 bits, and no more is ever paid
+/// than is owed.
 /// @dev Mirrored by `duly/domain/schedule.py`.
 library Loans {
     using Amortization for Amortization.Curve;
@@ -13,132 +49,145 @@ library Loans {
     // ------------------------------------------------------------------------------------------------- status
 
     /// Everything that is still to be paid, late fees as last assessed.
-    function owed(Loan memory loan) internal pure returns (uint256) {
-        return uint256(loan.total) + loan.fees - loan.paid;
+    function owed(Debt memory debt) internal pure returns (uint256) {
+        unchecked {
+            return uint256(debt.total) + debt.fees - debt.paid;
+        }
     }
 
     /// Where it stands, derived from the curves.
-    function statusOf(Loan memory loan) internal pure returns (Status) {
-        if (loan.status == Status.Cancelled) return Status.None;
-        if ((loan.status == Status.Active || loan.status == Status.Defaulted) && owed(loan) == 0) {
-            return Status.Repaid;
-        }
-        return loan.status;
+    function statusOf(Debt memory debt, Origin memory origin) internal pure returns (Status) {
+        if (origin.status == Status.Cancelled) return Status.None;
+        if (origin.status != Status.Active) return origin.status;
+        if (owed(debt) == 0) return Status.Repaid;
+        return curveOf(debt).covered(debt.paid) < origin.defaulted ? Status.Defaulted : Status.Active;
     }
 
     // ------------------------------------------------------------------------------------------------- what is due
 
-    function curveOf(Loan memory loan) internal pure returns (Amortization.Curve memory) {
+    function curveOf(Debt memory debt) internal pure returns (Amortization.Curve memory) {
         return
             Amortization.Curve(
-                loan.schedule,
-                loan.principal,
-                Amortization.periodRate(loan.rate, Calendar.periodsPerYear(loan.frequency)),
-                loan.instalments,
-                loan.instalment,
-                loan.total
+                debt.schedule,
+                debt.principal,
+                Amortization.periodRate(debt.rate, Calendar.periodsPerYear(debt.frequency)),
+                debt.instalments,
+                debt.instalment,
+                debt.total
             );
     }
 
-    function today(Loan memory loan) internal view returns (uint256) {
-        return Calendar.localDay(block.timestamp, loan.calendarOffset);
+    function today(Debt memory debt) internal view returns (uint256) {
+        return Calendar.localDay(block.timestamp, debt.calendarOffset);
     }
 
     /// How many instalments fell due before a day.
-    function passed(Loan memory loan, uint256 day) internal pure returns (uint256) {
-        return Calendar.passed(loan.firstDue, loan.frequency, loan.instalments, day);
+    function passed(Debt memory debt, uint256 day) internal pure returns (uint256) {
+        return Calendar.passed(debt.firstDue, debt.frequency, debt.instalments, day);
     }
 
-    function dueDay(Loan memory loan, uint256 k) internal pure returns (uint256) {
-        return Calendar.dueDay(loan.firstDue, loan.frequency, k);
+    function dueDay(Debt memory debt, uint256 k) internal pure returns (uint256) {
+        return Calendar.dueDay(debt.firstDue, debt.frequency, k);
     }
 
-    function dueTime(Loan memory loan, uint256 k) internal pure returns (uint256) {
-        return Calendar.dueTime(loan.firstDue, loan.frequency, k, loan.calendarOffset);
+    function dueTime(Debt memory debt, uint256 k) internal pure returns (uint256) {
+        return Calendar.dueTime(debt.firstDue, debt.frequency, k, debt.calendarOffset);
     }
 
     /// The k-th row of the schedule.
-    function row(Loan memory loan, uint256 k) internal pure returns (Instalment memory found) {
-        Amortization.Curve memory curve = curveOf(loan);
-        // Of a loan that ended early the total is smaller.
-        curve.total = curve.totalOf();
-        found.dueAt = dueTime(loan, k);
-        found.amount = curve.cumulative(k) - curve.cumulative(k - 1);
-        found.balance = curve.balance(k);
-        found.principal = curve.balance(k - 1) - found.balance;
-        found.interest = found.amount - found.principal;
+    function row(Debt memory debt, uint256 k) internal pure returns (Instalment memory found) {
+        unchecked {
+            Amortization.Curve memory curve = curveOf(debt);
+            // Of a loan that ended early the total is smaller.
+            curve.total = curve.totalOf();
+            found.dueAt = dueTime(debt, k);
+            found.amount = curve.cumulative(k) - curve.cumulative(k - 1);
+            found.balance = curve.balance(k);
+            found.principal = curve.balance(k - 1) - found.balance;
+            found.interest = found.amount - found.principal;
+        }
     }
 
     // ------------------------------------------------------------------------------------------------- lateness
 
     /// Unpaid instalments that are past due, and unpaid fees. Money goes to the former, then to the latter, then ahead.
+    /// @param past How many instalments are past due.
     function arrears(
-        Loan memory loan,
-        Amortization.Curve memory curve,
-        uint256 passed_
+        Debt memory debt,
+        uint256 past
     ) internal pure returns (uint256 overdue, uint256 fees) {
-        uint256 due = curve.cumulative(passed_);
-        if (loan.paid <= due) return (due - loan.paid, loan.fees);
-        uint256 beyond = loan.paid - due;
-        return (0, beyond < loan.fees ? loan.fees - beyond : 0);
+        unchecked {
+            uint256 due = curveOf(debt).cumulative(past);
+            if (debt.paid <= due) return (due - debt.paid, debt.fees);
+            uint256 beyond = debt.paid - due;
+            return (0, beyond < debt.fees ? debt.fees - beyond : 0);
+        }
     }
 
     /// Charge the late fees of instalments missed since the last assessment: `first` to `last`, none where `last` is zero.
     /// @dev To be done before money moves: until now the curve of payments was flat, so that judging all grace periods that
     /// ended meanwhile at once is the same as judging each at its end.
-    function assess(Loan memory loan) internal view returns (uint16 first, uint16 last) {
-        uint256 judged = passed(loan, today(loan) - loan.graceDays);
-        if (judged <= loan.assessed) return (0, 0);
-        Amortization.Curve memory curve = curveOf(loan);
-        if (loan.paid >= curve.cumulative(judged)) return (0, 0);
-        uint256 covered = curve.covered(loan.paid);
-        first = uint16(covered > loan.assessed ? covered : loan.assessed) + 1;
-        last = uint16(judged);
-        loan.assessed = last;
-        loan.fees += (last - first + 1) * loan.lateFee;
+    /// @return first The first that was missed.
+    /// @return last The last that was missed.
+    /// @return past How many instalments are past due, missed or not.
+    function assess(Debt memory debt) internal view returns (uint256 first, uint256 last, uint256 past) {
+        unchecked {
+            uint256 day = today(debt);
+            past = passed(debt, day);
+            Amortization.Curve memory curve = curveOf(debt);
+            // Most are not even past due unpaid, and the grace periods need no look.
+            if (past <= debt.assessed || debt.paid >= curve.cumulative(past)) return (0, 0, past);
+            uint256 judged = passed(debt, day - debt.graceDays);
+            if (judged <= debt.assessed || debt.paid >= curve.cumulative(judged)) return (0, 0, past);
+            uint256 covered = curve.covered(debt.paid);
+            first = (covered > debt.assessed ? covered : debt.assessed) + 1;
+            last = judged;
+            debt.assessed = uint16(last);
+            debt.fees += uint80((last - first + 1) * debt.lateFee);
+        }
     }
 
     /// The number of the first instalment that is not fully paid; zero when none is left.
-    function firstUnpaid(
-        Loan memory loan,
-        Amortization.Curve memory curve
-    ) internal pure returns (uint256) {
-        uint256 covered = curve.covered(loan.paid);
-        return covered < curve.instalments ? covered + 1 : 0;
+    function firstUnpaid(Debt memory debt) internal pure returns (uint256) {
+        uint256 covered = curveOf(debt).covered(debt.paid);
+        return covered < debt.instalments ? covered + 1 : 0;
     }
 
     // ------------------------------------------------------------------------------------------------- ending early
 
-    /// What has been earned by now, lateness being assessed.
-    /// @param passed How many instalments are past due.
-    /// @param due Their sum.
+    /// What has been earned by now.
+    /// @param due The sum of all instalments that are past due.
     /// @param balance The principal that is not yet due.
     /// @param interest On it, up to this second.
     struct Earned {
-        uint256 passed;
         uint256 due;
         uint256 balance;
         uint256 interest;
     }
 
+    /// @param past How many instalments are past due.
     function earned(
-        Loan memory loan,
-        Amortization.Curve memory curve
+        Debt memory debt,
+        Amortization.Curve memory curve,
+        Origin storage origin,
+        uint256 past
     ) internal view returns (Earned memory now_) {
-        uint256 k = now_.passed = passed(loan, today(loan));
-        now_.due = curve.cumulative(k);
-        if (k == curve.instalments) return now_;
-        uint256 start = k == 0 ? loan.openedAt : dueTime(loan, k);
-        now_.balance = curve.balance(k);
-        now_.interest = curve.accrued(k, block.timestamp - start, dueTime(loan, k + 1) - start);
+        unchecked {
+            now_.due = curve.cumulative(past);
+            if (past == curve.instalments) return now_;
+            uint256 start = past == 0 ? origin.openedAt : dueTime(debt, past);
+            now_.balance = curve.balance(past);
+            now_.interest = curve.accrued(past, block.timestamp - start, dueTime(debt, past + 1) - start);
+        }
     }
 
     /// What settling costs now, lateness being assessed; never more than paying the rest as scheduled.
-    function payoff(Loan memory loan, Earned memory now_) internal pure returns (uint256) {
-        uint256 debt = now_.due + now_.balance + now_.interest + loan.fees;
-        if (debt <= loan.paid) return 0;
-        debt -= loan.paid;
-        uint256 rest = owed(loan);
-        return debt < rest ? debt : rest;
+    function payoff(Debt memory debt, Earned memory now_) internal pure returns (uint256) {
+        unchecked {
+            uint256 sum = now_.due + now_.balance + now_.interest + debt.fees;
+            if (sum <= debt.paid) return 0;
+            uint256 rest = owed(debt);
+            return sum - debt.paid < rest ? sum - debt.paid : rest;
+        }
     }
 }

@@ -9,14 +9,14 @@ contract EventStorm {
     function open(Terms memory terms, uint256 first, uint256 count) external {
         for (uint256 i = first; i < first + count; ++i) {
             terms.salt = bytes32(i);
-            emit ILoanLedger.LoanOpened(_id(i), terms, terms.principal, terms.principal * terms.instalments);
+            emit ILoanLedger.LoanOpened(_id(i), terms, terms.principal, uint80(terms.principal * terms.instalments));
         }
     }
 
     /// Tell of payments of one unit each, numbered from `first`, to each of the loans in turn.
     function repay(uint256 loans, uint256 first, uint256 count) external {
         for (uint256 i = first; i < first + count; ++i) {
-            emit ILoanLedger.Repaid(_id(i % loans), msg.sender, 1, uint88(i / loans + 1));
+            emit ILoanLedger.Repaid(_id(i % loans), msg.sender, 1, uint80(i / loans + 1));
         }
     }
 
