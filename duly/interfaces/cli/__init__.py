@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from duly.interfaces.cli import (
+    apr,
     audit,
     bench,
     book,
@@ -60,6 +61,7 @@ def duly(
 
 
 app.command("schedule")(schedule.schedule)
+app.command("apr")(apr.apr)
 app.command("deploy")(deploy.deploy)
 app.command("import")(book.import_book)
 app.command("index")(index.index)

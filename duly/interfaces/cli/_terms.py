@@ -40,19 +40,20 @@ class FrequencyName(StrEnum):
         return Frequency[self.name]
 
 
-Principal = Annotated[str, typer.Option(help="Amount lent, in the currency's units, such as 10000.00.")]
-Rate = Annotated[str, typer.Option(help="Nominal rate in per cent a year, such as 11.22.")]
-Instalments = Annotated[
-    int, typer.Option(help="Number of instalments, 1 to 600; of a bullet, of periods until it is due.")
-]
-FirstDue = Annotated[
-    datetime,
-    typer.Option(
-        formats=_DAY,
-        metavar="YYYY-MM-DD",
-        help="Day on which the first is due; of a bullet, on which its first period ends.",
-    ),
-]
+# Apart from their types, for a command to which a loan's terms are one choice of two.
+PRINCIPAL = typer.Option(help="Amount lent, in the currency's units, such as 10000.00.")
+RATE = typer.Option(help="Nominal rate in per cent a year, such as 11.22.")
+INSTALMENTS = typer.Option(help="Number of instalments, 1 to 600; of a bullet, of periods until it is due.")
+FIRST_DUE = typer.Option(
+    formats=_DAY,
+    metavar="YYYY-MM-DD",
+    help="Day on which the first is due; of a bullet, on which its first period ends.",
+)
+
+Principal = Annotated[str, PRINCIPAL]
+Rate = Annotated[str, RATE]
+Instalments = Annotated[int, INSTALMENTS]
+FirstDue = Annotated[datetime, FIRST_DUE]
 ScheduleOption = Annotated[
     ScheduleName,
     typer.Option(
