@@ -206,7 +206,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         Debt memory debt = _owing(id);
 
         // Effect
-        _assess(id, debt);
+        _assess(id, debt, debt.curveOf());
         taken = _credit(debt, amount);
         emit Repaid(id, payer, taken, debt.paid);
         _storeCredit(id, debt);
@@ -219,14 +219,11 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     function settle(bytes32 id, uint256 maximum) external returns (uint256 taken) {
         // Check
         Debt memory debt = _owing(id);
-        taken = _payoff(id, debt, _assess(id, debt));
+        Amortization.Curve memory curve = debt.curveOf();
+        taken = debt.payoff(debt.earned(curve, _origins[id], _assess(id, debt, curve)));
         if (taken > maximum) revert PayoffAboveMaximum(taken, maximum);
 
         _settle(id, debt, taken);
-    }
-
-    function _payoff(bytes32 id, Debt memory debt, uint256 past) private view returns (uint256) {
-        return debt.payoff(debt.earned(debt.curveOf(), _origins[id], past));
     }
 
     function _settle(bytes32 id, Debt memory debt, uint256 taken) private {
@@ -247,8 +244,8 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         Debt memory debt = _owing(id);
         _checkBorrower(id);
         _checkNoCoolingOff(id, debt);
-        uint256 past = _assess(id, debt);
         Amortization.Curve memory curve = debt.curveOf();
+        uint256 past = _assess(id, debt, curve);
         Loans.Earned memory earned = debt.earned(curve, _origins[id], past);
         taken = debt.payoff(earned);
         if (amount >= taken) {
@@ -286,7 +283,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         uint256 elapsed = today - Calendar.localDay(_origins[id].openedAt, debt.calendarOffset);
         uint256 owed = received + (received * debt.rate * elapsed) / (Amortization.PPM * YEAR);
         if (owed > debt.paid) taken = owed - debt.paid;
-        uint256 most = _payoff(id, debt, debt.passed(today));
+        uint256 most = debt.payoff(debt.earned(debt.curveOf(), _origins[id], debt.passed(today)));
         if (taken > most) taken = most;
         debt.paid += uint80(taken);
         (debt.total, debt.fees) = (debt.paid, 0);
@@ -302,7 +299,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     function flagMissed(bytes32 id) external {
         Debt memory debt = _owing(id);
         uint256 assessed = debt.assessed;
-        _assess(id, debt);
+        _assess(id, debt, debt.curveOf());
         if (debt.assessed == assessed) revert NothingMissed(id, assessed);
         _store(id, debt);
     }
@@ -312,7 +309,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         for (uint256 i = 0; i < ids.length; ++i) {
             Debt memory debt = _debts[ids[i]];
             uint256 assessed = debt.assessed;
-            if (debt.owed() != 0) _assess(ids[i], debt);
+            if (debt.owed() != 0) _assess(ids[i], debt, debt.curveOf());
             if (debt.assessed == assessed) continue;
             _store(ids[i], debt);
             ++flagged;
@@ -331,10 +328,14 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
 
     /// Charge what was missed up to now, before money moves.
     /// @return past How many instalments are past due.
-    function _assess(bytes32 id, Debt memory debt) private returns (uint256 past) {
+    function _assess(
+        bytes32 id,
+        Debt memory debt,
+        Amortization.Curve memory curve
+    ) private returns (uint256 past) {
         uint256 first;
         uint256 last;
-        (first, last, past) = debt.assess();
+        (first, last, past) = debt.assess(curve);
         if (last != 0) emit InstalmentMissed(id, uint16(first), uint16(last), debt.fees);
     }
 
@@ -400,9 +401,10 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         if (!_signed(terms.borrower, hash, byBorrower)) revert InvalidAmendment(id, terms.borrower);
 
         // Check: nothing is lent anew, no fee becomes principal, and the price is within the same limits.
-        uint256 past = _assess(replaced, debt);
-        (, uint256 fees) = debt.arrears(past);
-        uint256 most = _payoff(replaced, debt, past) - fees;
+        Amortization.Curve memory curve = debt.curveOf();
+        uint256 past = _assess(replaced, debt, curve);
+        (, uint256 fees) = debt.arrears(curve, past);
+        uint256 most = debt.payoff(debt.earned(curve, origin, past)) - fees;
         if (terms.principal > most) revert PrincipalAbovePayoff(terms.principal, most);
         (uint256 instalment, uint256 total) = policyBook.admit(terms, fees);
 
@@ -416,9 +418,9 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         // Check
         Debt memory debt = _owingTo(id, msg.sender);
         _checkNoCoolingOff(id, debt);
-        uint256 past = _assess(id, debt);
         Amortization.Curve memory curve = debt.curveOf();
-        (, uint256 fees) = debt.arrears(past);
+        uint256 past = _assess(id, debt, curve);
+        (, uint256 fees) = debt.arrears(curve, past);
         uint256 paid = debt.paid - (debt.fees - fees);
         uint256 k = curve.covered(paid);
         if (intervals == 0 || k == curve.instalments) revert NothingToDefer(id);
@@ -532,7 +534,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     ) external returns (uint256 credited) {
         if (amount == 0) revert ZeroAmount();
         Debt memory debt = _owingTo(id, msg.sender);
-        _assess(id, debt);
+        _assess(id, debt, debt.curveOf());
         credited = _credit(debt, amount);
         emit ReceiptAcknowledged(id, msg.sender, credited, receipt, debt.paid);
         _storeCredit(id, debt);
@@ -542,7 +544,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     function forgive(bytes32 id, uint256 amount) external returns (uint256 forgiven) {
         if (amount == 0) revert ZeroAmount();
         Debt memory debt = _owingTo(id, msg.sender);
-        _assess(id, debt);
+        _assess(id, debt, debt.curveOf());
         forgiven = _credit(debt, amount);
         emit DebtForgiven(id, msg.sender, forgiven, debt.paid);
         _storeCredit(id, debt);
@@ -551,7 +553,8 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     /// @inheritdoc ILoanLedger
     function waive(bytes32 id, uint256 amount) external returns (uint256 waived) {
         Debt memory debt = _owingTo(id, msg.sender);
-        (, uint256 fees) = debt.arrears(_assess(id, debt));
+        Amortization.Curve memory curve = debt.curveOf();
+        (, uint256 fees) = debt.arrears(curve, _assess(id, debt, curve));
         waived = amount < fees ? amount : fees;
         if (waived == 0) revert NothingToWaive(id);
         debt.fees -= uint80(waived);
@@ -579,11 +582,12 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         }
         Origin memory origin = _origins[id];
         if (debt.statusOf(origin) == Status.Defaulted) revert LoanNotActive(id, Status.Defaulted);
-        (uint256 overdue, ) = debt.arrears(_assess(id, debt));
+        Amortization.Curve memory curve = debt.curveOf();
+        (uint256 overdue, ) = debt.arrears(curve, _assess(id, debt, curve));
         _store(id, debt);
         uint256 today = debt.today();
         if (overdue == 0) revert NotInDefault(0, today);
-        uint256 instalment = debt.firstUnpaid();
+        uint256 instalment = debt.firstUnpaid(curve);
         (, uint256 defaultDays) = policyBook.daysOf(origin.policy);
         uint256 firstDay = debt.dueDay(instalment) + defaultDays;
         if (today < firstDay) revert NotInDefault(firstDay, today);
@@ -650,8 +654,9 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     function payoff(bytes32 id) external view returns (uint256) {
         _origin(id);
         Debt memory debt = _debts[id];
-        (, , uint256 past) = debt.assess();
-        return _payoff(id, debt, past);
+        Amortization.Curve memory curve = debt.curveOf();
+        (, , uint256 past) = debt.assess(curve);
+        return debt.payoff(debt.earned(curve, _origins[id], past));
     }
 
     /// @inheritdoc ILoanLedger
@@ -660,9 +665,10 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     ) external view returns (uint256 overdue, uint256 fees, uint256 firstUnpaid, uint256 dueAt) {
         _origin(id);
         Debt memory debt = _debts[id];
-        (, , uint256 past) = debt.assess();
-        (overdue, fees) = debt.arrears(past);
-        firstUnpaid = debt.firstUnpaid();
+        Amortization.Curve memory curve = debt.curveOf();
+        (, , uint256 past) = debt.assess(curve);
+        (overdue, fees) = debt.arrears(curve, past);
+        firstUnpaid = debt.firstUnpaid(curve);
         if (firstUnpaid != 0) dueAt = debt.dueTime(firstUnpaid);
     }
 
@@ -670,7 +676,8 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     function positionOf(bytes32 id) external view returns (Position memory position) {
         Origin memory origin = _origins[id];
         Debt memory debt = _debts[id];
-        (, , uint256 past) = debt.assess();
+        Amortization.Curve memory curve = debt.curveOf();
+        (, , uint256 past) = debt.assess(curve);
         position.borrower = origin.borrower;
         position.lender = debt.lender;
         position.servicer = servicerOf[debt.lender];
@@ -681,9 +688,8 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         position.principal = debt.principal;
         position.paid = debt.paid;
 
-        Amortization.Curve memory curve = debt.curveOf();
-        (position.overdue, position.fees) = debt.arrears(past);
-        position.firstUnpaid = debt.firstUnpaid();
+        (position.overdue, position.fees) = debt.arrears(curve, past);
+        position.firstUnpaid = debt.firstUnpaid(curve);
         if (position.firstUnpaid != 0) position.firstUnpaidDueDay = debt.dueDay(position.firstUnpaid);
         if (past < curve.instalments && debt.owed() != 0) {
             position.next = curve.schedule == Schedule.Bullet ? curve.instalments : past + 1;

@@ -60,6 +60,7 @@ library Loans {
         if (origin.status == Status.Cancelled) return Status.None;
         if (origin.status != Status.Active) return origin.status;
         if (owed(debt) == 0) return Status.Repaid;
+        if (origin.defaulted == 0) return Status.Active;
         return curveOf(debt).covered(debt.paid) < origin.defaulted ? Status.Defaulted : Status.Active;
     }
 
@@ -114,10 +115,11 @@ library Loans {
     /// @param past How many instalments are past due.
     function arrears(
         Debt memory debt,
+        Amortization.Curve memory curve,
         uint256 past
     ) internal pure returns (uint256 overdue, uint256 fees) {
         unchecked {
-            uint256 due = curveOf(debt).cumulative(past);
+            uint256 due = curve.cumulative(past);
             if (debt.paid <= due) return (due - debt.paid, debt.fees);
             uint256 beyond = debt.paid - due;
             return (0, beyond < debt.fees ? debt.fees - beyond : 0);
@@ -130,11 +132,13 @@ library Loans {
     /// @return first The first that was missed.
     /// @return last The last that was missed.
     /// @return past How many instalments are past due, missed or not.
-    function assess(Debt memory debt) internal view returns (uint256 first, uint256 last, uint256 past) {
+    function assess(
+        Debt memory debt,
+        Amortization.Curve memory curve
+    ) internal view returns (uint256 first, uint256 last, uint256 past) {
         unchecked {
             uint256 day = today(debt);
             past = passed(debt, day);
-            Amortization.Curve memory curve = curveOf(debt);
             // Most are not even past due unpaid, and the grace periods need no look.
             if (past <= debt.assessed || debt.paid >= curve.cumulative(past)) return (0, 0, past);
             uint256 judged = passed(debt, day - debt.graceDays);
@@ -148,9 +152,12 @@ library Loans {
     }
 
     /// The number of the first instalment that is not fully paid; zero when none is left.
-    function firstUnpaid(Debt memory debt) internal pure returns (uint256) {
-        uint256 covered = curveOf(debt).covered(debt.paid);
-        return covered < debt.instalments ? covered + 1 : 0;
+    function firstUnpaid(
+        Debt memory debt,
+        Amortization.Curve memory curve
+    ) internal pure returns (uint256) {
+        uint256 covered = curve.covered(debt.paid);
+        return covered < curve.instalments ? covered + 1 : 0;
     }
 
     // ------------------------------------------------------------------------------------------------- ending early
