@@ -1,24 +1,25 @@
-"""The schedule against published numbers, and where a loan stands on it."""
+"""Where a loan stands on its schedule, and what payments do to it."""
 
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from duly.domain import calendar, schedule
+from duly.domain import amortisation, calendar, schedule
 from duly.domain.errors import (
     AmountTooLarge,
     FirstDueTooEarly,
-    InstalmentTooCoarse,
     InvalidPayment,
     InvalidTerms,
     LoanNotActive,
+    NothingToWaive,
+    NotInDefault,
 )
+from duly.domain.lending import MAX_AMOUNT
 from duly.domain.loan import Loan, Status
-from duly.domain.schedule import GUARD, MAX_AMOUNT, RAY
-from duly.domain.terms import MAX_INSTALMENTS, MAX_RATE, MAX_RATE_YEARS, Terms
+from duly.domain.policy import AprConvention, LendingLimits
+from duly.domain.terms import MAX_INSTALMENTS, MAX_RATE, MAX_RATE_YEARS, Frequency, Schedule, Terms
 
 DAY = calendar.DAY
 FIRST_DUE = 20_850  # 2027-02-01
@@ -40,125 +41,65 @@ LOAN = schedule.opened(bytes(32), TERMS, OPENED_AT)
 A = LOAN.instalment
 
 
+LIMITS = LendingLimits(240_000, AprConvention.NOMINAL, 500, 3, 14, 90)
+
+
 def due(k: int) -> int:
-    return calendar.due_time(FIRST_DUE, k, TERMS.calendar_offset)
-
-
-# -------------------------------------------------------------------------------- published schedules
-
-# Source: the tests of an open-source core-banking system. Rows of payment, interest, principal and balance in
-# cents, each rounded half to even; the last row absorbs what is left.
-G1 = [
-    (1713, 79, 1634, 8366),
-    (1713, 66, 1647, 6719),
-    (1713, 53, 1660, 5059),
-    (1713, 40, 1673, 3386),
-    (1713, 27, 1686, 1700),
-    (1713, 13, 1700, 0),
-]
-G3 = [
-    (25628, 1000, 24628, 75372),
-    (25628, 754, 24874, 50498),
-    (25628, 505, 25123, 25375),
-    (25629, 254, 25375, 0),
-]
-G4 = [
-    (1287, 62, 1225, 6275),
-    (1287, 52, 1235, 5040),
-    (1287, 42, 1245, 3795),
-    (1287, 32, 1255, 2540),
-    (1287, 21, 1266, 1274),
-    (1285, 11, 1274, 0),
-]
-
-
-@pytest.mark.parametrize(
-    ("principal", "rate", "periods_per_year", "published"),
-    [(10_000, 94_822, 12, G1), (100_000, 240_000, 24, G3)],
-    ids=["G1: 100 at 9.4822 % monthly", "G3: 1000 at 24 % semi-monthly"],
-)
-def test_schedules_that_round_otherwise_stay_near(
-    principal: int, rate: int, periods_per_year: int, published: list[tuple[int, int, int, int]]
-) -> None:
-    n = len(published)
-    rows = list(schedule.amortise(principal, rate, n, periods_per_year))
-    q = (1 + Fraction(rate, 1_000_000 * periods_per_year)) ** n
-    unrounded = principal * Fraction(rate, 1_000_000 * periods_per_year) * q / (q - 1)
-    assert round(unrounded) == published[0][0]
-    assert rows[0].amount - 1 < unrounded <= rows[0].amount
-    for k, (row, (_, _, _, balance)) in enumerate(zip(rows, published, strict=True), start=1):
-        assert abs(row.balance - balance) <= k + 1
-    assert rows[-1].balance == 0
-
-
-def test_a_published_schedule_within_a_cent_a_row() -> None:
-    """G4: 75 at 9.99 %, six monthly instalments. Source: the tests of an open-source core-banking system."""
-    for row, published in zip(schedule.amortise(7_500, 99_900, 6), G4, strict=True):
-        ours = (row.amount, row.interest, row.principal, row.balance)
-        assert all(abs(figure - theirs) <= 1 for figure, theirs in zip(ours, published, strict=True))
-
-
-def test_the_instalment_of_a_published_loan() -> None:
-    """10000 at 11.22 % over 36 months: 328.43. Source: half of the first row of LendingClub's published loan
-    book.
-    """
-    assert schedule.level(2_000_000, 112_200, 36)[0] == 65_686
-    assert schedule.level(1_000_000, 112_200, 36)[0] == 32_843
+    return schedule.due_time(TERMS, k)
 
 
 # -------------------------------------------------------------------------------- LEDGER-1
 
 
+def a_loan(**changes: object) -> Loan:
+    """A loan on other terms, which the ledger would open. Assumes so."""
+    try:
+        return schedule.opened(bytes(32), replace(TERMS, **changes), OPENED_AT)  # type: ignore[arg-type]
+    except InvalidTerms:
+        assume(False)
+        raise
+
+
 @st.composite
-def level_loans(draw: st.DrawFn, most: int = 2**80) -> tuple[int, int, int]:
-    """Principal, rate and number of instalments, anywhere in the range of the formulas."""
+def some_loans(draw: st.DrawFn) -> Loan:
+    """A loan of any shape and frequency, anywhere in the range of the formulas."""
+    frequency = draw(st.sampled_from(Frequency))
     n = draw(st.one_of(st.integers(1, 60), st.integers(1, MAX_INSTALMENTS)))
-    top = min(MAX_RATE, MAX_RATE_YEARS * 12 * 1_000_000 // n)
-    rate = draw(st.one_of(st.integers(0, min(top, 1_000_000)), st.integers(0, top), st.just(top)))
-    principal = draw(st.one_of(st.integers(1, 10**4), st.integers(1, 10**10), st.integers(1, most)))
-    return principal, rate, n
+    top = min(MAX_RATE, MAX_RATE_YEARS * frequency.periods_per_year * 1_000_000 // n)
+    return a_loan(
+        schedule=draw(st.sampled_from(Schedule)),
+        frequency=frequency,
+        instalments=n,
+        rate=draw(st.one_of(st.integers(0, min(top, 1_000_000)), st.integers(0, top), st.just(top))),
+        principal=draw(st.one_of(st.integers(1, 10**4), st.integers(1, 10**10), st.integers(1, MAX_AMOUNT))),
+        late_fee=0,
+    )
 
 
-@given(level_loans(most=MAX_AMOUNT))
-def test_ledger_1_principal_parts_sum_to_the_principal(loan: tuple[int, int, int]) -> None:
-    principal, rate, n = loan
-    try:
-        instalment, total = schedule.level(principal, rate, n)
-    except InstalmentTooCoarse:
-        assume(False)
-    rows = list(schedule.amortise(principal, rate, n))
-    assert len(rows) == n
-    assert sum(row.principal for row in rows) == principal
-    assert sum(row.amount for row in rows) == total
-    assert all(row.principal >= 0 and row.interest >= 0 for row in rows)
-    assert all(row.amount == instalment for row in rows[:-1])
-    assert rows[-1].amount > 0
-    assert rows[-1].balance == 0
+@pytest.mark.parametrize("shape", Schedule)
+@pytest.mark.parametrize("frequency", Frequency)
+def test_rows_are_those_of_the_terms(shape: Schedule, frequency: Frequency) -> None:
+    terms = replace(TERMS, schedule=shape, frequency=frequency, calendar_offset=32)
+    rows = list(schedule.rows(1_000_000, 112_200, 36, FIRST_DUE, 32, shape, frequency))
+    assert rows == list(schedule.schedule_of(terms))
+    assert [row.k for row in rows] == ([36] if shape is Schedule.BULLET else list(range(1, 37)))
+    for row in rows:
+        assert row.due_day == calendar.due_day(FIRST_DUE, frequency, row.k)
+        assert row.due_at == calendar.start_of(row.due_day + 1, 32) - 1
 
 
-@given(level_loans())
-def test_ledger_1_a_loan_paid_as_scheduled_closes_at_exactly_zero(numbers: tuple[int, int, int]) -> None:
-    principal, rate, n = numbers
-    terms = replace(TERMS, principal=principal, rate=rate, instalments=n, late_fee=0)
-    try:
-        loan = schedule.opened(bytes(32), terms, OPENED_AT)
-    except (InstalmentTooCoarse, AmountTooLarge):
-        assume(False)
-    for row in schedule.schedule_of(terms):
+@given(some_loans())
+def test_ledger_1_a_loan_paid_as_scheduled_closes_at_exactly_zero(loan: Loan) -> None:
+    for row in schedule.schedule_of(loan.terms):
         assert loan.status is Status.ACTIVE
         loan, taken = schedule.apply_payment(loan, row.amount, row.due_at)
         assert taken == row.amount
     assert (loan.owed, loan.fees, loan.status) == (0, 0, Status.REPAID)
 
 
-@given(level_loans(), st.integers(0, 10**10), st.integers(0, 20_000 * DAY))
-def test_ledger_1_a_settled_loan_is_closed(numbers: tuple[int, int, int], paid: int, later: int) -> None:
-    principal, rate, n = numbers
-    terms = replace(TERMS, principal=principal, rate=rate, instalments=n)
-    try:
-        loan = schedule.opened(bytes(32), terms, OPENED_AT)
-    except (InstalmentTooCoarse, AmountTooLarge):
-        assume(False)
+@given(some_loans(), st.integers(0, 10**10), st.integers(0, 20_000 * DAY))
+def test_ledger_1_a_settled_loan_is_closed(loan: Loan, paid: int, later: int) -> None:
+    scheduled = loan.total
     if paid:
         loan, _ = schedule.apply_payment(loan, paid, OPENED_AT)
     assume(loan.status is Status.ACTIVE)
@@ -168,62 +109,9 @@ def test_ledger_1_a_settled_loan_is_closed(numbers: tuple[int, int, int], paid: 
     assert taken + saved == owed
     assert saved >= 0
     assert taken >= 0
-    assert loan.owed == 0
+    assert (loan.owed, loan.status) == (0, Status.REPAID)
     # Settling never costs less than the principal, nor more than the schedule.
-    assert principal <= loan.total <= schedule.level(principal, rate, n)[1]
-
-
-@given(st.integers(RAY, RAY + RAY // 12), st.integers(0, 60))
-def test_powers_are_exact_to_a_few_units(x: int, n: int) -> None:
-    exact = Fraction(x, RAY) ** n
-    assert abs(schedule.power(x, n) - exact * RAY) <= 4 * (n + 1) * max(1, exact)
-
-
-@given(level_loans(most=10**15), st.data())
-def test_balances_are_those_of_the_formula(numbers: tuple[int, int, int], data: st.DataObject) -> None:
-    principal, rate, n = numbers
-    r = schedule.period_rate(rate)
-    assume(r > 0)
-    q = (1 + Fraction(r, RAY)) ** n
-    assume(q < 10**4)
-    instalment = -(-principal * Fraction(r, RAY) * q // (q - 1))
-    k = data.draw(st.integers(0, n - 1))
-    qk = (1 + Fraction(r, RAY)) ** k
-    exact = principal * qk - instalment * (qk - 1) / Fraction(r, RAY)
-    ours = schedule.balance(principal, int(instalment), r, k)
-    assert abs(ours - max(0, exact)) <= 1 + Fraction(1, GUARD // 10)
-
-
-# -------------------------------------------------------------------------------- range
-
-
-def test_at_rate_zero_the_principal_is_divided() -> None:
-    rows = list(schedule.amortise(1_000, 0, 3))
-    assert [row.amount for row in rows] == [334, 334, 332]
-    assert [row.interest for row in rows] == [0, 0, 0]
-
-
-def test_a_single_instalment_bears_one_period_of_interest() -> None:
-    assert schedule.level(100_000, 120_000, 1) == (101_000, 101_000)
-
-
-@pytest.mark.parametrize("numbers", [(5, 112_200, 36), (10, 0, 6), (35, 0, 36)])
-def test_refuses_instalments_that_rounding_alone_would_make_too_many(numbers: tuple[int, int, int]) -> None:
-    with pytest.raises(InstalmentTooCoarse):
-        schedule.level(*numbers)
-
-
-@pytest.mark.parametrize(
-    ("rate", "n"), [(0, 0), (0, 601), (-1, 12), (10_000_001, 1), (10_000_000, 20), (320_001, 600)]
-)
-def test_refuses_what_the_formulas_are_not_proven_for(rate: int, n: int) -> None:
-    with pytest.raises(InvalidTerms):
-        schedule.level(10**9, rate, n)
-
-
-@pytest.mark.parametrize(("rate", "n"), [(10_000_000, 19), (320_000, 600)])
-def test_the_range_includes_its_ends(rate: int, n: int) -> None:
-    assert schedule.level(10**12, rate, n)[1] > 10**12
+    assert loan.terms.principal <= loan.total <= scheduled
 
 
 def test_refuses_amounts_that_the_ledger_cannot_hold() -> None:
@@ -233,10 +121,12 @@ def test_refuses_amounts_that_the_ledger_cannot_hold() -> None:
         schedule.opened(bytes(32), replace(TERMS, late_fee=2**79), OPENED_AT)
 
 
-def test_refuses_a_first_instalment_less_than_a_month_after_opening() -> None:
+def test_refuses_a_first_instalment_less_than_an_interval_after_opening() -> None:
     with pytest.raises(FirstDueTooEarly):
         schedule.opened(bytes(32), TERMS, (FIRST_DUE - 30) * DAY)
     schedule.opened(bytes(32), TERMS, (FIRST_DUE - 31) * DAY)
+    weekly = replace(TERMS, frequency=Frequency.WEEKLY)
+    schedule.opened(bytes(32), weekly, (FIRST_DUE - 7) * DAY)
 
 
 # -------------------------------------------------------------------------------- where a loan stands
@@ -280,6 +170,32 @@ def test_position_of_a_closed_loan() -> None:
     assert (at.first_unpaid, at.next, at.next_amount) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("shape", [Schedule.EQUAL_PRINCIPAL, Schedule.INTEREST_ONLY])
+def test_position_follows_instalments_that_differ(shape: Schedule) -> None:
+    loan = a_loan(schedule=shape)
+    first, second, *_ = (row.amount for row in schedule.schedule_of(loan.terms))
+    at = schedule.position(schedule.apply_payment(loan, first, due(1))[0], due(2) + 1)
+    assert (at.overdue, at.first_unpaid, at.next) == (second, 2, 3)
+    assert schedule.position(loan, due(36) + 1).overdue == loan.total
+
+
+def test_position_of_a_bullet() -> None:
+    loan = a_loan(schedule=Schedule.BULLET)
+    for now in (OPENED_AT, due(1) + 1, due(35) + 11 * DAY, due(36)):
+        at = schedule.position(loan, now)
+        assert (at.overdue, at.fees, at.first_unpaid, at.next, at.next_amount) == (0, 0, 36, 36, loan.total)
+        assert at.first_unpaid_due_day == at.next_due_day == calendar.local_day(due(36), 0)
+    at = schedule.position(loan, due(36) + 10 * DAY + 1)
+    assert (at.overdue, at.fees, at.next) == (loan.total, 500, 0)
+
+
+def test_a_bullet_is_settled_with_the_interest_of_all_periods_so_far() -> None:
+    loan = a_loan(schedule=Schedule.BULLET)
+    assert schedule.payoff(loan, OPENED_AT) == TERMS.principal
+    assert schedule.payoff(loan, due(12)) == TERMS.principal + 112_200
+    assert schedule.payoff(loan, due(36)) == loan.total == TERMS.principal + 3 * 112_200
+
+
 def test_money_goes_to_instalments_that_are_due_then_to_fees_then_ahead() -> None:
     assert schedule.arrears(due=100, paid=70, fees=9) == (30, 9)
     assert schedule.arrears(due=100, paid=104, fees=9) == (0, 5)
@@ -307,8 +223,8 @@ def test_settling_at_once_costs_the_principal() -> None:
 
 
 def test_settling_costs_interest_for_the_seconds_of_the_period() -> None:
-    r = schedule.period_rate(TERMS.rate)
-    assert schedule.payoff(LOAN, due(1)) == TERMS.principal + schedule.interest(TERMS.principal, r)
+    interest = amortisation.interest(TERMS.principal, LOAN.curve.rate)
+    assert schedule.payoff(LOAN, due(1)) == TERMS.principal + interest
     half = (OPENED_AT + due(1)) // 2
     assert schedule.payoff(LOAN, half) == pytest.approx(TERMS.principal + 9_350 / 2, abs=1)
 
@@ -327,11 +243,12 @@ def eager(loan: Loan, payments: list[tuple[int, int]], until: int) -> tuple[int,
     ends.
     """
     terms = loan.terms
+    rows = list(schedule.schedule_of(terms))
     paid = fees = 0
     ends = [
         (due_at + terms.grace_days * DAY + 1, 0, k)
         for k in range(1, terms.instalments + 1)
-        for due_at in [calendar.due_time(terms.first_due, k, terms.calendar_offset)]
+        for due_at in [schedule.due_time(terms, k)]
     ]
     for moment, is_payment, value in sorted(ends + [(t, 1, amount) for t, amount in payments]):
         if moment > until:
@@ -339,7 +256,7 @@ def eager(loan: Loan, payments: list[tuple[int, int]], until: int) -> tuple[int,
         if is_payment:
             paid += min(value, loan.total + fees - paid)
         else:
-            due_by_then = loan.total if value == terms.instalments else value * loan.instalment
+            due_by_then = sum(row.amount for row in rows if row.k <= value)
             fees += terms.late_fee * (paid < due_by_then)
     return paid, fees
 
@@ -353,21 +270,20 @@ def histories(draw: st.DrawFn) -> tuple[Loan, list[tuple[int, int]], int]:
         principal=draw(st.integers(10**4, 10**8)),
         rate=draw(st.integers(0, 600_000)),
         instalments=n,
+        schedule=draw(st.sampled_from(Schedule)),
+        frequency=draw(st.sampled_from(Frequency)),
         late_fee=draw(st.integers(0, 5_000)),
         grace_days=draw(st.integers(0, 70)),
-        first_due=FIRST_DUE + draw(st.integers(0, 60)),
+        first_due=FIRST_DUE + draw(st.integers(41, 100)),
         calendar_offset=draw(st.integers(-48, 56)),
     )
+    assume(terms.schedule is not Schedule.INTEREST_ONLY or terms.rate)
     loan = schedule.opened(bytes(32), terms, OPENED_AT)
     # Around the seconds that matter, or anywhere.
     moments = st.one_of(
         st.integers(OPENED_AT, OPENED_AT + 1_000 * DAY),
         st.builds(
-            lambda k, grace, second: (
-                calendar.due_time(terms.first_due, k, terms.calendar_offset)
-                + grace * terms.grace_days * DAY
-                + second
-            ),
+            lambda k, grace, second: schedule.due_time(terms, k) + grace * terms.grace_days * DAY + second,
             st.integers(1, n),
             st.integers(0, 1),
             st.integers(-1, 2),
@@ -421,3 +337,60 @@ def test_fees_1_none_in_the_last_second_of_grace() -> None:
     assert schedule.assess(LOAN, last).fees == 0
     assert schedule.assess(LOAN, last + 1).fees == 500
     assert schedule.missed(LOAN, last + 1) == (1, 1)
+
+
+@given(histories(), st.integers(1, 10**6))
+def test_fees_1_only_unpaid_fees_can_be_waived(
+    history: tuple[Loan, list[tuple[int, int]], int], amount: int
+) -> None:
+    loan, payments, until = history
+    for moment, paid in payments:
+        if moment <= until and loan.owed:
+            loan, _ = schedule.apply_payment(loan, paid, moment)
+    assume(loan.owed)
+    before = schedule.position(loan, until)
+    if before.fees == 0:
+        with pytest.raises(NothingToWaive):
+            schedule.waive(loan, amount, until)
+        return
+    loan, waived = schedule.waive(loan, amount, until)
+    after = schedule.position(loan, until)
+    assert waived == min(amount, before.fees) == before.fees - after.fees
+    assert (after.overdue, after.paid) == (before.overdue, before.paid)
+
+
+# -------------------------------------------------------------------------------- default
+
+
+def test_a_default_is_marked_after_the_days_of_the_policy() -> None:
+    day_90 = due(1) + 89 * DAY + 1
+    with pytest.raises(NotInDefault, match="2027-05-02 or later"):
+        schedule.mark_default(LOAN, LIMITS, day_90 - 1)
+    loan = schedule.mark_default(LOAN, LIMITS, day_90)
+    assert (loan.status, loan.defaulted) == (Status.DEFAULTED, 1)
+    assert loan.fees == 3 * 500
+    with pytest.raises(LoanNotActive, match="already"):
+        schedule.mark_default(loan, LIMITS, day_90)
+
+
+def test_a_default_is_cured_when_its_instalment_is_paid() -> None:
+    now = due(3) + 31 * DAY
+    loan = schedule.mark_default(LOAN, LIMITS, now)
+    partly, _ = schedule.apply_payment(loan, A - 1, now)
+    assert partly.status is schedule.position(partly, now).status is Status.DEFAULTED
+    cured, _ = schedule.apply_payment(partly, 1, now)
+    assert cured.status is Status.ACTIVE
+    settled, _, _ = schedule.settle(loan, now)
+    assert settled.status is Status.REPAID
+    # Two others are overdue still: one of them for long enough at the end of May.
+    with pytest.raises(NotInDefault):
+        schedule.mark_default(cured, LIMITS, due(2) + 88 * DAY)
+    assert schedule.mark_default(cured, LIMITS, due(2) + 90 * DAY).defaulted == 2
+
+
+def test_no_default_where_nothing_is_overdue() -> None:
+    with pytest.raises(NotInDefault, match="nothing is overdue"):
+        schedule.mark_default(LOAN, LIMITS, due(1))
+    paid, _ = schedule.apply_payment(LOAN, LOAN.total, OPENED_AT)
+    with pytest.raises(LoanNotActive):
+        schedule.mark_default(paid, LIMITS, due(1))
