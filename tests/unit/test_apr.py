@@ -177,6 +177,38 @@ def test_european_union_example_counted_in_days() -> None:
     assert apr.rounded(rate) == Decimal("12.96")
 
 
+# ------------------------------------------------------------------------------------- published schedules
+
+# Source: the tests of an open-source core-banking system, whose rows `test_amortisation` has. The nominal rate
+# in per cent that each was made with.
+PUBLISHED_SCHEDULES = {
+    "G1: 100 monthly": (
+        advanced("100", "2026-01-15") + in_months("2026-02-15", *["17.13"] * 6),
+        "9.4822",
+    ),
+    "G3: 1000 semimonthly": (
+        advanced("1000", "2026-01-01") + twice_a_month("2026-01-16", "2026-02-01", *["256.28"] * 3, "256.29"),
+        "24",
+    ),
+    "G4: 75 monthly": (
+        advanced("75", "2026-01-15") + in_months("2026-02-15", *["12.87"] * 5, "12.85"),
+        "9.99",
+    ),
+}
+
+
+@pytest.mark.parametrize(("flows", "rate"), PUBLISHED_SCHEDULES.values(), ids=PUBLISHED_SCHEDULES.keys())
+def test_a_published_schedule_has_the_rate_it_was_made_with(flows: list[Flow], rate: str) -> None:
+    """As near as cents can tell it."""
+    advance, *payments = flows
+    less, more = (
+        apr.of_flows([advance, *(Flow(flow.day, flow.amount + cent) for flow in payments)]).apr
+        for cent in (-1, 1)
+    )
+    assert less < Decimal(rate) < more
+    assert more - less < 1
+
+
 # ------------------------------------------------------------------------------------- what it costs
 
 
