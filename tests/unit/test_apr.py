@@ -179,8 +179,8 @@ def test_european_union_example_counted_in_days() -> None:
 
 # ------------------------------------------------------------------------------------- published schedules
 
-# Source: the tests of an open-source core-banking system, whose rows `test_amortisation` has. The nominal rate
-# in per cent that each was made with.
+# Source: the tests of an open-source core-banking system, whose rows `test_amortisation` has. The rate in per
+# cent that each was made with.
 PUBLISHED_SCHEDULES = {
     "G1: 100 monthly": (
         advanced("100", "2026-01-15") + in_months("2026-02-15", *["17.13"] * 6),
