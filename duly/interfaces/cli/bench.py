@@ -1,4 +1,4 @@
-"""`duly bench`: how fast it is, measured."""
+"""`duly bench`: what it costs, measured."""
 
 import sys
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from duly.interfaces.cli._output import FAILED, Json, console, print_json
 
-bench = typer.Typer(name="bench", help="Measure how fast it is, on this machine.", no_args_is_help=True)
+bench = typer.Typer(name="bench", help="Measure what it costs: time on this machine, and gas.", no_args_is_help=True)
 
 BAR = 0.5
 """The indexer is to be at least this fast, against fetching the same logs and doing nothing with them."""
@@ -15,7 +15,7 @@ BAR = 0.5
 
 @bench.callback()
 def _bench() -> None:
-    """Measure how fast it is, on this machine."""
+    """Measure what it costs: time on this machine, and gas."""
 
 
 @bench.command("index")
@@ -70,4 +70,63 @@ def index(
             f"{report.ranges} ranges; the best of {report.runs} runs."
         )
     if report.ratio < BAR:
+        raise typer.Exit(FAILED)
+
+
+@bench.command("gas")
+def gas(
+    rpc: Annotated[
+        str | None,
+        typer.Option("--rpc", help="A local chain over http; by default an Anvil is started for it."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure the gas of every operation, beside what the other ledgers of the field cost.
+
+    From receipts: the whole transaction, its 21,000 included, with holders that have balances and allowances
+    that are finite.
+
+    Exit code 1 where an operation costs more than its ceiling.
+
+    \b
+    Example:
+      duly bench gas
+    """
+    from duly.services.gas import OPERATIONS, bench_gas
+
+    def told(text: str) -> None:
+        if not json and sys.stderr.isatty():
+            typer.echo(text, err=True)
+
+    report = bench_gas(rpc, told)
+    if json:
+        print_json(report.as_json())
+    else:
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True)
+        table.add_column("operation", no_wrap=True)
+        for name in ("gas", "at most", "best peer", "share", "Morpho"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for operation in OPERATIONS:
+            found = report.gas[operation.key]
+            style = "red" if found > operation.most else None
+            peer, bound = operation.peer, operation.lower_bound
+            table.add_row(
+                operation.name,
+                f"{found:,}",
+                f"{operation.most:,}",
+                f"{peer:,}" if peer else "",
+                f"{found / peer:.0%}" if peer else "",
+                f"{bound:,}" if bound else "",
+                style=style,
+            )
+        out = console()
+        out.print(table)
+        out.print(
+            "Best peer: the cheapest measured ledger with a repayment schedule. "
+            "Morpho Blue has none: the lower bound of the field."
+        )
+    if report.above:
         raise typer.Exit(FAILED)
