@@ -2,7 +2,7 @@
 
 import pytest
 from support.clock import DAY
-from support.offers import sign_consent, sign_instruction
+from support.offers import Lending, sign_consent, sign_instruction
 from support.oracle import due_time, local_day, months_later
 
 COOLING_OFF = 14
@@ -46,6 +46,12 @@ def payoff(ledger):
 
 
 @pytest.fixture(scope="module")
+def at_once(publish):
+    """A policy that knows no cooling-off period."""
+    return publish(Lending(cooling_off_days=0))
+
+
+@pytest.fixture(scope="module")
 def after_cooling_off(clock):
     """To the first second of the day after a loan's cooling-off period."""
 
@@ -56,13 +62,14 @@ def after_cooling_off(clock):
 
 
 @pytest.fixture(scope="module")
-def changed(terms, clock):
+def changed(terms, at_once, clock):
     """Terms that amend a loan: ordinary ones from today on, save for what is named."""
 
     def changed(loan, **changes):
         offset = changes.get("calendar_offset", 32)
         ordinary = {
             "replaces": bytes(loan),
+            "policy": at_once,
             "principal": 1_000_000_000,
             "late_fee": 1_000,
             "first_due": months_later(local_day(clock.now(), offset), 1),

@@ -122,12 +122,24 @@ def test_a_signature_holds_for_nothing_else(ledger, terms, key_of, lender, borro
 def test_a_mangled_signature_is_refused(ledger, terms, sign, lender, borrower):
     offered = terms()
     whole = sign(offered)
-    r, s, v = whole[:32], int.from_bytes(whole[32:64], "big"), whole[64]
-    # The same signature with the other root of s: valid on the curve, refused so that there is one form only.
-    twin = r + (CURVE_ORDER - s).to_bytes(32, "big") + bytes([55 - v])
-    for mangled in (b"", whole[:64], whole + b"\0", bytes(65), twin):
+    for mangled in (b"", whole[:63], whole + b"\0", bytes(65), whole[:64] + b"\0", whole[:64] + b"\x1d"):
         with reverts_with("InvalidOffer", loan_id(offered, ledger), lender):
             ledger.open.call(offered, mangled, {"from": borrower})
+
+
+def test_an_offer_in_another_form_is_the_same_offer(ledger, terms, sign, borrower):
+    """A signature has a twin, and a short form: they open the same loan, and it is opened once."""
+    offered = terms()
+    whole = sign(offered)
+    r, s, v = whole[:32], int.from_bytes(whole[32:64], "big"), whole[64]
+    twin = r + (CURVE_ORDER - s).to_bytes(32, "big") + bytes([55 - v])
+    short = r + (s | (v - 27) << 255).to_bytes(32, "big")
+    for form in (twin, short):
+        assert bytes(ledger.open.call(offered, form, {"from": borrower})) == loan_id(offered, ledger)
+    loan = ledger.open(offered, short, {"from": borrower}).return_value
+    for form in (whole, twin):
+        with reverts_with("LoanExists", loan):
+            ledger.open(offered, form, {"from": borrower})
 
 
 def test_a_contract_lends_by_its_owners_signature(ledger, terms, sign, lender, borrower, stranger, dollar):
