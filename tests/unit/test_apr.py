@@ -113,15 +113,6 @@ def test_regulation_z_appendix_j_single_payment() -> None:
     assert apr.rounded(cost.apr) == Decimal("11.45")
 
 
-def test_regulation_z_appendix_j_several_advances() -> None:
-    """(c)(7)(i): a construction loan of three advances of 20000, 240 monthly payments of 612.36: 10.25 %."""
-    advances = [flow for on in ("1979-04-10", "1979-06-12", "1979-09-18") for flow in advanced("20000", on)]
-    cost = apr.of_flows(advances + in_months("1979-12-10", *["612.36"] * 240))
-    assert cost.unit_period == MONTH
-    assert apr.rounded(cost.apr) == Decimal("10.25")
-    assert cost.amount_financed == 6_000_000
-
-
 # ------------------------------------------------------------------------------------- European Union
 
 FEE = [Flow(day("2024-01-15"), 400_000)]
