@@ -8,7 +8,7 @@ Reads are of the latest block, or of the block that `at` names. A refusal comes 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -23,6 +23,8 @@ from web3.types import BlockIdentifier, RPCEndpoint, TxParams
 
 from duly.chain import compiler, networks
 from duly.chain.errors import ChainError, explained
+from duly.domain import schedule
+from duly.domain.amortisation import Curve
 from duly.domain.consent import Channel, Profile
 from duly.domain.events import LoanOpened
 from duly.domain.loan import Loan, Position, Status
@@ -221,9 +223,27 @@ class PolicyBook(Contract):
         """What loans under the policy may cost. Raises: ContractError UnknownPolicy."""
         return _lending(self.read("lendingOf", policy, at=at))
 
-    def lending_for_new_loan(self, policy: int, at: BlockIdentifier = "latest") -> LendingLimits:
-        """The same, for a loan to be opened. Raises: ContractError UnknownPolicy, PolicyIsRetired."""
-        return _lending(self.read("lendingForNewLoan", policy, at=at))
+    def admit(self, terms: Terms, fees_owed: int = 0, at: BlockIdentifier = "latest") -> tuple[int, int]:
+        """Instalment and total of terms that may become a loan at that block's second.
+
+        fees_owed: late fees that the loan begins with. Raises: ContractError, with what is wrong.
+        """
+        instalment, total = self.read("admit", terms.as_tuple(), fees_owed, at=at)
+        return instalment, total
+
+    def admit_derived(
+        self, terms: Terms, fees_owed: int = 0, at: BlockIdentifier = "latest"
+    ) -> tuple[int, int, int]:
+        """Instalment, total and late fee of terms that the ledger derived. Raises: as `admit`."""
+        instalment, total, late_fee = self.read("admitDerived", terms.as_tuple(), fees_owed, at=at)
+        return instalment, total, late_fee
+
+    def days_of(self, policy: int, at: BlockIdentifier = "latest") -> tuple[int, int]:
+        """For how many days a borrower may rescind, and after how many days overdue a default may be marked.
+        Raises: ContractError UnknownPolicy.
+        """
+        cooling_off, until_default = self.read("daysOf", policy, at=at)
+        return cooling_off, until_default
 
     def contact_of(self, policy: int, at: BlockIdentifier = "latest") -> ContactLimits:
         """The contact limits in force. Raises: ContractError UnknownPolicy."""
@@ -256,6 +276,7 @@ class LoanRecord:
     policy: int
     assessed: int
     status: Status
+    amends: bool
     lender: str
     first_due: int
     instalments: int
@@ -309,21 +330,78 @@ class LoanLedger(Contract):
 
     artifact = "LoanLedger"
 
-    def open(self, terms: Terms, signature: bytes) -> Call:
+    def open(self, terms: Terms, offer: bytes) -> Call:
         """Accept a lender's signed offer; to be sent by the borrower."""
-        return self.call("open", terms.as_tuple(), signature)
+        return self.call("open", terms.as_tuple(), offer)
+
+    def open_by_signature(self, terms: Terms, offer: bytes, acceptance: bytes) -> Call:
+        """The same on both parties' signatures; to be sent by anyone."""
+        return self.call("openBySignature", terms.as_tuple(), offer, acceptance)
+
+    def cancel_offer(self, terms: Terms) -> Call:
+        """Withdraw an offer, an acceptance or an amendment; to be sent by a party."""
+        return self.call("cancelOffer", terms.as_tuple())
 
     def repay(self, loan: bytes, amount: int) -> Call:
         """Pay towards a loan. The payer's approval of the currency pays."""
         return self.call("repay", loan, amount)
 
+    def repay_with_permit(self, loan: bytes, amount: int, deadline: int, permit: bytes) -> Call:
+        """The same with the payer's permit for the amount (`offers.sign_permit`)."""
+        r, s, v = permit[:32], permit[32:64], permit[64]
+        return self.call("repayWithPermit", loan, amount, deadline, v, r, s)
+
+    def repay_by_signature(self, loan: bytes, amount: int, deadline: int, signature: bytes) -> Call:
+        """A payment that the borrower signed; to be sent by anyone. The borrower's approval pays."""
+        return self.call("repayBySignature", loan, amount, deadline, signature)
+
     def settle(self, loan: bytes, maximum: int) -> Call:
         """Close a loan early, for at most this much."""
         return self.call("settle", loan, maximum)
 
+    def prepay(self, loan: bytes, amount: int) -> Call:
+        """Pay principal back ahead, so that the instalments become smaller; to be sent by the borrower."""
+        return self.call("prepay", loan, amount)
+
+    def rescind(self, terms: Terms) -> Call:
+        """Withdraw from a loan in the cooling-off period; to be sent by the borrower."""
+        return self.call("rescind", terms.as_tuple())
+
+    def amend(self, terms: Terms, by_lender: bytes, by_borrower: bytes) -> Call:
+        """Replace a loan by other terms, on both parties' signatures; to be sent by anyone."""
+        return self.call("amend", terms.as_tuple(), by_lender, by_borrower)
+
+    def defer(self, loan: bytes, intervals: int) -> Call:
+        """Let all unpaid instalments fall due some intervals later; to be sent by the lender."""
+        return self.call("defer", loan, intervals)
+
+    def acknowledge_receipt(self, loan: bytes, amount: int, receipt: bytes) -> Call:
+        """Credit money received outside the chain, with the hash of its proof; to be sent by the lender."""
+        return self.call("acknowledgeReceipt", loan, amount, receipt)
+
+    def waive(self, loan: bytes, amount: int) -> Call:
+        """Give up unpaid late fees, up to an amount; to be sent by the lender."""
+        return self.call("waive", loan, amount)
+
+    def forgive(self, loan: bytes, amount: int) -> Call:
+        """Give up part of what is owed, or all; to be sent by the lender."""
+        return self.call("forgive", loan, amount)
+
+    def assign(self, loan: bytes, to: str, deadline: int, signature: bytes) -> Call:
+        """Hand the claim to another lender, who signed for it; to be sent by the lender."""
+        return self.call("assign", loan, to, deadline, signature)
+
+    def mark_default(self, loan: bytes) -> Call:
+        """Mark a default; to be sent by the lender or the servicer."""
+        return self.call("markDefault", loan)
+
     def flag_missed(self, loan: bytes) -> Call:
         """Record instalments that were missed."""
         return self.call("flagMissed", loan)
+
+    def flag_missed_many(self, loans: Sequence[bytes]) -> Call:
+        """The same for many loans; those with nothing to record are passed over."""
+        return self.call("flagMissedMany", list(loans))
 
     def appoint_servicer(self, servicer: str) -> Call:
         """Let a servicer serve notices about all loans of the sender; the zero address withdraws."""
@@ -333,6 +411,10 @@ class LoanLedger(Contract):
         """Pay out what the ledger holds for the sender."""
         return self.call("claim", to)
 
+    def multicall(self, calls: Sequence[Call]) -> Call:
+        """Several of the calls above in one transaction, of one sender: all of them or none."""
+        return self.call("multicall", [call.data for call in calls])
+
     def id_of(self, terms: Terms, at: BlockIdentifier = "latest") -> bytes:
         """The id of the loan that these terms make."""
         return bytes(self.read("idOf", terms.as_tuple(), at=at))
@@ -341,21 +423,27 @@ class LoanLedger(Contract):
         """The hash that a lender signs to offer terms."""
         return bytes(self.read("offerHash", terms.as_tuple(), at=at))
 
+    def nonce_of(self, signer: str, at: BlockIdentifier = "latest") -> int:
+        """The nonce that the signer's next payment or assignment is signed with."""
+        return int(self.read("nonces", signer, at=at))
+
     def record_of(self, loan: bytes, at: BlockIdentifier = "latest") -> LoanRecord:
         """What the ledger has recorded. Raises: ContractError UnknownLoan."""
-        (borrower, opened_at, policy, assessed, status, lender, first_due, instalments, rate, schedule,
-         frequency, *rest) = self.read("loanOf", loan, at=at)  # fmt: skip
+        (borrower, opened_at, policy, assessed, status, amends, lender, first_due, instalments, rate,
+         schedule, frequency, *rest) = self.read("loanOf", loan, at=at)  # fmt: skip
         return LoanRecord(
-            borrower.lower(), opened_at, policy, assessed, Status(status), lender.lower(), first_due,
+            borrower.lower(), opened_at, policy, assessed, Status(status), amends, lender.lower(), first_due,
             instalments, rate, Schedule(schedule), Frequency(frequency), *rest,
         )  # fmt: skip
 
     def loan_of(self, loan: bytes, terms: Terms, at: BlockIdentifier = "latest") -> Loan:
-        """The loan as the domain knows it; its terms come from its opening. Raises: ContractError
-        UnknownLoan.
+        """The loan as the domain knows it; its terms come from its opening, or from its amendment.
+
+        Of defaults only one that is not cured is known. Raises: ContractError UnknownLoan.
         """
         found = self.record_of(loan, at)
-        return Loan(
+        ended = found.status in (Status.RESCINDED, Status.REPLACED)
+        made = Loan(
             id=loan,
             terms=terms,
             opened_at=found.opened_at,
@@ -364,7 +452,13 @@ class LoanLedger(Contract):
             paid=found.paid,
             fees=found.fees,
             assessed=found.assessed,
+            lender=found.lender,
+            recorded_status=found.status if ended else Status.ACTIVE,
         )
+        if found.status is not Status.DEFAULTED:
+            return made
+        # It is cured once that instalment is paid, so it is the first that is not.
+        return replace(made, defaulted=schedule.first_unpaid(made))
 
     def instalment_of(self, loan: bytes, k: int, at: BlockIdentifier = "latest") -> InstalmentRow:
         """The k-th row of the schedule, from 1. Raises: ContractError UnknownLoan, NoSuchInstalment."""
@@ -583,18 +677,22 @@ class AmortizationHarness(Contract):
 
     artifact = "AmortizationHarness"
 
-    def level(self, principal: int, rate: int, periods_per_year: int, n: int) -> tuple[int, int]:
-        """The level instalment, and the sum of all. Raises: ContractError InstalmentTooCoarse."""
-        instalment, total = self.read("level", principal, rate, periods_per_year, n)
-        return instalment, total
+    def curve_of(self, schedule: Schedule, principal: int, rate: int, periods_per_year: int, n: int) -> Curve:
+        """The schedule that these make. Raises: ContractError TermsOutOfRange, InstalmentTooCoarse."""
+        _, *rest = self.read("curveOf", schedule, principal, rate, periods_per_year, n)
+        return Curve(schedule, *rest)
 
-    def balance(self, principal: int, instalment: int, rate: int, periods_per_year: int, k: int) -> int:
-        """The principal outstanding after the k-th instalment."""
-        return int(self.read("balance", principal, instalment, rate, periods_per_year, k))
+    def balance(self, curve: Curve, k: int) -> int:
+        """The principal outstanding after k instalments."""
+        return int(self.read("balance", astuple(curve), k))
 
-    def due_time(self, first_due: int, k: int, offset: int) -> int:
+    def cumulative(self, curve: Curve, k: int) -> int:
+        """The sum of the first k instalments."""
+        return int(self.read("cumulative", astuple(curve), k))
+
+    def due_time(self, first_due: int, frequency: Frequency, k: int, offset: int) -> int:
         """The last second in which a payment of the k-th instalment is on time."""
-        return int(self.read("dueTime", first_due, k, offset))
+        return int(self.read("dueTime", first_due, frequency, k, offset))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from functools import cache
+from keyword import iskeyword
 from typing import Any, Final, NotRequired, TypedDict, get_type_hints
 
 import httpx
@@ -202,10 +203,16 @@ def _fields(
     """The inputs, each with the type of the field that takes it."""
     hints = get_type_hints(make)
     names = [field.name for field in dataclasses.fields(make)]
-    wanted = [re.sub(r"(?<!^)(?=[A-Z])", "_", item["name"]).lower() for item in inputs]
+    wanted = [_field_name(item["name"]) for item in inputs]
     if names != wanted:
         raise TypeError(f"{make.__name__} has the fields {names}, the ABI's {where} has {wanted}")
     return [(item, hints[name]) for item, name in zip(inputs, names, strict=True)]
+
+
+def _field_name(name: str) -> str:
+    """An input's name as Python writes it: `opened_at` for openedAt, `from_` for from."""
+    snake = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    return f"{snake}_" if iskeyword(snake) else snake
 
 
 def _slow_reader(inputs: Sequence[Mapping[str, Any]], make: type[Any], where: str) -> Reader:

@@ -62,13 +62,52 @@ class LoanOpened(Event, contract="LoanLedger"):
 
 
 @dataclass(frozen=True, slots=True)
+class OfferCancelled(Event, contract="LoanLedger"):
+    """The offer, or the amendment, with this id can no longer be accepted."""
+
+    id: bytes
+    party: str
+
+
+@dataclass(frozen=True, slots=True)
 class Repaid(Event, contract="LoanLedger"):
-    """`amount` was taken from the payer; `paid` is everything received so far, this included."""
+    """`amount` was taken from the payer; `paid` is everything credited so far, this included."""
 
     id: bytes
     payer: str
     amount: int
     paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptAcknowledged(Event, contract="LoanLedger"):
+    """The lender received money outside the chain; `receipt` is the hash of the document that proves it."""
+
+    id: bytes
+    lender: str
+    amount: int
+    receipt: bytes
+    paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class DebtForgiven(Event, contract="LoanLedger"):
+    """The lender gave up part of what is owed, which is credited as if it had been paid."""
+
+    id: bytes
+    lender: str
+    amount: int
+    paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeesWaived(Event, contract="LoanLedger"):
+    """The lender gave up unpaid late fees; `fees` are those charged so far, without these."""
+
+    id: bytes
+    lender: str
+    amount: int
+    fees: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +133,57 @@ class LoanSettled(Event, contract="LoanLedger"):
 
 @dataclass(frozen=True, slots=True)
 class LoanRepaid(Event, contract="LoanLedger"):
-    """Nothing is owed any more; `paid` is everything that was ever paid."""
+    """Nothing is owed any more; `paid` is everything that was ever credited."""
 
     id: bytes
     paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoanRescinded(Event, contract="LoanLedger"):
+    """The borrower withdrew in the cooling-off period; nothing is owed any more."""
+
+    id: bytes
+    amount: int
+    paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoanAmended(Event, contract="LoanLedger"):
+    """A loan was closed into another one, `amendment`, which carries on what was owed.
+
+    All but `id` is about the other one: `paid` is what counts as paid on it, which was paid ahead on the
+    first, but for what rounding would have made the other dearer by; `fees` were unpaid on the first and are
+    owed on the other.
+    """
+
+    id: bytes
+    amendment: bytes
+    terms: Terms
+    instalment: int
+    total: int
+    opened_at: int
+    assessed: int
+    paid: int
+    fees: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoanAssigned(Event, contract="LoanLedger"):
+    """The claim belongs to another lender, who is bound by the same terms."""
+
+    id: bytes
+    from_: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoanDefaulted(Event, contract="LoanLedger"):
+    """The lender marked a default: `instalment` is the first that is unpaid, `overdue` all that is."""
+
+    id: bytes
+    instalment: int
+    overdue: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +313,18 @@ class NoticeRefused(Event, contract="NoticeRegistry"):
 
 EVENTS: tuple[type[Event], ...] = (
     LoanOpened,
+    OfferCancelled,
     Repaid,
+    ReceiptAcknowledged,
+    DebtForgiven,
+    FeesWaived,
     InstalmentMissed,
     LoanSettled,
     LoanRepaid,
+    LoanRescinded,
+    LoanAmended,
+    LoanAssigned,
+    LoanDefaulted,
     ServicerAppointed,
     PaymentHeld,
     Claimed,

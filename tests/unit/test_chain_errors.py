@@ -33,16 +33,16 @@ def refusal(signature: str, *values: object) -> bytes:
     return keccak(text=signature)[:4] + encode(types.split(",") if types else [], values)
 
 
-CAP = refusal("RateAboveCap(uint256,uint256)", 250_000, 240_000)
+CAP = refusal("AprAboveCap(uint256,uint256,uint256)", 101_000, 100_000, 240_000)
 
 
 def test_names_and_arguments() -> None:
     error = decode_refusal(CAP, "LoanLedger.open")
-    assert error.name == "RateAboveCap"
-    assert error.arguments == {"rate": 250_000, "cap": 240_000}
+    assert error.name == "AprAboveCap"
+    assert error.arguments == {"worth": 101_000, "received": 100_000, "cap": 240_000}
     assert str(error) == (
-        "LoanLedger.open: the rate exceeds the policy's cap, in parts per million: "
-        "RateAboveCap(rate 250000, cap 240000)"
+        "LoanLedger.open: the annual percentage rate, fees included, exceeds the policy's cap: "
+        "AprAboveCap(worth 101000, received 100000, cap 240000)"
     )
 
 
@@ -92,7 +92,7 @@ def test_refusals_in_words_panics_and_nothing() -> None:
 def test_however_it_comes(error: Exception) -> None:
     found = explain(error, "LoanLedger.open")
     assert isinstance(found, ContractError)
-    assert found.name == "RateAboveCap"
+    assert found.name == "AprAboveCap"
     assert found.data == CAP
 
 

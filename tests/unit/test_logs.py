@@ -35,6 +35,7 @@ from duly.domain.consent import Channel
 from duly.domain.events import Block, Event
 from duly.domain.notice import Kind, Refusal
 from duly.domain.policy import AprConvention
+from duly.domain.terms import Frequency, Schedule
 
 LEDGER = "0x" + "1e" * 20
 CLIENT = httpx.Client
@@ -43,11 +44,10 @@ ADDRESSES = st.binary(min_size=20, max_size=20).filter(any).map(lambda raw: "0x"
 # What a ledger can hold; other terms it refuses to open, and `Terms` to be made.
 LIMITS = {
     "principal": st.integers(1, 2**88 - 1),
-    "originationFee": st.just(0),
     "rate": st.integers(0, 10_000_000),
-    "instalments": st.integers(1, 19),
-    "schedule": st.just(0),
-    "frequency": st.just(0),
+    "instalments": st.integers(1, 6),
+    "schedule": st.integers(0, len(Schedule) - 1),
+    "frequency": st.integers(0, len(Frequency) - 1),
     "calendarOffset": st.integers(-48, 56),
 }
 
@@ -62,8 +62,11 @@ def values(item: dict[str, Any]) -> st.SearchStrategy[Any]:
     kind = item["type"]
     if kind == "tuple":
         parts = st.tuples(*[LIMITS.get(p["name"], values(p)) for p in item["components"]])
-        # Terms: lender and borrower differ.
-        return parts.filter(lambda found: found[0] != found[1] or not isinstance(found[0], str))
+        if item.get("internalType") == "struct Terms":
+            # Lender and borrower differ, and the origination fee leaves something of the principal.
+            parts = parts.filter(lambda found: found[0] != found[1])
+            parts = parts.map(lambda found: (*found[:3], found[3] % found[2], *found[4:]))
+        return parts
     if item.get("internalType") in ENUMS:
         return st.integers(0, len(ENUMS[item["internalType"]]) - 1)
     if kind == "address":
@@ -137,7 +140,7 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
         return {
-            re.sub("_(.)", lambda match: match[1].upper(), name): plain(getattr(value, name))
+            re.sub("_(.?)", lambda match: match[1].upper(), name): plain(getattr(value, name))
             for name in names
         }
     if isinstance(value, IntEnum):
