@@ -98,7 +98,7 @@ class Audit:
         if loan is None:
             yield "BASIS-1", "a loan that was never opened", "a loan on the ledger"
             return
-        position = position_of(loan, self._state.servicers.get(loan.terms.lender, ZERO_ADDRESS), now)
+        position = position_of(loan, self._state.servicers.get(loan.lender, ZERO_ADDRESS), now)
         limits = self._state.policies[loan.terms.policy].contact
         profile = self._state.profiles.get(notice.borrower, Profile())
         if notice.id in self._ids:
@@ -159,7 +159,7 @@ class Audit:
                     yield f"{left} days before the due day", f"1 to {limits.upcoming_days} days"
         if notice.instalment != instalment:
             yield f"instalment {notice.instalment}", f"instalment {instalment} on the ledger"
-        if notice.amount != amount or not amount:
+        if notice.amount != amount or amount <= 0:
             yield f"amount {notice.amount}", f"amount {amount} on the ledger"
 
     def _remember(self, notice: NoticeServed, now: int) -> None:

@@ -88,10 +88,10 @@ class Notice:
 class Said:
     """What was already said about a loan; the fields of `INoticeRegistry.Said`.
 
-    `received` is everything paid as of the last notice of a payment; `next` the instalment of the last notice
-    before or on a due day, `upcoming` how many upcoming notices were served about it; `missed` and `overdue`
-    the same of overdue notices; `flags` are `OPENED`, `DUE_TODAY` (of `next`) and `REPAID`. `services` holds
-    the times (UTC seconds) of the last three service notices, newest first.
+    `received` is everything credited as of the last notice of a payment; `next` the instalment of the last
+    notice before or on a due day, `upcoming` how many upcoming notices were served about it; `missed` and
+    `overdue` the same of overdue notices; `flags` are `OPENED`, `DUE_TODAY` (of `next`) and `REPAID`.
+    `services` holds the times (UTC seconds) of the last three service notices, newest first.
     """
 
     received: int = 0
@@ -280,7 +280,8 @@ def ground(kind: Kind, facts: Facts) -> tuple[Decision, Ground]:
         base = Ground(amount=position.paid - said.received, basis=position.paid)
         if position.paid == 0:
             return Decision(Refusal.NO_BASIS, 0, 1), base
-        return (ALLOWED if base.amount else _SAID_ONCE), base
+        # An amendment takes what was paid ahead along: less can be credited than was said.
+        return (ALLOWED if base.amount > 0 else _SAID_ONCE), base
 
     if kind is Kind.OVERDUE:
         instalment = position.first_unpaid

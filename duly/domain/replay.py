@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
 from duly.domain.errors import DulyError
 from duly.domain.events import (
@@ -17,21 +18,29 @@ from duly.domain.events import (
     ContactCeased,
     ContactRegistered,
     ContactTightened,
+    DebtForgiven,
     Event,
+    FeesWaived,
     InstalmentMissed,
+    LoanAmended,
+    LoanAssigned,
+    LoanDefaulted,
     LoanOpened,
     LoanRepaid,
+    LoanRescinded,
     LoanSettled,
     Logged,
     NoticeRefused,
     NoticeServed,
+    OfferCancelled,
     PaymentHeld,
     PolicyPublished,
     PolicyRetired,
+    ReceiptAcknowledged,
     Repaid,
     ServicerAppointed,
 )
-from duly.domain.loan import Loan, position_of
+from duly.domain.loan import Loan, Status, position_of
 from duly.domain.notice import Facts, Notice, Said, after_serving
 from duly.domain.policy import ContactLimits, LendingLimits
 from duly.domain.terms import ZERO_ADDRESS
@@ -59,12 +68,14 @@ class State:
     """Everything that the contracts keep, as far as events were applied. The values are never changed, only
     replaced.
 
-    `reminders` are the times (UTC seconds) of a borrower's last seven, newest first. `held` is what the
-    ledger holds for a lender. An absent entry is what the contracts start from: `Profile()`, `Said()`, `()`,
-    the zero address, 0.
+    `carried` is what was paid ahead on the loan that an amendment replaced, and counts on it. `reminders` are
+    the times (UTC seconds) of a borrower's last seven, newest first. `held` is what the ledger holds for a
+    lender. An absent entry is what the contracts start from: 0, `Profile()`, `Said()`, `()`, the zero
+    address.
     """
 
     loans: dict[bytes, Loan] = field(default_factory=dict)
+    carried: dict[bytes, int] = field(default_factory=dict)
     said: dict[bytes, Said] = field(default_factory=dict)
     policies: dict[int, Policy] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
@@ -107,9 +118,17 @@ def apply_all(logged: Iterable[Logged], state: State) -> State:
 
 def subjects(event: Event) -> tuple[bytes | None, str | None, int | None]:
     """What an event is about: the loan, the party (a borrower with what was allowed and said to them, or a
-    lender with its appointments), the policy. `apply` changes nothing else.
+    lender with its appointments), the policy. `apply` changes nothing else, but the loan that begins with it
+    (see `begins`).
     """
     return _SUBJECTS[type(event)](event)
+
+
+def begins(event: Event) -> bytes | None:
+    """The loan that begins with an event: opened, or carrying on what was owed on another."""
+    if type(event) is LoanOpened:
+        return event.id
+    return event.amendment if type(event) is LoanAmended else None
 
 
 # ---------------------------------------------------------------------------------------- the ledger
@@ -126,7 +145,7 @@ def _loan_opened(event: LoanOpened, timestamp: int, state: State) -> None:
     state.loans[event.id] = Loan(event.id, event.terms, timestamp, event.instalment, event.total)
 
 
-def _repaid(event: Repaid, timestamp: int, state: State) -> None:
+def _credited(event: Repaid | ReceiptAcknowledged | DebtForgiven, timestamp: int, state: State) -> None:
     _pay(state, event.id, event.paid)
 
 
@@ -134,8 +153,26 @@ def _pay(state: State, loan_id: bytes, paid: int) -> None:
     loan = _loan(state, loan_id)
     # Written out, as `replace` takes four times as long.
     state.loans[loan_id] = Loan(
-        loan.id, loan.terms, loan.opened_at, loan.instalment, loan.total, paid, loan.fees, loan.assessed
+        loan.id,
+        loan.terms,
+        loan.opened_at,
+        loan.instalment,
+        loan.total,
+        paid,
+        loan.fees,
+        loan.assessed,
+        loan.lender,
+        loan.defaulted,
+        loan.recorded_status,
     )
+
+
+def _offer_cancelled(event: OfferCancelled, timestamp: int, state: State) -> None:
+    """Nothing was lent."""
+
+
+def _fees_waived(event: FeesWaived, timestamp: int, state: State) -> None:
+    state.loans[event.id] = replace(_loan(state, event.id), fees=event.fees)
 
 
 def _instalment_missed(event: InstalmentMissed, timestamp: int, state: State) -> None:
@@ -150,6 +187,61 @@ def _loan_settled(event: LoanSettled, timestamp: int, state: State) -> None:
 def _loan_repaid(event: LoanRepaid, timestamp: int, state: State) -> None:
     """Derived already: nothing is owed."""
     _loan(state, event.id)
+
+
+def _loan_rescinded(event: LoanRescinded, timestamp: int, state: State) -> None:
+    state.loans[event.id] = replace(
+        _loan(state, event.id),
+        total=event.paid,
+        paid=event.paid,
+        fees=0,
+        recorded_status=Status.RESCINDED,
+    )
+
+
+def _loan_amended(event: LoanAmended, timestamp: int, state: State) -> None:
+    old = _loan(state, event.id)
+    # What was paid ahead, and the fees that are unpaid, went over to the other loan.
+    paid, fees = old.paid - _paid_ahead(old, event), old.fees - event.fees
+    state.loans[event.id] = replace(
+        old, total=paid - fees, paid=paid, fees=fees, recorded_status=Status.REPLACED
+    )
+    state.loans[event.amendment] = Loan(
+        event.amendment,
+        event.terms,
+        event.opened_at,
+        event.instalment,
+        event.total,
+        event.paid,
+        event.fees,
+        event.assessed,
+    )
+    if event.paid:
+        state.carried[event.amendment] = event.paid
+
+
+def _paid_ahead(old: Loan, event: LoanAmended) -> int:
+    """What was paid ahead on a loan and counts on the one that replaced it.
+
+    The event's `paid` may be a few units more, as instalments are rounded anew and the loan must not become
+    dearer by it. Only the lender's deferral, which moves due days, takes anything along: what is prepaid
+    becomes less principal, and both parties together write down what is left.
+    """
+    terms = event.terms
+    k = old.terms.instalments - terms.instalments
+    if not event.paid or terms.first_due == calendar.due_day_to_go_on_from(
+        old.terms.first_due, old.terms.frequency, k + 1
+    ):
+        return 0
+    return old.paid - (old.fees - event.fees) - old.curve.cumulative(k)
+
+
+def _loan_assigned(event: LoanAssigned, timestamp: int, state: State) -> None:
+    state.loans[event.id] = replace(_loan(state, event.id), lender=event.to)
+
+
+def _loan_defaulted(event: LoanDefaulted, timestamp: int, state: State) -> None:
+    state.loans[event.id] = replace(_loan(state, event.id), defaulted=event.instalment)
 
 
 def _servicer_appointed(event: ServicerAppointed, timestamp: int, state: State) -> None:
@@ -252,10 +344,18 @@ def _notice_refused(event: NoticeRefused, timestamp: int, state: State) -> None:
 
 _APPLY: dict[type[Event], Callable[[Any, int, State], None]] = {
     LoanOpened: _loan_opened,
-    Repaid: _repaid,
+    OfferCancelled: _offer_cancelled,
+    Repaid: _credited,
+    ReceiptAcknowledged: _credited,
+    DebtForgiven: _credited,
+    FeesWaived: _fees_waived,
     InstalmentMissed: _instalment_missed,
     LoanSettled: _loan_settled,
     LoanRepaid: _loan_repaid,
+    LoanRescinded: _loan_rescinded,
+    LoanAmended: _loan_amended,
+    LoanAssigned: _loan_assigned,
+    LoanDefaulted: _loan_defaulted,
     ServicerAppointed: _servicer_appointed,
     PaymentHeld: _payment_held,
     Claimed: _claimed,
@@ -289,10 +389,18 @@ def _of_borrower(event: Any) -> tuple[bytes | None, str | None, int | None]:
 
 _SUBJECTS: dict[type[Event], Callable[[Any], tuple[bytes | None, str | None, int | None]]] = {
     LoanOpened: _of_loan,
+    OfferCancelled: _of_loan,
     Repaid: _of_loan,
+    ReceiptAcknowledged: _of_loan,
+    DebtForgiven: _of_loan,
+    FeesWaived: _of_loan,
     InstalmentMissed: _of_loan,
     LoanSettled: _of_loan,
     LoanRepaid: _of_loan,
+    LoanRescinded: _of_loan,
+    LoanAmended: _of_loan,
+    LoanAssigned: _of_loan,
+    LoanDefaulted: _of_loan,
     ServicerAppointed: _of_lender,
     PaymentHeld: lambda event: (event.id, event.lender, None),
     Claimed: _of_lender,

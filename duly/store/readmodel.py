@@ -5,7 +5,7 @@ reading the other branch from the start would have made.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -17,12 +17,23 @@ from sqlalchemy import Connection, Engine, Row, Select, Table, and_, delete, fun
 from duly.domain import schedule
 from duly.domain.consent import Channel, Profile
 from duly.domain.errors import InvalidInput
-from duly.domain.events import EVENTS, Block, Event, LoanOpened, Logged, NoticeRefused, NoticeServed
+from duly.domain.events import (
+    EVENTS,
+    Block,
+    Event,
+    LoanAmended,
+    LoanAssigned,
+    LoanDefaulted,
+    Logged,
+    NoticeRefused,
+    NoticeServed,
+    Repaid,
+)
 from duly.domain.loan import Loan, Status
 from duly.domain.notice import OPENED, REPAID, Kind, Refusal, Said
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
-from duly.domain.replay import Policy, State, apply_all, subjects
-from duly.domain.terms import ZERO_ADDRESS, Frequency, Schedule, Terms
+from duly.domain.replay import Policy, State, apply_all, begins, subjects
+from duly.domain.terms import ZERO_ADDRESS, ZERO_HASH, Frequency, Schedule, Terms
 from duly.store import schema
 from duly.store.database import DatabaseError, DatabaseOutdated, open_engine, reading, writing
 
@@ -77,11 +88,13 @@ class Cursor:
 class Candidate:
     """A loan that something may have to be said about, with all that a decision takes but the moment.
 
-    `servicer` is the zero address where the lender appointed none. `reminders` are the times of the
-    borrower's last seven, newest first. The profile's nonce is not known here: 0.
+    `carried` is what was paid ahead on the loan that this one replaced. `servicer` is the zero address where
+    the lender appointed none. `reminders` are the times of the borrower's last seven, newest first. The
+    profile's nonce is not known here: 0.
     """
 
     loan: Loan
+    carried: int
     servicer: str
     profile: Profile
     said: Said
@@ -278,6 +291,7 @@ class ReadModel:
                 raise NothingIndexed(remedy="Run `duly index` first.")
             newer = schema.events.c.block_number > to.number
             touched = _Touched(item for item, _ in self._logged(connection, [newer]))
+            touched.loans |= self._linked(connection, touched.loans)
             count = connection.execute(delete(schema.events).where(newer)).rowcount
             for table in (schema.notices, schema.refusals):
                 connection.execute(delete(table).where(table.c.block_number > to.number))
@@ -308,6 +322,8 @@ class ReadModel:
         for row in _rows_of(connection, _LOANS_AND_SAID, schema.loans.c.id, touched.loans - known.keys()):
             known[row.id] = _loan(row)
             self._numbers[row.id] = row.number
+            if row.carried:
+                state.carried[row.id] = row.carried
             if row.said_received is not None:
                 state.said[row.id] = _said(row)
         parties = touched.parties
@@ -330,25 +346,31 @@ class ReadModel:
             state.policies[row.number] = _policy(row)
 
     def _insert_events(self, connection: Connection, logged: Sequence[Logged], touched: "_Touched") -> None:
-        blocks = {item.block_number: (item.block_number, item.block_hash, item.timestamp) for item in logged}
-        self._put(connection, schema.blocks, list(blocks.values()))
         numbers = self._numbers
         if touched.opened:
             opened = connection.execute(
                 select(func.coalesce(func.max(schema.loans.c.number), 0))
             ).scalar_one()
         rows: list[tuple[Any, ...]] = []
-        for (event, block, _, _, transaction, index), about in zip(logged, touched.about, strict=True):
+        blocks: list[tuple[Any, ...]] = []
+        last = -1
+        for (event, block, block_hash, timestamp, transaction, index), about in zip(
+            logged, touched.about, strict=True
+        ):
             loan, party, policy = about
+            if block != last:
+                blocks.append((block, block_hash, timestamp))
+                last = block
             number = None
             if loan is not None:
-                number = numbers.get(loan)
-                # Before it is opened, only a refused notice can be about a loan.
-                if number is None and type(event) is LoanOpened:
+                if touched.opened and (begun := begins(event)):
                     opened += 1
-                    numbers[loan] = number = opened
+                    numbers[begun] = opened
+                # Before there is a loan, only a refused notice, or a withdrawn offer, can be about it.
+                number = numbers.get(loan)
             args = _PACKERS[type(event)](event)
             rows.append((block, index, transaction, event.name, number, party, policy, args))
+        self._put(connection, schema.blocks, blocks)
         self._put(connection, schema.events, rows)
         self._put(
             connection,
@@ -371,7 +393,7 @@ class ReadModel:
                     str(e.serial),
                     e.content_hash,
                 )
-                for item in logged
+                for item in touched.others
                 if isinstance(e := item.event, NoticeServed)
             ],
         )
@@ -392,7 +414,7 @@ class ReadModel:
                     str(e.actual),
                     str(e.required),
                 )
-                for item in logged
+                for item in touched.others
                 if isinstance(e := item.event, NoticeRefused)
             ],
         )
@@ -401,18 +423,32 @@ class ReadModel:
         self, connection: Connection, state: State, touched: "_Touched", numbers: Mapping[bytes, int]
     ) -> None:
         """Write what stands now about everything that is touched."""
-        loans, said_of, new = state.loans, state.said, touched.opened
+        loans, said_of, carried, new = state.loans, state.said, state.carried, touched.opened
         self._put(
             connection,
             schema.loans,
             sorted(
-                (numbers[loan], *_loan_row(loans[loan], said_of.get(loan))) for loan in new & loans.keys()
+                (numbers[loan], *_loan_row(loans[loan], said_of.get(loan), carried.get(loan)))
+                for loan in new & loans.keys()
             ),
         )
         # In the order of the rows, which is kinder to the disk.
         known = sorted((numbers[loan], loan) for loan in touched.loans - new if loan in numbers)
         self._update_loans(
-            connection, [(*_loan_change(loans[loan], said_of.get(loan)), number) for number, loan in known]
+            connection,
+            _LOAN_CHANGES,
+            [
+                (*_loan_change(loans[loan], said_of.get(loan), carried.get(loan)), number)
+                for number, loan in known
+            ],
+        )
+        self._update_loans(
+            connection,
+            _CLAIM_CHANGES,
+            [
+                (loans[loan].lender, loans[loan].defaulted, numbers[loan])
+                for loan in (touched.claims - new) & loans.keys()
+            ],
         )
         self._put(
             connection,
@@ -494,6 +530,18 @@ class ReadModel:
             for some in _chunks(keys):
                 connection.execute(delete(column.table).where(column.in_(some)))
 
+    def _linked(self, connection: Connection, loans: set[bytes]) -> set[bytes]:
+        """The loans that some replaced, and that replaced them, however often: to make any of them anew takes
+        the events of all.
+        """
+        c, query = schema.loans.c, select(schema.loans.c.id, schema.loans.c.replaces)
+        found, more = set(loans), set(loans)
+        while more:
+            rows = [row for column in (c.id, c.replaces) for row in _rows_of(connection, query, column, more)]
+            more = {loan for row in rows for loan in row if loan} - found
+            found |= more
+        return found
+
     def _numbers_of(self, connection: Connection, loans: Iterable[bytes]) -> dict[bytes, int]:
         query = select(schema.loans.c.id, schema.loans.c.number)
         return {row.id: row.number for row in _rows_of(connection, query, schema.loans.c.id, loans)}
@@ -510,16 +558,18 @@ class ReadModel:
             end = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
         self._many(connection, f'INSERT INTO "{table.name}" ({", ".join(names)}) VALUES ', rows, end)
 
-    def _update_loans(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-        """Update what changes about loans; their numbers stand last in the rows."""
+    def _update_loans(
+        self, connection: Connection, columns: Sequence[str], rows: list[tuple[Any, ...]]
+    ) -> None:
+        """Update some columns of loans, whose numbers stand last in the rows."""
         if self.engine.dialect.name == "sqlite":
-            names = ", ".join(f'"{name}"' for name in _LOAN_CHANGES)
-            changes = ", ".join(f'"{name}" = new."{name}"' for name in _LOAN_CHANGES)
+            names = ", ".join(f'"{name}"' for name in columns)
+            changes = ", ".join(f'"{name}" = new."{name}"' for name in columns)
             start = f'WITH new ({names}, "number") AS (VALUES '
             end = f') UPDATE "loans" SET {changes} FROM new WHERE "loans"."number" = new."number"'
             self._many(connection, start, rows, end)
         elif rows:
-            changes = ", ".join(f'"{name}" = {self._mark}' for name in _LOAN_CHANGES)
+            changes = ", ".join(f'"{name}" = {self._mark}' for name in columns)
             connection.exec_driver_sql(f'UPDATE "loans" SET {changes} WHERE "number" = {self._mark}', rows)
 
     def _many(self, connection: Connection, start: str, rows: list[tuple[Any, ...]], end: str) -> None:
@@ -572,10 +622,19 @@ class ReadModel:
             )
 
     def history(self, loan: bytes) -> list[Logged]:
-        """Everything that was told about a loan, in the chain's order."""
-        number = select(schema.loans.c.number).where(schema.loans.c.id == loan).scalar_subquery()
+        """Everything that was told about a loan, in the chain's order; that it replaced another one too."""
+        loans, events = schema.loans.c, schema.events.c
+        number = select(loans.number)
+        replaced = select(loans.replaces).where(loans.id == loan).scalar_subquery()
+        condition = or_(
+            events.loan == number.where(loans.id == loan).scalar_subquery(),
+            and_(
+                events.loan == number.where(loans.id == replaced).scalar_subquery(),
+                events.name == LoanAmended.name,
+            ),
+        )
         with self._reading() as connection:
-            return [item for item, _ in self._logged(connection, [schema.events.c.loan == number])]
+            return [item for item, _ in self._logged(connection, [condition])]
 
     def events(self, after: int = -1, upto: int | None = None) -> Iterator[Logged]:
         """Every event of the blocks after `after`, to `upto`, in the chain's order."""
@@ -616,6 +675,13 @@ class ReadModel:
             row = connection.execute(select(schema.loans).where(schema.loans.c.id == loan_id)).first()
         return None if row is None else _loan(row)
 
+    def successor(self, loan_id: bytes) -> bytes | None:
+        """The loan that replaced this one; None where none did."""
+        query = select(schema.loans.c.id).where(schema.loans.c.replaces == loan_id)
+        with self._reading() as connection:
+            found: bytes | None = connection.execute(query).scalar()
+        return found
+
     def find_loan(self, prefix: str) -> Loan:
         """The one loan whose id begins with these hexadecimal digits, 0x or not.
 
@@ -644,15 +710,17 @@ class ReadModel:
     def loans(
         self,
         *,
-        status: Status | None = None,
+        statuses: Collection[Status] | None = None,
         borrower: str | None = None,
         lender: str | None = None,
         limit: int | None = None,
     ) -> list[Loan]:
-        """Loans as recorded, newest first."""
+        """Loans as recorded, newest first; `lender` is whom the claim belongs to."""
         loans = schema.loans.c
         query = select(schema.loans).order_by(loans.number.desc()).limit(limit)
-        for column, value in ((loans.status, status), (loans.borrower, borrower), (loans.lender, lender)):
+        if statuses is not None:
+            query = query.where(loans.status.in_(statuses))
+        for column, value in ((loans.borrower, borrower), (loans.lender, lender)):
             if value is not None:
                 query = query.where(column == value)
         with self._reading() as connection:
@@ -669,8 +737,8 @@ class ReadModel:
     def candidates(self, today: int) -> Iterator[Candidate]:
         """The loans that something may have to be said about on a day, in the order of opening.
 
-        Active loans whose first unpaid instalment may be spoken of by then or is overdue, and loans of which
-        the opening, a payment or the end has not been told yet. today: the latest calendar day on Earth
+        Loans whose first unpaid instalment may be spoken of by then or is overdue, and loans of which the
+        opening, a payment or the end has not been told yet. today: the latest calendar day on Earth
         (`calendar.local_day(now, calendar.EASTERNMOST)`). More than will be said, never less.
         """
         loans, policies = schema.loans.c, schema.policies.c
@@ -810,25 +878,38 @@ class ReadModel:
 
 
 class _Touched:
-    """What some events are about. `about` has the subjects of each, `opened` the loans that they open."""
+    """What some events are about. `about` has the subjects of each, `opened` the loans that begin with them,
+    `claims` those whose lender or default they change, `others` the events that are no payments.
+    """
 
-    __slots__ = ("about", "loans", "opened", "parties", "policies")
+    __slots__ = ("about", "claims", "loans", "opened", "others", "parties", "policies")
 
     def __init__(self, logged: Iterable[Logged]) -> None:
         self.about: list[tuple[bytes | None, str | None, int | None]] = []
         self.opened: set[bytes] = set()
+        self.claims: set[bytes] = set()
+        self.others: list[Logged] = []
         loans: set[bytes | None] = set()
         parties: set[str | None] = set()
         policies: set[int | None] = set()
         for item in logged:
-            about = subjects(item.event)
+            event = item.event
+            # Most events are payments; this is quicker than to ask.
+            if type(event) is Repaid:
+                self.about.append((event.id, None, None))
+                loans.add(event.id)
+                continue
+            about = subjects(event)
             self.about.append(about)
+            self.others.append(item)
             loans.add(about[0])
             parties.add(about[1])
             policies.add(about[2])
-            if type(item.event) is LoanOpened:
-                self.opened.add(item.event.id)
-        self.loans: set[bytes] = {found for found in loans if found is not None}
+            if begun := begins(event):
+                self.opened.add(begun)
+            elif isinstance(event, (LoanAssigned, LoanDefaulted)):
+                self.claims.add(event.id)
+        self.loans: set[bytes] = {found for found in loans if found is not None} | self.opened
         self.parties: set[str] = {found for found in parties if found is not None}
         self.policies: set[int] = {found for found in policies if found is not None}
 
@@ -894,6 +975,8 @@ def _built(kind: type[Any], values: Mapping[str, Any]) -> Any:
 # ---------------------------------------------------------------------------------------- rows
 
 _LOAN_CHANGES: Final = ("total", "paid", "fees", "assessed", "status", "next_due_day", "unsaid")
+# These stand apart, as few events change them: to update a column that an index is on takes long.
+_CLAIM_CHANGES: Final = ("lender", "defaulted")
 
 _SAID_COLUMNS: Final = [column.label(f"said_{column.name}") for column in schema.said.columns]
 _LOANS_AND_SAID: Final = select(schema.loans, *_SAID_COLUMNS).outerjoin(
@@ -913,12 +996,12 @@ def _cursor_values(block: Block) -> dict[str, Any]:
     return {"block_number": block.number, "block_hash": block.hash, "block_timestamp": block.timestamp}
 
 
-def _loan_change(loan: Loan, said: Said | None) -> tuple[Any, ...]:
+def _loan_change(loan: Loan, said: Said | None, carried: int | None) -> tuple[Any, ...]:
     """What changes about a loan."""
-    return str(loan.total), str(loan.paid), str(loan.fees), loan.assessed, *_planning(loan, said)
+    return str(loan.total), str(loan.paid), str(loan.fees), loan.assessed, *_planning(loan, said, carried)
 
 
-def _loan_row(loan: Loan, said: Said | None) -> tuple[Any, ...]:
+def _loan_row(loan: Loan, said: Said | None, carried: int | None) -> tuple[Any, ...]:
     t = loan.terms
     return (
         loan.id,
@@ -937,7 +1020,7 @@ def _loan_row(loan: Loan, said: Said | None) -> tuple[Any, ...]:
         t.policy,
         t.expires,
         t.agreement_hash,
-        t.replaces,
+        t.replaces if loan.amends else None,
         t.salt,
         loan.opened_at,
         str(loan.instalment),
@@ -945,21 +1028,30 @@ def _loan_row(loan: Loan, said: Said | None) -> tuple[Any, ...]:
         str(loan.paid),
         str(loan.fees),
         loan.assessed,
-        *_planning(loan, said),
+        None if carried is None else str(carried),
+        loan.lender,
+        loan.defaulted,
+        *_planning(loan, said, carried),
     )
 
 
-def _planning(loan: Loan, said: Said | None) -> tuple[int, int | None, int]:
-    """Status, due day of the first unpaid instalment, and whether something was not said yet."""
-    flags = said.flags if said else 0
-    if loan.total + loan.fees == loan.paid:
-        return 2, None, int(not flags & REPAID)
-    n = loan.terms.instalments
-    reached = schedule.covered_by(loan)
+def _planning(loan: Loan, said: Said | None, carried: int | None) -> tuple[int, int | None, int]:
+    """Status, due day of the first unpaid instalment, and whether something was not said yet.
+
+    Of a loan that replaced another neither its beginning nor what was paid on the other is news; of one that
+    was replaced or rescinded only what was paid is.
+    """
+    status = int(loan.status)
+    flags, received = (said.flags, said.received) if said else (0, 0)
+    if status == Status.REPAID:
+        return status, None, int(not flags & REPAID)
+    unsaid = loan.paid > max(received, carried or 0)
+    if not loan.owed:
+        return status, None, int(unsaid)
     # With every instalment paid there may still be late fees.
-    due_day = schedule.due_day(loan.terms, min(reached + 1, n))
-    unsaid = not flags & OPENED or loan.paid != (said.received if said else 0)
-    return 1, due_day, int(unsaid)
+    k = min(schedule.covered_by(loan) + 1, loan.terms.instalments)
+    unsaid = unsaid or not (flags & OPENED or loan.amends)
+    return status, schedule.due_day(loan.terms, k), int(unsaid)
 
 
 def _loan(row: Row[Any]) -> Loan:
@@ -972,14 +1064,20 @@ def _loan(row: Row[Any]) -> Loan:
         paid=row.paid,
         fees=row.fees,
         assessed=row.assessed,
+        lender=row.lender,
+        defaulted=row.defaulted,
+        recorded_status=_RECORDED.get(row.status, Status.ACTIVE),
     )
+
+
+_RECORDED: Final = {int(status): status for status in (Status.RESCINDED, Status.REPLACED)}
 
 
 def _terms(row: Row[Any]) -> Terms:
     """What was checked when it was written is not checked again: that takes longer than to read it."""
     terms = Terms.__new__(Terms)
     put = object.__setattr__
-    put(terms, "lender", row.lender)
+    put(terms, "lender", row.first_lender)
     put(terms, "borrower", row.borrower)
     put(terms, "principal", row.principal)
     put(terms, "origination_fee", row.origination_fee)
@@ -994,7 +1092,7 @@ def _terms(row: Row[Any]) -> Terms:
     put(terms, "policy", row.policy)
     put(terms, "expires", row.expires)
     put(terms, "agreement_hash", row.agreement_hash)
-    put(terms, "replaces", row.replaces)
+    put(terms, "replaces", row.replaces or ZERO_HASH)
     put(terms, "salt", row.salt)
     return terms
 
@@ -1079,6 +1177,7 @@ def _policy_row(policy: Policy) -> tuple[Any, ...]:
 def _candidate(row: Row[Any]) -> Candidate:
     return Candidate(
         loan=_loan(row),
+        carried=row.carried or 0,
         servicer=row.servicer or ZERO_ADDRESS,
         profile=Profile() if row.registered is None else _profile(row),
         said=Said() if row.said_received is None else _said(row),

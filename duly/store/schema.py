@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-VERSION = 1
+VERSION = 2
 """Of this schema; a database of another version is made anew from the chain."""
 
 metadata = MetaData()
@@ -74,7 +74,8 @@ blocks = Table(
 )
 
 # The events as they were told; everything below is derived from them. `loan`, `party` and `policy` are what
-# the event is about (see `duly.domain.replay.subjects`): the loan by its number, none before it was opened.
+# the event is about (see `duly.domain.replay.subjects`): the loan by its number, none before there is one;
+# of an amendment the loan that it replaced.
 # `args` are the event's fields as JSON. No foreign keys: they would cost as much as the rest of the row.
 events = Table(
     "events",
@@ -94,14 +95,14 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
-# `number` counts the loans as they were opened, from 1.
+# `number` counts the loans as they began, from 1.
 loans = Table(
     "loans",
     metadata,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("id", LargeBinary, nullable=False, unique=True),
-    # The terms.
-    Column("lender", Text, nullable=False),
+    # The terms; `replaces` is none where they replace no loan.
+    Column("first_lender", Text, nullable=False),
     Column("borrower", Text, nullable=False),
     Column("principal", Amount, nullable=False),
     Column("origination_fee", Amount, nullable=False),
@@ -116,22 +117,33 @@ loans = Table(
     Column("policy", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
     Column("agreement_hash", LargeBinary, nullable=False),
-    Column("replaces", LargeBinary, nullable=False),
+    Column("replaces", LargeBinary),
     Column("salt", LargeBinary, nullable=False),
-    # The loan.
+    # The loan. `carried` is what was paid ahead on the loan that it replaced, none where nothing was.
     Column("opened_at", BigInteger, nullable=False),
     Column("instalment", Amount, nullable=False),
     Column("total", Amount, nullable=False),
     Column("paid", Amount, nullable=False),
     Column("fees", Amount, nullable=False),
     Column("assessed", Integer, nullable=False),
+    Column("carried", Amount),
+    Column("lender", Text, nullable=False),
+    Column("defaulted", Integer, nullable=False),
     # What the planner looks for: where it stands, the due day of the first instalment that is not fully paid
-    # (none once repaid), and whether an opening, a payment or the end has not been told the borrower yet.
+    # (none once nothing is owed), and whether an opening, a payment or the end has not been told the borrower
+    # yet.
     Column("status", SmallInteger, nullable=False),
     Column("next_due_day", Integer),
     Column("unsaid", SmallInteger, nullable=False),
     Index("loans_of_borrower", "borrower"),
     Index("loans_of_lender", "lender"),
+    Index(
+        "loans_replaced",
+        "replaces",
+        unique=True,
+        sqlite_where=text("replaces IS NOT NULL"),
+        postgresql_where=text("replaces IS NOT NULL"),
+    ),
     Index(
         "loans_due",
         "next_due_day",

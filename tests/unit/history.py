@@ -14,20 +14,29 @@ from duly.domain.events import (
     ContactCeased,
     ContactRegistered,
     ContactTightened,
+    DebtForgiven,
     Event,
+    FeesWaived,
     InstalmentMissed,
+    LoanAmended,
+    LoanAssigned,
+    LoanDefaulted,
     LoanOpened,
     LoanRepaid,
+    LoanRescinded,
     LoanSettled,
     Logged,
     NoticeRefused,
     NoticeServed,
+    OfferCancelled,
     PaymentHeld,
     PolicyPublished,
     PolicyRetired,
+    ReceiptAcknowledged,
     Repaid,
     ServicerAppointed,
 )
+from duly.domain.loan import Loan
 from duly.domain.notice import Kind, Refusal, notice_id
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
 from duly.domain.replay import State, apply
@@ -60,7 +69,7 @@ class Teller:
         dice, state = self.random, self.state
         loans = list(state.loans.values())
         active = [loan for loan in loans if loan.owed]
-        number = dice.randrange(20)
+        number = dice.randrange(28)
         if not state.policies or number == 0:
             policy = len(state.policies) + 1
             return PolicyPublished(policy, LENDERS[0], LENDING, CONTACT, self.hash(), self.hash())
@@ -106,6 +115,24 @@ class Teller:
                 about = dice.choice((loan.id, unknown))
                 reason = dice.choice(tuple(Refusal)[1:])
                 return NoticeRefused(about, lender, dice.choice(tuple(Kind)), 3, channel, reason, 1, 2**255)
+            case 18:
+                amount = dice.randrange(1, loan.owed + 1)
+                return ReceiptAcknowledged(loan.id, loan.lender, amount, self.hash(), loan.paid + amount)
+            case 19:
+                amount = dice.choice((1, loan.owed))
+                return DebtForgiven(loan.id, loan.lender, amount, loan.paid + amount)
+            case 20 if waivable := min(loan.fees, loan.owed):
+                return FeesWaived(loan.id, loan.lender, waivable, loan.fees - waivable)
+            case 21:
+                return LoanAssigned(loan.id, loan.lender, dice.choice(LENDERS))
+            case 22 if loan.paid < loan.total:
+                return LoanDefaulted(loan.id, loan.curve.covered(loan.paid) + 1, loan.instalment)
+            case 23:
+                return LoanRescinded(loan.id, 7, loan.paid + 7)
+            case 24:
+                return OfferCancelled(self.hash(), borrower)
+            case 25 | 26 if loan.paid < loan.total:
+                return self._amended(loan, timestamp)
             case _:
                 return self._served(channel)
 
@@ -127,6 +154,30 @@ class Teller:
         )
         return LoanOpened(loan_id, terms, 1_010 * scale, 3_030 * scale)
 
+    def _amended(self, loan: Loan, timestamp: int) -> LoanAmended:
+        """By both parties, or deferred by the lender with what was paid ahead."""
+        amendment, terms = self.hash(), loan.terms
+        fees = self.random.randrange(loan.fees + 1)
+        ahead = loan.paid - (loan.fees - fees)
+        if ahead <= 0 or self.random.random() < 0.3:
+            agreed = replace(terms, lender=loan.lender, replaces=loan.id, principal=2_000, instalments=5)
+            return LoanAmended(loan.id, amendment, agreed, 410, 2_050, timestamp, 0, 0, fees)
+        k = loan.curve.covered(ahead)
+        first_due = calendar.due_day_to_go_on_from(terms.first_due, terms.frequency, k + 2)
+        derived = replace(
+            terms,
+            lender=loan.lender,
+            replaces=loan.id,
+            principal=loan.curve.balance(k),
+            instalments=terms.instalments - k,
+            first_due=first_due,
+            salt=bytes(32),
+        )
+        paid, total = ahead - loan.curve.cumulative(k), loan.total - loan.curve.cumulative(k)
+        # Rounding may credit a unit more.
+        paid = min(paid + self.random.randrange(2), total)
+        return LoanAmended(loan.id, amendment, derived, loan.instalment, total, loan.opened_at, 0, paid, fees)
+
     def _served(self, channel: Channel) -> Event:
         dice = self.random
         loan = dice.choice(list(self.state.loans.values()))
@@ -140,7 +191,7 @@ class Teller:
         return NoticeServed(
             found,
             loan.id,
-            loan.terms.lender,
+            loan.lender,
             loan.terms.borrower,
             kind,
             instalment,

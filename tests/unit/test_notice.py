@@ -245,6 +245,21 @@ def test_cap_2_a_new_payment_is_a_new_basis():
     assert (base.amount, base.basis) == (50, 750)
 
 
+def test_basis_1_less_may_be_credited_than_was_said():
+    """An amendment takes what was paid ahead along."""
+    loan = paid(a_loan(), 700, "2027-01-05 12:00")
+    loan = replace(loan, total=loan.paid, recorded_status=Status.REPLACED)
+    for received, expected in ((0, Refusal.NONE), (700, Refusal.ALREADY_SAID), (900, Refusal.ALREADY_SAID)):
+        case = Case(loan=loan, said=Said(received=received))
+        assert reason(case, Kind.PAYMENT_RECEIVED, NOON) is expected, received
+
+
+def test_server_1_the_claims_owner_serves_and_nobody_before():
+    case = Case(loan=replace(a_loan(), lender=STRANGER))
+    assert reason(case, Kind.OVERDUE, NOON, STRANGER) is Refusal.NONE
+    assert reason(case, Kind.OVERDUE, NOON, LENDER) is Refusal.NOT_SERVER
+
+
 # ------------------------------------------------------------------------------ consent
 
 
