@@ -55,12 +55,15 @@ _NO_CONSENT = (Refusal.NO_CONTACT, Refusal.CEASED, Refusal.NO_CONSENT)
 class Candidate(Protocol):
     """A loan about which there may be something to say, with all that a decision needs.
 
-    servicer: whom the lender appointed, the zero address where nobody. reminders: the times of the borrower
-    address's last seven reminders, newest first. limits: the contact limits in force of the loan's policy.
+    carried: what was paid ahead on the loan that this one replaced. servicer: whom the lender appointed, the
+    zero address where nobody. reminders: the times of the borrower address's last seven reminders, newest
+    first. limits: the contact limits in force of the loan's policy.
     """
 
     @property
     def loan(self) -> Loan: ...
+    @property
+    def carried(self) -> int: ...
     @property
     def servicer(self) -> str: ...
     @property
@@ -147,7 +150,7 @@ def plan(
     for candidate in candidates:
         person = people.of(candidate)
         loan = candidate.loan
-        if server != loan.terms.lender and (server != candidate.servicer or server == ZERO_ADDRESS):
+        if server != loan.lender and (server != candidate.servicer or server == ZERO_ADDRESS):
             continue
         position = position_of(loan, candidate.servicer, now)
         kinds = tuple(_kinds(candidate, position, now))
@@ -191,10 +194,12 @@ def _kinds(candidate: Candidate, position: Position, now: int) -> Iterator[Kind]
         if not said.flags & REPAID:
             yield Kind.LOAN_REPAID
         return
-    # Until the first instalment is due, that the loan was opened is news.
-    if not said.flags & OPENED and position.today <= loan.terms.first_due:
+    # Until the first instalment is due, that the loan was opened is news; an amended one was opened before.
+    fresh = position.today <= loan.terms.first_due and not loan.amends
+    if loan.owed and fresh and not said.flags & OPENED:
         yield Kind.LOAN_OPENED
-    if position.paid > said.received:
+    # What was paid on the loan that it replaced is no news either.
+    if position.paid > max(said.received, candidate.carried):
         yield Kind.PAYMENT_RECEIVED
     if position.overdue:
         if said.missed != position.first_unpaid or said.overdue < OVERDUE_TIMES:

@@ -20,11 +20,12 @@ from eth_utils.address import to_checksum_address
 from jinja2 import DictLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from duly.domain import calendar
+from duly.domain import calendar, schedule
 from duly.domain.amounts import PPM
 from duly.domain.errors import InvalidInput
 from duly.domain.loan import Loan, Position, Status
 from duly.domain.notice import Ground, Kind, notice_id
+from duly.domain.terms import Schedule
 
 _EPOCH = date(1970, 1, 1)
 _EXACT = Context(prec=100)
@@ -131,13 +132,14 @@ def _values(
     kind: Kind, loan: Loan, position: Position, ground: Ground, place: Place, locale: str
 ) -> dict[str, object]:
     """What the template of a kind may name; anything else is an error when it is rendered."""
-    terms = loan.terms
+    terms, curve = loan.terms, loan.curve
     money, day = _money(place, locale), _day(locale)
     late_fee = money(terms.late_fee) if terms.late_fee else ""
+    at_once = terms.schedule is Schedule.BULLET or terms.instalments == 1
     values: dict[str, object] = {
         "reference": loan.id.hex()[:8],
         "loan": "0x" + loan.id.hex(),
-        "lender": _short(terms.lender),
+        "lender": _short(loan.lender),
         "ledger": to_checksum_address(place.ledger),
         "registry": to_checksum_address(place.notices),
         "consents": to_checksum_address(place.consents),
@@ -147,17 +149,22 @@ def _values(
         "today": day(position.today),
         "zone": _zone(terms.calendar_offset),
         "instalments": terms.instalments,
+        "at_once": at_once,
     }
     if kind is Kind.LOAN_OPENED:
-        before_last = (terms.instalments - 1) * loan.instalment
         values |= {
             "opened_date": day(calendar.local_day(loan.opened_at, terms.calendar_offset)),
+            "received": money(terms.received),
+            "origination_fee": money(terms.origination_fee) if terms.origination_fee else "",
+            "schedule": terms.schedule.name.lower(),
+            "frequency": terms.frequency.name.lower(),
             "instalment": money(loan.instalment),
-            "last": money(loan.total - before_last),
+            "first": money(curve.cumulative(1)),
+            "last": money(loan.total - curve.cumulative(terms.instalments - 1)),
             "total": money(loan.total),
             "rate": format_decimal(Decimal(terms.rate) * 100 / PPM, format="0.####", locale=Locale(locale))
             + " %",
-            "due_date": day(terms.first_due),
+            "due_date": day(schedule.due_day(terms, terms.instalments) if at_once else terms.first_due),
             "late_fee": late_fee,
             "grace_days": terms.grace_days,
         }
@@ -181,7 +188,10 @@ def _values(
     elif kind is Kind.PAYMENT_RECEIVED:
         values |= {
             "paid": money(position.paid),
-            "repaid": position.status is Status.REPAID,
+            # Nothing was said of it yet, so what it began with is part of the amount.
+            "carried": loan.amends and ground.amount == position.paid,
+            "closed": loan.owed == 0,
+            "replaced": position.status is Status.REPLACED,
             "overdue": money(position.overdue) if position.overdue else "",
             "fees": money(position.fees) if position.fees else "",
             "number": position.next,

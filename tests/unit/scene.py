@@ -73,6 +73,7 @@ class Case:
     """A loan and everything that a decision about it needs: a candidate of the planner's."""
 
     loan: Loan = field(default_factory=a_loan)
+    carried: int = 0
     servicer: str = ZERO_ADDRESS
     profile: Profile = CONSENTING
     said: Said = TOLD

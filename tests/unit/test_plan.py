@@ -25,6 +25,7 @@ from scene import (
 from duly.domain import schedule
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel, Profile
+from duly.domain.loan import Status
 from duly.domain.notice import (
     DUE_TODAY,
     OPENED,
@@ -36,6 +37,7 @@ from duly.domain.notice import (
     after_serving,
     decide,
 )
+from duly.domain.terms import Schedule
 from duly.services.plan import OVERDUE_TIMES, SLACK, Planned, known_reminders, plan
 
 UPCOMING_DAY = "2027-01-26"  # three days before the first due day
@@ -135,6 +137,64 @@ def test_the_last_payment_is_said_to_repay_the_loan_and_nothing_else():
     [repaid] = planned(Case(loan=loan), "2027-01-05 12:00")
     assert (repaid.kind, repaid.amount, repaid.ready) == (Kind.LOAN_REPAID, loan.total, True)
     assert planned(Case(loan=loan, said=Said(flags=OPENED | 4)), "2027-01-05 12:00") == []
+
+
+AMENDED = {"replaces": b"\7" * 32}
+
+
+def test_that_an_amended_loan_was_opened_is_no_news():
+    case = Case(loan=a_loan(**AMENDED), said=Said())
+    kinds = {each.kind for each in planned(case, "2026-12-21 12:00")}
+    assert kinds == {Kind.INSTALMENT_UPCOMING, Kind.DUE_TODAY}
+
+
+def test_what_was_carried_over_is_said_with_the_next_payment_alone():
+    carried = replace(a_loan(**AMENDED), paid=700)
+    assert Kind.PAYMENT_RECEIVED not in kinds_now(Case(loan=carried, carried=700), "2027-01-05 12:00")
+    case = Case(loan=paid(carried, 50, "2027-01-05 11:00"), carried=700)
+    [received] = [each for each in planned(case, "2027-01-05 12:00") if each.ready]
+    # What the gate lets be said is everything that was not said about this very loan.
+    assert (received.kind, received.amount) == (Kind.PAYMENT_RECEIVED, 750)
+    assert kinds_now(replace(case, said=Said(received=750, flags=OPENED)), "2027-01-05 12:00") == []
+
+
+@pytest.mark.parametrize("status", [Status.REPLACED, Status.RESCINDED])
+def test_of_a_loan_that_ended_otherwise_only_what_was_paid_is_said(status):
+    loan = paid(a_loan(), 50_000, "2027-01-05 11:00")
+    ended = Case(loan=replace(loan, total=loan.paid, recorded_status=status), said=Said())
+    for text in ("2027-01-05 12:00", f"{UPCOMING_DAY} 12:00", "2027-01-29 12:00", f"{OVERDUE_DAY} 12:00"):
+        assert [(each.kind, each.amount) for each in planned(ended, text)] == [
+            (Kind.PAYMENT_RECEIVED, 50_000)
+        ]
+        assert planned(replace(ended, said=Said(received=50_000)), text) == []
+        # What was paid ahead went over to another loan: less is credited than was said.
+        assert planned(replace(ended, said=Said(received=60_000)), text) == []
+
+
+def test_a_default_changes_nothing_of_what_is_said():
+    case = Case(loan=replace(a_loan(), defaulted=1))
+    assert case.loan.status is Status.DEFAULTED
+    assert kinds_now(case, f"{OVERDUE_DAY} 12:00") == [Kind.OVERDUE]
+
+
+def test_server_1_an_assigned_loan_is_the_new_lenders_to_speak_of():
+    case = Case(loan=replace(a_loan(), lender=STRANGER))
+    now = moment(f"{OVERDUE_DAY} 12:00")
+    assert plan([case], LENDER, now) == []
+    assert [each.ready for each in plan([case], STRANGER, now)] == [True]
+
+
+def test_a_bullet_is_spoken_of_when_it_falls_due():
+    case = Case(loan=a_loan(schedule=Schedule.BULLET, instalments=3))
+    assert planned(case, "2027-01-29 12:00", waiting=False) == []  # its first period ends
+    for text, kind in (
+        ("2027-03-26 12:00", Kind.INSTALMENT_UPCOMING),
+        ("2027-03-29 12:00", Kind.DUE_TODAY),
+        ("2027-04-09 12:00", Kind.OVERDUE),
+    ):
+        [told] = planned(case, text, waiting=False)
+        assert (told.kind, told.instalment) == (kind, 3)
+        assert told.amount == case.loan.total + (4_000 if kind is Kind.OVERDUE else 0)
 
 
 def test_what_waits_tells_why_and_until_when():
