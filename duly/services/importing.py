@@ -129,7 +129,10 @@ def import_rows(
             remedy="Use --dry-run to see how the book fits the ledger.",
         )
     number = deployment.policy(policy)
-    limits = contracts.policy_book.lending_for_new_loan(number)
+    _, retired = contracts.policy_book.state_of(number)
+    if retired:
+        raise ContractError("PolicyIsRetired", {"policy": number})
+    limits = contracts.policy_book.lending_of(number)
     importer = _Importer(contracts, deployment, lender, number, limits, seed)
     waiting = iter(rows)
     while batch := list(islice(waiting, _BATCH)):

@@ -13,6 +13,7 @@ import typer
 from duly.domain import calendar, schedule
 from duly.domain.amounts import in_currency, in_percent
 from duly.domain.loan import Loan, Position, Status, position_of
+from duly.domain.terms import Schedule, Terms
 from duly.interfaces.cli._output import Json, console, print_json
 
 if TYPE_CHECKING:
@@ -33,7 +34,18 @@ class Which(StrEnum):
     ALL = "all"
     ACTIVE = "active"
     OVERDUE = "overdue"
+    DEFAULTED = "defaulted"
     REPAID = "repaid"
+    RESCINDED = "rescinded"
+    REPLACED = "replaced"
+
+    @property
+    def statuses(self) -> tuple[Status, ...] | None:
+        """What the loans' statuses may be; None where any."""
+        if self is Which.ALL:
+            return None
+        owed = (Status.ACTIVE, Status.DEFAULTED)
+        return owed if self in (Which.ACTIVE, Which.OVERDUE) else (Status[self.name],)
 
 
 def loans(
@@ -42,16 +54,16 @@ def loans(
 ) -> None:
     """List the loans, and where they stand.
 
-    As indexed, newest first. On a local chain, now is the time of the last indexed block. In JSON amounts are
-    integers in the smallest unit, days are dates in the loan's calendar, and times UTC seconds.
+    As indexed, newest first. On a local chain, now is the time of the last indexed block. Active ones are all
+    on which something is owed. In JSON amounts are integers in the smallest unit, days are dates in the
+    loan's calendar, and times UTC seconds.
 
     \b
     Example:
       duly loans --status overdue
     """
     view = _View()
-    wanted = {Which.ALL: None, Which.REPAID: Status.REPAID}.get(status, Status.ACTIVE)
-    found = [(loan, view.position(loan)) for loan in view.model.loans(status=wanted)]
+    found = [(loan, view.position(loan)) for loan in view.model.loans(statuses=status.statuses)]
     if status is Which.OVERDUE:
         found = [(loan, position) for loan, position in found if position.overdue or position.fees]
     if json:
@@ -74,7 +86,7 @@ def loans(
             view.money(loan.terms.principal),
             view.money(loan.paid),
             view.money(position.overdue) if position.overdue else "",
-            view.money(view.owed(loan)) if position.status is Status.ACTIVE else "",
+            view.money(owed) if (owed := view.owed(loan)) else "",
             _next_due(position),
             state,
             style=style,
@@ -103,6 +115,7 @@ def loan(
     view = _View()
     found = view.model.find_loan(loan_id)
     position = view.position(found)
+    successor = view.model.successor(found.id)
     history = [item for item in view.model.history(found.id) if item.event.contract == "LoanLedger"]
     notices = view.model.notices(loan=found.id)
     deliveries = view.deliveries(notices)
@@ -111,7 +124,8 @@ def loan(
             {
                 **view.as_json(),
                 **_loan_json(found, position),
-                "payoff": schedule.payoff(found, view.now) if position.status is Status.ACTIVE else 0,
+                "replaced_by": _hex(successor) if successor else None,
+                "payoff": schedule.payoff(found, view.now),
                 "schedule": [
                     {
                         "k": row.k,
@@ -130,7 +144,7 @@ def loan(
                         "timestamp": item.timestamp,
                         "block": item.block_number,
                         "transaction": "0x" + item.transaction_hash.hex(),
-                        **_amounts(item.event),
+                        **_history_json(item.event),
                     }
                     for item in history
                 ],
@@ -138,7 +152,7 @@ def loan(
             }
         )
         return
-    _show_terms(view, found, position)
+    _show_terms(view, found, position, successor)
     _show_schedule(view, found, position)
     _show_history(view, found, history)
     _show_notices(view, notices, deliveries, of_one_loan=True)
@@ -206,11 +220,21 @@ class _View:
         return in_currency(units, self.currency.decimals)
 
     def position(self, loan: Loan) -> Position:
-        return position_of(loan, self.model.servicer(loan.terms.lender), self.now)
+        return position_of(loan, self.model.servicer(loan.lender), self.now)
 
     def owed(self, loan: Loan) -> int:
         """What is still to be paid in all, with late fees as of now."""
         return schedule.assess(loan, self.now).owed
+
+    def last_day_to_rescind(self, loan: Loan) -> int:
+        """The last day on which the borrower can still withdraw; zero where they cannot any more."""
+        from duly.domain import amending
+
+        policy = self.model.policy(loan.terms.policy)
+        if policy is None or not loan.owed:
+            return 0
+        last = amending.last_day_to_rescind(loan, policy.lending)
+        return last if schedule.today(loan.terms, self.now) <= last else 0
 
     def local(self, moment: int, borrower: str) -> str:
         """A moment by the borrower's clock."""
@@ -243,29 +267,37 @@ class _View:
 # ---------------------------------------------------------------------------------------- for people
 
 
-def _show_terms(view: _View, loan: Loan, position: Position) -> None:
+def _show_terms(view: _View, loan: Loan, position: Position, successor: bytes | None) -> None:
     from rich.table import Table
 
     terms = loan.terms
     state, style = _state(position)
-    active = position.status is Status.ACTIVE
+    owed, last_day = view.owed(loan), view.last_day_to_rescind(loan)
+    lent = f"{view.money(terms.principal)} {view.currency.symbol} at {in_percent(terms.rate)}"
+    if terms.origination_fee:
+        lent += f", less an origination fee of {view.money(terms.origination_fee)}"
     servicer = "" if int(position.servicer, 16) == 0 else position.servicer
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     rows: list[tuple[str, str]] = [
-        ("loan", "0x" + loan.id.hex()),
+        ("loan", _hex(loan.id)),
+        ("replaces", _hex(terms.replaces) if loan.amends else ""),
+        ("replaced by", _hex(successor) if successor else ""),
         ("borrower", _checksummed(terms.borrower)),
-        ("lender", _checksummed(terms.lender)),
+        ("lender", _checksummed(loan.lender)),
+        ("lent by", _checksummed(terms.lender) if loan.lender != terms.lender else ""),
         ("servicer", _checksummed(servicer) if servicer else ""),
-        ("opened", _moment(loan.opened_at, terms.calendar_offset)),
-        ("lent", f"{view.money(terms.principal)} {view.currency.symbol} at {in_percent(terms.rate)}"),
-        ("to repay", f"{view.money(loan.total)} in {terms.instalments} instalments, policy {terms.policy}"),
+        ("interest since" if loan.amends else "opened", _moment(loan.opened_at, terms.calendar_offset)),
+        ("lent", lent),
+        ("to repay", f"{view.money(loan.total)} {_rhythm(terms)}, policy {terms.policy}"),
         ("paid", view.money(loan.paid)),
         ("overdue", view.money(position.overdue) if position.overdue else ""),
         ("late fees", f"{view.money(position.fees)} unpaid" if position.fees else ""),
-        ("still owed", view.money(view.owed(loan)) if active else ""),
-        ("to settle now", view.money(schedule.payoff(loan, view.now)) if active else ""),
+        ("still owed", view.money(owed) if owed else ""),
+        ("to settle now", view.money(schedule.payoff(loan, view.now)) if owed else ""),
+        ("rescindable", f"until {calendar.iso(last_day)}" if last_day else ""),
+        ("default", f"marked on instalment {loan.defaulted}" if position.status is Status.DEFAULTED else ""),
     ]
     for name, value in rows:
         if value:
@@ -284,8 +316,8 @@ def _show_schedule(view: _View, loan: Loan, position: Position) -> None:
         reached += row.amount
         if paid == row.amount:
             state, style = "paid", "green"
-        elif position.status is Status.REPAID:
-            state, style = "settled early", "dim"
+        elif position.status in _ENDINGS:
+            state, style = _ENDINGS[position.status], "dim"
         elif row.due_day < position.today:
             state, style = "overdue", "red"
         elif row.due_day == position.today:
@@ -307,21 +339,41 @@ def _show_schedule(view: _View, loan: Loan, position: Position) -> None:
 def _show_history(view: _View, loan: Loan, history: "Sequence[Logged]") -> None:
     table = _table("=when", "what", "+amount", "=by", title="History")
     for item in history:
-        amounts = _amounts(item.event)
-        amount = amounts.get("amount", amounts.get("fees"))
-        what = _words(item.event.name)
-        if "first" in amounts:
-            what += f" {amounts['first']}" + (
-                f" to {amounts['last']}" if amounts["last"] != amounts["first"] else ""
-            )
+        amount, who = _amount(item.event), getattr(item.event, "payer", "")
         table.add_row(
             _moment(item.timestamp, loan.terms.calendar_offset),
-            what,
-            view.money(int(amount)) if amount is not None else "",
-            _short_address(str(amounts["payer"])) if "payer" in amounts else "",
-            style="red" if item.event.name == "InstalmentMissed" else None,
+            _what(item.event, loan),
+            "" if amount is None else view.money(amount),
+            _short_address(who) if who else "",
+            style="red" if item.event.name in ("InstalmentMissed", "LoanDefaulted") else None,
         )
     console().print(table)
+
+
+def _what(event: "Event", loan: Loan) -> str:
+    """What an event told about a loan, in words."""
+    from duly.domain import events
+
+    what = _words(event.name)
+    match event:
+        case events.InstalmentMissed():
+            return f"{what} {event.first}" + (f" to {event.last}" if event.last != event.first else "")
+        case events.LoanDefaulted():
+            return f"{what} on instalment {event.instalment}"
+        case events.LoanAssigned():
+            return f"{what} to {_short_address(event.to)}"
+        case events.LoanAmended() if event.id == loan.id:
+            return f"replaced by {_short(event.amendment)}"
+        case events.LoanAmended():
+            return f"began in place of {_short(event.id)}"
+    return what
+
+
+def _amount(event: "Event") -> int | None:
+    """The amount that an event is about."""
+    name = {"InstalmentMissed": "fees", "LoanDefaulted": "overdue"}.get(event.name, "amount")
+    found: int | None = getattr(event, name, None)
+    return found
 
 
 def _show_notices(
@@ -384,11 +436,30 @@ def _refusals(view: _View, json: bool) -> None:
 
 def _state(position: Position) -> tuple[str, str | None]:
     """Where a loan stands, in words and colour."""
-    if position.status is Status.REPAID:
-        return "repaid", "green"
+    if position.status in _ENDINGS:
+        return position.status.name.lower(), "green" if position.status is Status.REPAID else "dim"
+    if position.status is Status.DEFAULTED:
+        return "defaulted", "red"
     if position.overdue:
         return "overdue", "red"
     return ("fees unpaid", "yellow") if position.fees else ("active", None)
+
+
+_ENDINGS = {
+    Status.REPAID: "settled early",
+    Status.RESCINDED: "rescinded",
+    Status.REPLACED: "goes on in another",
+}
+"""What became of instalments that were not paid when a loan ended."""
+
+
+def _rhythm(terms: Terms) -> str:
+    """How a loan is repaid, in words."""
+    shape, interval = terms.schedule.name.lower(), terms.frequency.name.lower()
+    if terms.schedule is Schedule.BULLET:
+        due = schedule.due_day(terms, terms.instalments)
+        return f"at once on {calendar.iso(due)}, after {terms.instalments} {interval} periods"
+    return f"in {terms.instalments} {interval} instalments, {shape}".replace("_", "-")
 
 
 def _delivery(delivery: Any) -> tuple[str, str | None]:
@@ -434,6 +505,10 @@ def _words(name: str) -> str:
     return spaced.replace("_", " ").lower()
 
 
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()
+
+
 def _short(value: bytes) -> str:
     return value.hex()[:8]
 
@@ -458,13 +533,20 @@ def _count(number: int, noun: str) -> str:
 def _loan_json(loan: Loan, position: Position) -> dict[str, object]:
     terms = loan.terms
     return {
-        "id": "0x" + loan.id.hex(),
+        "id": _hex(loan.id),
+        "replaces": _hex(terms.replaces) if loan.amends else None,
         "borrower": _checksummed(terms.borrower),
-        "lender": _checksummed(terms.lender),
+        "lender": _checksummed(loan.lender),
+        "lent_by": _checksummed(terms.lender),
         "servicer": _checksummed(position.servicer) if int(position.servicer, 16) else None,
-        "status": "repaid" if position.status is Status.REPAID else "active",
+        "status": position.status.name.lower(),
+        "defaulted": loan.defaulted if position.status is Status.DEFAULTED else None,
         "opened_at": loan.opened_at,
+        "schedule": terms.schedule.name.lower(),
+        "frequency": terms.frequency.name.lower(),
+        "first_due": calendar.iso(terms.first_due),
         "principal": terms.principal,
+        "origination_fee": terms.origination_fee,
         "rate_ppm": terms.rate,
         "instalments": terms.instalments,
         "instalment": loan.instalment,
@@ -518,10 +600,11 @@ def _refusal_json(refusal: "RefusedNotice") -> dict[str, object]:
     }
 
 
-def _amounts(event: "Event") -> dict[str, Any]:
-    """An event's numbers and who paid; the terms are shown elsewhere."""
-    return {
-        field.name: getattr(event, field.name)
-        for field in dataclasses.fields(event)  # type: ignore[arg-type]
-        if field.name in ("amount", "saved", "paid", "first", "last", "fees", "payer", "lender")
-    }
+def _history_json(event: "Event") -> dict[str, object]:
+    """What an event told, but the terms, which stand elsewhere."""
+    told: dict[str, object] = {}
+    for field in dataclasses.fields(event):  # type: ignore[arg-type]
+        value = getattr(event, field.name)
+        if field.name != "terms":
+            told[field.name.rstrip("_")] = _hex(value) if isinstance(value, bytes) else value
+    return told
