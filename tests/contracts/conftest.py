@@ -12,7 +12,7 @@ from support.oracle import local_day, months_later
 
 # The accounts that Anvil is born with. Signing needs their keys, which Brownie does not tell.
 MNEMONIC = "test test test test test test test test test test test junk"
-ROLES = ("publisher", "lender", "borrower", "servicer", "keeper", "stranger")
+ROLES = ("publisher", "lender", "borrower", "servicer", "keeper", "stranger", "assignee")
 PLENTY = 10**15
 
 
@@ -76,6 +76,12 @@ def keeper():
 @pytest.fixture(scope="session")
 def stranger():
     return _actor("stranger")
+
+
+@pytest.fixture(scope="session")
+def assignee():
+    """Takes over a lender's claim."""
+    return _actor("assignee")
 
 
 @pytest.fixture(scope="session")
