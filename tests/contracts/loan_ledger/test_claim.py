@@ -49,3 +49,18 @@ def test_ledger_2_each_lender_claims_their_own(
     dollar.setBlocked(lender, False, {"from": publisher})
     ledger.claim(lender, {"from": lender})
     assert dollar.balanceOf(ledger) == ledger.claimable(stranger) == 50
+
+
+def test_ledger_2_what_is_held_stays_with_the_old_lender(
+    ledger, open_loan, sign_assignment, dollar, publisher, lender, borrower, stranger, keeper
+):
+    loan = open_loan()
+    dollar.setBlocked(lender, True, {"from": publisher})
+    ledger.repay(loan, 100, {"from": borrower})
+    ledger.assign(loan, stranger, 2**40, sign_assignment(loan, lender, stranger), {"from": lender})
+    dollar.setBlocked(stranger, True, {"from": publisher})
+    ledger.repay(loan, 30, {"from": borrower})
+    assert (ledger.claimable(lender), ledger.claimable(stranger)) == (100, 30)
+    ledger.claim(keeper, {"from": lender})
+    assert dollar.balanceOf(keeper) == 100
+    assert (ledger.claimable(stranger), dollar.balanceOf(ledger)) == (30, 30)

@@ -62,3 +62,34 @@ def test_flagging_changes_nothing_that_the_views_did_not_say(ledger, loan, due, 
     ledger.flagMissed(loan, {"from": keeper})
     clock.to(due(3) + GRACE + 1)
     assert (ledger.payoff(loan), ledger.delinquency(loan), ledger.positionOf(loan)) == before
+
+
+# --- many ---------------------------------------------------------------------------------------
+
+
+def test_fees_1_many_loans_are_flagged_at_once(
+    ledger, open_loan, due, terms, clock, borrower, lender, keeper
+):
+    loans = [open_loan() for _ in range(3)]
+    repaid, on_time, cancelled = open_loan(), open_loan(), terms()
+    ledger.repay(repaid, 2**200, {"from": borrower})
+    ledger.repay(on_time, ledger.loanOf(on_time)["instalment"] * 2, {"from": borrower})
+    ledger.cancelOffer(cancelled, {"from": lender})
+    clock.to(due(2) + GRACE + 1)
+    ids = [*loans, repaid, b"\3" * 32, on_time, ledger.idOf(cancelled), loans[0], loans[1]]
+    flagged = ledger.flagMissedMany(ids, {"from": keeper})
+    assert flagged.return_value == 3
+    assert flagged.events["InstalmentMissed"] == [
+        {"id": loan, "first": 1, "last": 2, "fees": 2 * FEE} for loan in loans
+    ]
+    assert [ledger.loanOf(loan)["assessed"] for loan in (*loans, repaid, on_time)] == [2, 2, 2, 0, 0]
+    assert ledger.flagMissedMany.call(ids, {"from": keeper}) == 0
+    assert ledger.flagMissedMany.call([], {"from": keeper}) == 0
+
+
+def test_a_loan_in_default_is_flagged_too(ledger, loan, due, clock, lender, keeper):
+    clock.to(due(1) + 90 * DAY)
+    ledger.markDefault(loan, {"from": lender})
+    clock.to(due(5) + GRACE + 1)
+    assert ledger.flagMissedMany([loan], {"from": keeper}).return_value == 1
+    assert ledger.loanOf(loan)["fees"] == 5 * FEE
