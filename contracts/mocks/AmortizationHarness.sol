@@ -19,6 +19,20 @@ contract AmortizationHarness {
         return Amortization.curveOf(schedule, principal, rate, periodsPerYear, n);
     }
 
+    /// Of many level monthly loans at once, what recurs and the sum of all instalments.
+    function levelMonthly(
+        uint256[] calldata principals,
+        uint256[] calldata rates,
+        uint256[] calldata ns
+    ) external pure returns (uint256[] memory instalments, uint256[] memory totals) {
+        instalments = new uint256[](principals.length);
+        totals = new uint256[](principals.length);
+        for (uint256 i = 0; i < principals.length; ++i) {
+            Amortization.Curve memory curve = curveOf(Schedule.Level, principals[i], rates[i], 12, ns[i]);
+            (instalments[i], totals[i]) = (curve.instalment, curve.total);
+        }
+    }
+
     function balance(Amortization.Curve calldata curve, uint256 k) external pure returns (uint256) {
         return curve.balance(k);
     }

@@ -682,6 +682,12 @@ class AmortizationHarness(Contract):
         _, *rest = self.read("curveOf", schedule, principal, rate, periods_per_year, n)
         return Curve(schedule, *rest)
 
+    def level_monthly(self, loans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
+        """Of level monthly loans, each told by its principal, rate and number of instalments, what recurs and
+        the sum of all. Raises: ContractError, as `curve_of`, where it refuses any of them.
+        """
+        return list(zip(*self.read("levelMonthly", *zip(*loans, strict=True)), strict=True))
+
     def balance(self, curve: Curve, k: int) -> int:
         """The principal outstanding after k instalments."""
         return int(self.read("balance", astuple(curve), k))

@@ -1,11 +1,12 @@
-"""Has the contract compute a schedule too, and compares it row by row with Python's.
+"""Has the contract compute too, and compares with Python: a schedule row by row, a loan book loan by loan.
 
 The contract's libraries are deployed on a chain inside this process. On a node they are only imagined to be
 there, for the call: nothing is sent, and nothing is spent.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
 
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
@@ -16,11 +17,14 @@ from duly.chain import compiler, networks
 from duly.chain.contracts import AmortizationHarness, creation
 from duly.chain.errors import ContractError
 from duly.chain.sender import Sender
+from duly.domain.loanbook import BookLoan, RefusedRow
 from duly.domain.schedule import Instalment
 from duly.domain.terms import Frequency, Schedule
 
 # Where nothing is, on any chain: the code is put there for a call.
 _NOWHERE: Final = "0x00000000000000000000000000000000d0d0d0d0"
+# Loans in one call: some three million gas, less than any node allows.
+_BATCH: Final = 500
 
 
 def verify_schedule(
@@ -43,7 +47,7 @@ def verify_schedule(
 
     Raises: ChainUnavailable.
     """
-    harness = _harness_in_process() if w3 is None else _Imagined(w3)
+    harness = _harness(w3)
     try:
         curve = harness.curve_of(schedule, principal, rate, frequency.periods_per_year, instalments)
     except ContractError as error:
@@ -70,7 +74,59 @@ def verify_schedule(
     return differences
 
 
-def _harness_in_process() -> AmortizationHarness:
+class VerifiedRow(NamedTuple):
+    """A row of a loan book, and what of it the contract computes differently."""
+
+    row: BookLoan | RefusedRow
+    differences: list[str]
+
+
+def verify_book(rows: Iterable[BookLoan | RefusedRow], *, w3: Web3 | None = None) -> Iterator[VerifiedRow]:
+    """Each row of a loan book, once the contract has computed its loan's instalment and total too. A refused
+    row has none to compare.
+
+    w3: the node whose virtual machine computes; by default one inside this process.
+
+    Raises: ChainUnavailable.
+    """
+    harness = _harness(w3)
+    waiting = iter(rows)
+    while batch := list(islice(waiting, _BATCH)):
+        loans = [row for row in batch if isinstance(row, BookLoan)]
+        computed = iter(_levels(harness, loans))
+        for row in batch:
+            differences = _differences(row, next(computed)) if isinstance(row, BookLoan) else []
+            yield VerifiedRow(row, differences)
+
+
+def _levels(harness: AmortizationHarness, loans: Sequence[BookLoan]) -> list[tuple[int, int] | ContractError]:
+    """Instalment and total of each loan, or why the contract refuses it."""
+    if not loans:
+        return []
+    try:
+        return list(harness.level_monthly([(loan.principal, loan.rate, loan.instalments) for loan in loans]))
+    except ContractError as error:
+        if len(loans) == 1:
+            return [error]
+        half = len(loans) // 2
+        return _levels(harness, loans[:half]) + _levels(harness, loans[half:])
+
+
+def _differences(loan: BookLoan, computed: tuple[int, int] | ContractError) -> list[str]:
+    if isinstance(computed, ContractError):
+        return [f"line {loan.line}: the contract refuses: {computed.reason}"]
+    return [
+        f"line {loan.line}: the {what} is {ours} here, {theirs} in the contract"
+        for what, ours, theirs in zip(
+            ("instalment", "total"), (loan.instalment, loan.total), computed, strict=True
+        )
+        if ours != theirs
+    ]
+
+
+def _harness(w3: Web3 | None) -> AmortizationHarness:
+    if w3 is not None:
+        return _Imagined(w3)
     w3 = networks.connect(networks.IN_PROCESS)
     sender = Sender(w3, networks.development_account(w3))
     created = sender.send(creation("AmortizationHarness")).contract

@@ -1,15 +1,23 @@
 """The contract computes the same schedule, and says so when it does not."""
 
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
 import pytest
 from conftest import Node
 from typer.testing import CliRunner
 
 from duly.chain import networks
 from duly.domain import schedule
+from duly.domain.loanbook import BookLoan, RefusedRow
 from duly.domain.terms import Frequency, Schedule
 from duly.interfaces.cli import app as cli
-from duly.services import verify
-from duly.services.verify import verify_schedule
+from duly.services import loanbook, verify
+from duly.services.verify import verify_book, verify_schedule
+
+SAMPLE = Path(__file__).resolve().parents[2] / "data/lendingclub_sample.csv"
 
 ARGUMENTS = [
     "schedule", "--principal", "10000", "--rate", "11.22", "--instalments", "36",
@@ -70,3 +78,55 @@ def test_the_command(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(cli, ARGUMENTS)
     assert result.exit_code == 1
     assert "the contract computes another schedule:\nbalance 5 is 1 here, 2 there" in result.stderr
+
+
+def test_the_contract_computes_a_whole_book(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_BATCH", 100)
+    rows = list(loanbook.read(SAMPLE))
+    assert [*verify_book(rows)] == [(row, []) for row in rows]
+
+
+def test_only_the_loans_that_differ_are_told() -> None:
+    rows: list[BookLoan | RefusedRow] = list(islice(loanbook.read(SAMPLE), 9))
+    rows[2] = RefusedRow(4, "no loan")
+    one, other, refused = rows[4], rows[6], rows[7]
+    assert isinstance(one, BookLoan)
+    assert isinstance(other, BookLoan)
+    assert isinstance(refused, BookLoan)
+    rows[4] = replace(one, instalment=one.instalment + 1, total=0)
+    rows[6] = replace(other, rate=other.rate + 1)
+    rows[7] = replace(refused, principal=3)
+    found = [differences for _, differences in verify_book(rows)]
+    assert found[4] == [
+        f"line {one.line}: the instalment is {one.instalment + 1} here, {one.instalment} in the contract",
+        f"line {one.line}: the total is 0 here, {one.total} in the contract",
+    ]
+    assert found[6]
+    assert [told.split("rounding")[0] for told in found[7]] == [
+        f"line {refused.line}: the contract refuses: "
+    ]
+    assert not any(found[k] for k in (0, 1, 2, 3, 5, 8))
+
+
+def test_the_command_for_a_book(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["import", str(SAMPLE), "--dry-run", "--verify"]
+    result = CliRunner().invoke(cli, [*arguments, "--rpc", node.url])
+    assert result.exit_code == 0, result.output
+    assert "The contract computes the same 237 instalments and totals." in result.stdout
+    assert networks.connect(node.url).eth.block_number == 0
+
+    original = loanbook.read
+    monkeypatch.setattr(
+        loanbook, "read", lambda *a: (replace(row, total=1) for row in islice(original(*a), 2))
+    )
+    result = CliRunner().invoke(cli, [*arguments, "--json"])
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)["differences"]
+    assert [line.split(" in the")[0] for line in told] == [
+        f"line {k + 2}: the total is 1 here, {row.total}" for k, row in enumerate(islice(original(SAMPLE), 2))
+    ]
+    assert "the contract computes other instalments:\nline 2: the total is 1 here" in result.stderr
+
+    result = CliRunner().invoke(cli, ["import", str(SAMPLE), "--verify"])
+    assert result.exit_code == 2
+    assert "goes with --dry-run" in result.stderr

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from duly.domain.errors import DulyError
 from duly.interfaces.cli._output import Json, console, print_json, progress
 
 if TYPE_CHECKING:
@@ -16,15 +17,29 @@ if TYPE_CHECKING:
 _LISTED = 20
 
 
+class BookDiffers(DulyError):
+    """The contract computes other instalments."""
+
+
 def import_book(
     file: Annotated[
         Path,
         typer.Argument(metavar="FILE", help="CSV file, plain or compressed with gzip.", show_default=False),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and report; open nothing.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="With --dry-run: have the contract compute every instalment too, and compare."
+        ),
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Read no more than this many rows.")] = None,
     rpc: Annotated[
-        str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")
+        str | None,
+        typer.Option(
+            "--rpc",
+            help="Address of the chain's node; by default DULY_RPC; for --verify one in this process.",
+        ),
     ] = None,
     policy: Annotated[
         str | None, typer.Option(help="Policy to lend under; by default the first that was deployed.")
@@ -45,22 +60,34 @@ def import_book(
 
     The borrowers are simulated, each with a fresh key, so loans are opened on local chains only. Then, and
     with --dry-run: for how many loans, by year of issue, the ledger's instalment is the one that the platform
-    published.
+    published. With --verify the contract's arithmetic is run for every row, and nothing is sent; exit code 1
+    where it differs.
 
     \b
     Example:
-      duly import data/lendingclub_sample.csv --dry-run
+      duly import data/lendingclub_sample.csv --dry-run --verify
       duly import data/lendingclub_sample.csv --limit 40
     """
     from duly.services import loanbook
 
+    if verify and not dry_run:
+        raise typer.BadParameter(
+            "goes with --dry-run: what is opened the ledger computes anyway", param_hint="--verify"
+        )
     rows = loanbook.read(file, limit)
     if dry_run:
-        report = loanbook.report(progress(rows, "Reading", json=json, total=limit))
+        differences: list[str] = []
+        if verify:
+            rows = _verified(rows, rpc, differences)
+        report = loanbook.report(progress(rows, "Verifying" if verify else "Reading", json=json, total=limit))
         if json:
-            print_json(report.as_json())
+            print_json(report.as_json() | ({"differences": differences} if verify else {}))
         else:
             _print_report(file, report)
+        if differences:
+            raise BookDiffers("the contract computes other instalments:\n" + "\n".join(differences))
+        if verify and not json:
+            console().print(f"The contract computes the same {report.taken:,} instalments and totals.")
         return
 
     # The chain is slow to import.
@@ -83,6 +110,19 @@ def import_book(
     else:
         _print_report(file, found.book)
         console().print(f"{found.opened:,} opened, {found.already_open:,} open already")
+
+
+def _verified(
+    rows: "Iterator[BookLoan | RefusedRow]", rpc: str | None, differences: list[str]
+) -> "Iterator[BookLoan | RefusedRow]":
+    """The same rows, once the contract has computed them too. What differs goes to `differences`."""
+    # The chain is slow to import.
+    from duly.chain import networks
+    from duly.services.verify import verify_book
+
+    for row, differing in verify_book(_checked(rows), w3=networks.connect(rpc) if rpc else None):
+        differences += differing
+        yield row
 
 
 def _checked(rows: "Iterator[BookLoan | RefusedRow]") -> "Iterator[BookLoan | RefusedRow]":
