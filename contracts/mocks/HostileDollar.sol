@@ -4,14 +4,14 @@ pragma solidity ^0.8.37;
 import {Intruder} from "./Intruder.sol";
 import {TestDollar} from "./TestDollar.sol";
 
-/// @title A dollar with the bad manners of real currencies, each to be turned on: it blocks holders, answers false where
-/// others revert, takes a fee, calls whoever sends or receives it.
+/// @title A dollar with the bad manners of real currencies, each to be turned on: it blocks holders, calls them, answers
+/// false where others revert, takes a fee.
 contract HostileDollar is TestDollar {
     uint256 private constant BASIS_POINTS = 10_000;
 
     mapping(address holder => bool) public blocked;
+    mapping(address holder => bool) public called;
     bool public answersFalse;
-    bool public callsHolders;
     uint256 public fee;
 
     error Blocked(address holder);
@@ -27,9 +27,9 @@ contract HostileDollar is TestDollar {
         answersFalse = answers;
     }
 
-    /// Call the sender before, and the receiver after a transfer, as ERC-777 does.
-    function setCallsHolders(bool calls) external {
-        callsHolders = calls;
+    /// Call a holder before they send, and after they received, as ERC-777 does.
+    function setCalled(Intruder holder, bool isCalled) external {
+        called[address(holder)] = isCalled;
     }
 
     /// Take a share of every transfer, in basis points.
@@ -44,14 +44,10 @@ contract HostileDollar is TestDollar {
 
     function _update(address from, address to, uint256 amount) internal override {
         if (blocked[to]) revert Blocked(to);
-        _call(from);
+        if (called[from]) Intruder(from).onTransfer();
         uint256 taken = from == address(0) || to == address(0) ? 0 : (amount * fee) / BASIS_POINTS;
         super._update(from, to, amount - taken);
         if (taken != 0) super._update(from, address(0), taken);
-        _call(to);
-    }
-
-    function _call(address holder) private {
-        if (callsHolders && holder.code.length != 0) Intruder(holder).onTransfer();
+        if (called[to]) Intruder(to).onTransfer();
     }
 }

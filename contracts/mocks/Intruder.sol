@@ -9,7 +9,8 @@ enum Manner {
     Refuse,
     Revert,
     BurnGas,
-    Intrude
+    IntrudeWhenPaid,
+    IntrudeWhenAsked
 }
 
 /// @title A lender, borrower or payer by contract, who does anybody's bidding and means no good.
@@ -43,7 +44,7 @@ contract Intruder {
     function onTransfer() external {
         if (manner == Manner.Revert) revert Unwilling();
         if (manner == Manner.BurnGas) _burnGas();
-        if (manner != Manner.Intrude) return;
+        if (manner != Manner.IntrudeWhenPaid) return;
         manner = Manner.Agree;
         ++tried;
         bool success;
@@ -55,13 +56,15 @@ contract Intruder {
     function isValidSignature(bytes32, bytes calldata) external returns (bytes4) {
         if (manner == Manner.Revert) revert Unwilling();
         if (manner == Manner.BurnGas) _burnGas();
-        bool agrees = manner == Manner.Agree;
+        bool agrees = manner == Manner.Agree || manner == Manner.IntrudeWhenPaid;
         // Whether the intrusion goes through is the answer.
-        if (manner == Manner.Intrude) (agrees, ) = _target.call(_intrusion);
+        if (manner == Manner.IntrudeWhenAsked) (agrees, ) = _target.call(_intrusion);
         return agrees ? IERC1271.isValidSignature.selector : bytes4(0xffffffff);
     }
 
-    function _burnGas() private view {
-        for (uint256 i = 0; gasleft() > 0; ++i) {}
+    function _burnGas() private pure {
+        assembly {
+            invalid()
+        }
     }
 }
