@@ -2,7 +2,8 @@
 
 What `LoanLedger.sol` computes for `amend`, `prepay`, `defer` and `rescind`, bit for bit, so that a service
 can tell what each would cost. An amendment closes the loan into another one, which its terms name as
-replaced: what was paid ahead and the late fees that are unpaid go over to it. No fee ever becomes principal.
+replaced: what was paid ahead and the late fees that are unpaid go over to it. No fee ever becomes principal,
+and no loan is amended that the borrower may still rescind.
 
 The new loan's id is the hash of its terms. The domain does not hash them: `id_of` does, such as
 `duly.chain.offers.loan_id` for a ledger. Amounts are in the currency's smallest unit, moments in UTC seconds.
@@ -13,16 +14,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from duly.domain import calendar, lending, schedule
-from duly.domain.amounts import PPM
+from duly.domain.amounts import PPM, in_percent
 from duly.domain.errors import (
     AmendmentExpired,
     CoolingOffOver,
     CoolingOffRuns,
-    NothingSaved,
     NothingToDefer,
     NotTheSameLoan,
     PrepaymentTooSmall,
     PrincipalAbovePayoff,
+    RateRaised,
 )
 from duly.domain.loan import Loan, Status
 from duly.domain.policy import LendingLimits
@@ -51,10 +52,11 @@ class Prepaid(NamedTuple):
 def amend(loan: Loan, terms: Terms, limits: LendingLimits, now: int, id_of: IdOf) -> Amended:
     """Other terms for the same loan, as both parties sign them. No money moves.
 
-    The new principal is at most what settling costs now, late fees apart.
+    The new principal is at most what settling costs now, late fees apart, and the rate at most the loan's: an
+    origination fee may have brought the loan to the cap already.
 
-    Raises: AmendmentExpired, LoanNotActive, NotTheSameLoan, PrincipalAbovePayoff, and what `lending.admit`
-    raises.
+    Raises: AmendmentExpired, LoanNotActive, NotTheSameLoan, RateRaised, CoolingOffRuns, PrincipalAbovePayoff,
+    and what `lending.admit` raises.
     """
     if now > terms.expires:
         raise AmendmentExpired
@@ -62,6 +64,9 @@ def amend(loan: Loan, terms: Terms, limits: LendingLimits, now: int, id_of: IdOf
     same = (loan.id, loan.lender, loan.terms.borrower, loan.terms.policy, 0)
     if same != (terms.replaces, terms.lender, terms.borrower, terms.policy, terms.origination_fee):
         raise NotTheSameLoan
+    if terms.rate > loan.terms.rate:
+        raise RateRaised(wanted=f"at most {in_percent(loan.terms.rate)}")
+    _check_no_cooling_off(loan, limits, now)
     loan = schedule.assess(loan, now)
     so_far = schedule.earned(loan, now)
     _, fees = schedule.arrears(so_far.due, loan.paid, loan.fees)
@@ -72,7 +77,8 @@ def amend(loan: Loan, terms: Terms, limits: LendingLimits, now: int, id_of: IdOf
             wanted=f"at most {most}",
         )
     curve = lending.admit(terms, limits, now, fees)
-    return _replace(loan, Loan(id_of(terms), terms, now, curve.instalment, curve.total, fees=fees))
+    new = Loan(id_of(terms), terms, now, curve.instalment, curve.total, fees=fees)
+    return _replace(replace(loan, fees=loan.fees - fees), new)
 
 
 def prepay(loan: Loan, amount: int, limits: LendingLimits, now: int, id_of: IdOf) -> Prepaid:
@@ -82,8 +88,8 @@ def prepay(loan: Loan, amount: int, limits: LendingLimits, now: int, id_of: IdOf
     What is overdue and late fees come first, then principal with its interest up to this second. What would
     pay the whole loan settles it.
 
-    Raises: LoanNotActive, CoolingOffRuns, PrepaymentTooSmall, NothingSaved; InvalidTerms, InstalmentTooCoarse
-    where too little would be left for so many instalments.
+    Raises: LoanNotActive, CoolingOffRuns, PrepaymentTooSmall; InstalmentTooCoarse, where too little would be
+    left for so many instalments.
     """
     schedule.check_owed(loan)
     _check_no_cooling_off(loan, limits, now)
@@ -100,8 +106,6 @@ def prepay(loan: Loan, amount: int, limits: LendingLimits, now: int, id_of: IdOf
     # A bullet's interest is not paid before its end: it goes on from its beginning.
     k = 0 if loan.terms.schedule is Schedule.BULLET else so_far.passed
     old, new = _go_on(replace(loan, paid=loan.paid + amount), k, so_far.balance - repaid, limits, now, id_of)
-    if new.total + amount > loan.owed:
-        raise NothingSaved
     return Prepaid(amount, old, new)
 
 
@@ -110,7 +114,7 @@ def defer(loan: Loan, intervals: int, limits: LendingLimits, now: int, id_of: Id
 
     Instalments that were missed already are not charged again.
 
-    Raises: LoanNotActive, CoolingOffRuns, NothingToDefer.
+    Raises: LoanNotActive, CoolingOffRuns, NothingToDefer, FirstDueTooLate.
     """
     schedule.check_owed(loan)
     _check_no_cooling_off(loan, limits, now)
@@ -142,7 +146,9 @@ def rescind(loan: Loan, limits: LendingLimits, now: int) -> tuple[Loan, int]:
         raise CoolingOffOver(wanted=f"{calendar.iso(last_day)} or earlier" if last_day else None)
     elapsed = day - schedule.today(terms, loan.opened_at)
     debt = terms.received + terms.received * terms.rate * elapsed // (PPM * _YEAR)
-    taken = max(0, debt - loan.paid)
+    # Never more than settling costs.
+    most = schedule.payoff_of(loan, schedule.earned(loan, now))
+    taken = min(most, max(0, debt - loan.paid))
     paid = loan.paid + taken
     return replace(loan, paid=paid, total=paid, fees=0, recorded_status=Status.RESCINDED), taken
 
@@ -155,7 +161,7 @@ def last_day_to_rescind(loan: Loan, limits: LendingLimits) -> int:
 
 
 def _check_no_cooling_off(loan: Loan, limits: LendingLimits, now: int) -> None:
-    """Nobody alone changes a loan that the borrower can still rescind: the right would be lost."""
+    """No loan is amended that the borrower can still rescind: the right would be lost."""
     last_day = last_day_to_rescind(loan, limits)
     if schedule.today(loan.terms, now) <= last_day:
         raise CoolingOffRuns(wanted=f"{calendar.iso(last_day + 1)} or later")
@@ -193,7 +199,7 @@ def _go_on(
         expires=now,
         replaces=loan.id,
     )
-    curve, late_fee = lending.admit_derived(terms, limits, fees)
+    curve, late_fee = lending.admit_derived(terms, limits, now, fees)
     terms = replace(terms, late_fee=late_fee)
     new = Loan(
         id_of(terms),
@@ -201,17 +207,16 @@ def _go_on(
         schedule.due_time(old, k) if k else loan.opened_at,
         curve.instalment,
         curve.total,
-        # Rounding may leave the rest smaller by a few units than what was paid ahead of it.
-        paid=min(paid, curve.total),
+        # Instalments are rounded anew. The loan must not become dearer by it, nor can it be repaid by more
+        # than its total.
+        paid=min(max(paid, curve.total + fees - loan.owed), curve.total),
         fees=fees,
         # What was missed already is not charged again.
         assessed=max(0, loan.assessed - k),
     )
-    return _replace(loan, new)
+    return _replace(replace(loan, paid=loan.paid - paid, fees=loan.fees - fees), new)
 
 
 def _replace(old: Loan, new: Loan) -> Amended:
-    """Close a loan into another: nothing is owed on the old one any more."""
-    paid, fees = old.paid - new.paid, old.fees - new.fees
-    closed = replace(old, paid=paid, fees=fees, total=paid - fees, recorded_status=Status.REPLACED)
-    return Amended(closed, new)
+    """Close a loan into another, once what goes over to it was taken off: nothing is owed on the old one."""
+    return Amended(replace(old, total=old.paid - old.fees, recorded_status=Status.REPLACED), new)

@@ -146,7 +146,6 @@ def check_first_due(first_due: int, opened: int, frequency: Frequency) -> None:
     Raises: FirstDueTooEarly, FirstDueTooLate.
     """
     earliest = add_periods(opened, frequency, 1)
-    latest = opened + LONGEST_FIRST_PERIOD
     if first_due < earliest:
         raise FirstDueTooEarly(
             f"first instalment on {iso(first_due)}: "
@@ -154,9 +153,18 @@ def check_first_due(first_due: int, opened: int, frequency: Frequency) -> None:
             wanted=f"{iso(earliest)} or later",
             remedy="Choose a later first due day.",
         )
+    check_not_too_late(first_due, opened)
+
+
+def check_not_too_late(first_due: int, today: int) -> None:
+    """Refuse a first due day more than a year after today.
+
+    Raises: FirstDueTooLate.
+    """
+    latest = today + LONGEST_FIRST_PERIOD
     if first_due > latest:
         raise FirstDueTooLate(
-            f"first instalment on {iso(first_due)}: more than a year after opening on {iso(opened)}",
+            f"first instalment on {iso(first_due)}: more than a year after {iso(today)}",
             wanted=f"{iso(latest)} or earlier",
             remedy="Choose an earlier first due day.",
         )

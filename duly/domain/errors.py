@@ -13,6 +13,7 @@
     │   │   ├── LateFeeAboveCap
     │   │   ├── GraceTooShort
     │   │   ├── NotTheSameLoan      terms that cannot replace this loan
+    │   │   ├── RateRaised
     │   │   └── PrincipalAbovePayoff
     │   ├── InvalidLoanBook     a file that is no loan book
     │   └── InvalidFlows        payments that no annual percentage rate explains
@@ -20,7 +21,6 @@
     ├── LoanNotActive           nothing is owed any more
     ├── AmendmentExpired        the amendment's last second is over
     ├── PrepaymentTooSmall      what is overdue comes first
-    ├── NothingSaved            a prepayment that would not make the loan cheaper
     ├── NothingToDefer          everything is paid, or no interval was named
     ├── NothingToWaive          no late fee is unpaid
     ├── CoolingOffRuns          the borrower may still rescind
@@ -111,6 +111,10 @@ class NotTheSameLoan(InvalidTerms):
     """
 
 
+class RateRaised(InvalidTerms):
+    """An amendment does not raise the rate."""
+
+
 class PrincipalAbovePayoff(InvalidTerms):
     """An amendment's principal is more than what is owed, late fees apart."""
 
@@ -139,10 +143,6 @@ class PrepaymentTooSmall(DulyError):
     """The prepayment leaves nothing for the principal once what is overdue, and the late fees, are paid."""
 
 
-class NothingSaved(DulyError):
-    """The prepayment would save nothing."""
-
-
 class NothingToDefer(DulyError):
     """All instalments are paid, or none was to be moved."""
 
@@ -152,7 +152,7 @@ class NothingToWaive(DulyError):
 
 
 class CoolingOffRuns(DulyError):
-    """While the borrower may still rescind, nobody alone can change the loan."""
+    """While the borrower may still rescind, the loan is not amended: the right would be lost."""
 
 
 class CoolingOffOver(DulyError):

@@ -36,14 +36,15 @@ def admit(terms: Terms, limits: "LendingLimits", now: int, fees_owed: int = 0) -
     return curve
 
 
-def admit_derived(terms: Terms, limits: "LendingLimits", fees_owed: int) -> tuple[Curve, int]:
+def admit_derived(terms: Terms, limits: "LendingLimits", now: int, fees_owed: int) -> tuple[Curve, int]:
     """The same for terms that the ledger derived from a loan's, and their late fee.
 
-    They keep the loan's price and due days, so that only the late fee can have to be less: the second result,
-    that of the terms or the highest that the policy allows for them.
+    They keep the loan's price, and due days that are no earlier, so that only the late fee can have to be
+    less: the second result, that of the terms or the highest that the policy allows for them.
 
-    Raises: InstalmentTooCoarse, AmountTooLarge.
+    Raises: FirstDueTooLate, InstalmentTooCoarse, AmountTooLarge.
     """
+    calendar.check_not_too_late(terms.first_due, calendar.local_day(now, terms.calendar_offset))
     curve = curve_of(terms)
     late_fee = min(terms.late_fee, highest_late_fee(curve, limits))
     check_amounts(curve, late_fee, fees_owed)

@@ -156,7 +156,7 @@ def test_schedule_takes_the_decimals_of_the_currency() -> None:
         ("--first-due", "2027-02-30", "2027-02-30"),
         ("--first-due", "1969-12-31", "before 1970"),
         ("--opened", "2027-01-15", "less than a month after opening"),
-        ("--opened", "2026-01-15", "more than a year after opening"),
+        ("--opened", "2026-01-15", "more than a year after 2026-01-15"),
         ("--decimals", "27", "--decimals"),
     ],
 )

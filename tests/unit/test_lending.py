@@ -191,9 +191,9 @@ def test_fees_1_grace_is_at_least_the_policys() -> None:
 def test_fees_1_terms_that_the_ledger_derives_lower_the_fee_where_the_instalment_is_smaller() -> None:
     """The price was agreed on, so that nothing else is asked."""
     dear = replace(TERMS, principal=500_000, rate=300_000, late_fee=1_642, first_due=TODAY)
-    _, late_fee = lending.admit_derived(dear, LIMITS, 0)
+    _, late_fee = lending.admit_derived(dear, LIMITS, NOW, 0)
     assert late_fee == lending.curve_of(dear).instalment * 5 // 100 < 1_642
-    _, unchanged = lending.admit_derived(TERMS, LIMITS, 0)
+    _, unchanged = lending.admit_derived(TERMS, LIMITS, NOW, 0)
     assert unchanged == TERMS.late_fee
 
 
