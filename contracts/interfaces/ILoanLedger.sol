@@ -296,7 +296,7 @@ interface ILoanLedger {
     /// @notice Accept a lender's signed offer: record the terms and move the principal, less the origination fee, from lender to
     /// borrower.
     /// @dev To be sent by the borrower. The lender's ERC-20 allowance pays. `offer` is the lender's signature over the EIP-712
-    /// type `Offer(Terms terms)`, by key or through ERC-1271.
+    /// type `Offer(Terms terms)`. Every signature here is by key, in 65 or 64 bytes, or through ERC-1271.
     /// @return id The loan's id.
     function open(Terms calldata terms, bytes calldata offer) external returns (bytes32 id);
 
@@ -327,7 +327,8 @@ interface ILoanLedger {
         bytes32 s
     ) external returns (uint256 taken);
 
-    /// @notice A payment by the borrower, who signed it and has anyone send it. The borrower's ERC-20 allowance pays.
+    /// @notice A payment by the borrower, who signed it and has anyone send it. The borrower's ERC-20 allowance pays; the
+    /// currency's own permit, which anyone can send too, gives it without gas.
     /// @param signature The borrower's over `Repayment(bytes32 id,uint256 amount,uint256 nonce,uint256 deadline)`.
     function repayBySignature(
         bytes32 id,
@@ -393,7 +394,7 @@ interface ILoanLedger {
     /// @notice Hand the claim to another lender, who signs for it and is bound by the same terms. What the ledger holds for the
     /// old lender stays theirs.
     /// @param signature The new lender's over
-    /// `Assignment(bytes32 id,address from,address to,uint256 nonce,uint256 deadline)`, by key or through ERC-1271.
+    /// `Assignment(bytes32 id,address from,address to,uint256 nonce,uint256 deadline)`.
     function assign(bytes32 id, address to, uint256 deadline, bytes calldata signature) external;
 
     /// @notice Mark a default when an instalment has been overdue for the policy's days. To be sent by the lender or their

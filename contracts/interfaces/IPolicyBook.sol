@@ -98,7 +98,8 @@ interface IPolicyBook {
     error LateFeeAboveCap(uint256 lateFee, uint256 cap);
     /// The grace period is shorter than the policy's.
     error GraceTooShort(uint256 graceDays, uint256 least);
-    /// The schedule's total does not fit the ledger's amounts.
+    /// The total with all late fees that could be charged does not fit the ledger's 80 bits: 1.2 million of a currency with 18
+    /// decimals, 1.2 quintillion of one with 6.
     error AmountTooLarge(uint256 amount, uint256 most);
 
     /// @notice Publish a policy.
