@@ -125,8 +125,8 @@ def test_what_the_ledger_refuses_is_told_and_the_others_go_on(chain: Application
     refused = outcomes[2]
     assert isinstance(refused, RefusedRow)
     assert refused.line == first.line
-    assert f"RateAboveCap(rate {cap + 1}, cap {cap})" in refused.reason
-    assert "the rate exceeds the policy's cap" in refused.reason
+    assert "fees included, exceeds the policy's cap: AprAboveCap(worth" in refused.reason
+    assert f"cap {cap})" in refused.reason
     assert outcomes[4] == rows[4]
     # Nothing of the refused loan is left: the borrower holds no money.
     borrower = borrower_account(importing.SEED, first.key).address

@@ -196,8 +196,8 @@ def test_terms_that_the_policy_forbids(
         return caught.value, caught.value.name
 
     error, found = name(rate=limits.apr_cap + 1)
-    assert found == "RateAboveCap"
-    assert error.arguments == {"rate": limits.apr_cap + 1, "cap": limits.apr_cap}
+    assert found == "AprAboveCap"
+    assert (error.arguments["received"], error.arguments["cap"]) == (terms.principal, limits.apr_cap)
     assert name(policy=99)[1] == "UnknownPolicy"
     assert name(late_fee=10**9)[1] == "LateFeeAboveCap"
     assert name(first_due=terms.first_due - 1)[1] == "FirstDueTooEarly"

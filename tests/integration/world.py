@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from eth_utils.address import to_checksum_address
@@ -20,12 +21,21 @@ from duly.chain.contracts import (
     Token,
     creation,
 )
-from duly.chain.offers import SigningDomain, loan_id, sign_offer
+from duly.chain.offers import (
+    SigningDomain,
+    loan_id,
+    sign_acceptance,
+    sign_amendment,
+    sign_assignment,
+    sign_offer,
+    sign_permit,
+    sign_repayment,
+)
 from duly.domain import calendar
 from duly.domain.consent import Channel
-from duly.domain.loan import Status
+from duly.domain.loan import Loan, Status
 from duly.domain.notice import Facts, Kind, Notice, ground
-from duly.domain.terms import ZERO_ADDRESS, Terms
+from duly.domain.terms import ZERO_ADDRESS, Frequency, Schedule, Terms
 from duly.services.index import Indexer, Source
 from duly.services.policy import load_pack
 from duly.store import schema
@@ -97,9 +107,19 @@ class World:
     def now(self) -> int:
         return int(self.w3.eth.get_block("latest")["timestamp"])
 
+    @property
+    def domain(self) -> SigningDomain:
+        """Where signatures for the ledger hold."""
+        return SigningDomain(self.w3.eth.chain_id, self.ledger.address)
+
+    def key(self, account: int) -> Any:
+        """The key of one of the chain's own accounts."""
+        return networks.development_account(self.w3, account)
+
     def terms(self, borrower: int, number: int, lender: int = LENDER, **changes: object) -> Terms:
         """Terms that can be opened now."""
-        first_due = calendar.add_months(calendar.local_day(self.now + 3_600, 0), 1)
+        today = calendar.local_day(self.now + 3_600, 0)
+        first_due = calendar.add_periods(today, changes.get("frequency", Frequency.MONTHLY), 1)
         values: dict[str, Any] = {
             "lender": self.accounts[lender],
             "borrower": self.accounts[borrower],
@@ -118,10 +138,9 @@ class World:
     def open(self, borrower: int, number: int, lender: int = LENDER, **changes: object) -> bytes:
         """Open a loan; its id."""
         terms = self.terms(borrower, number, lender, **changes)
-        domain = SigningDomain(self.w3.eth.chain_id, self.ledger.address)
-        signature = sign_offer(networks.development_account(self.w3, lender), terms, domain)
+        signature = sign_offer(self.key(lender), terms, self.domain)
         assert self.send(self.ledger.open(terms, signature), borrower)["status"] == 1
-        return loan_id(terms, domain)
+        return loan_id(terms, self.domain)
 
     def rpc(self, method: str, *params: object) -> Any:
         answer = self.w3.provider.make_request(RPCEndpoint(method), list(params))
@@ -167,6 +186,15 @@ class Crowd:
             self.open: 2,
             self.pay: 3,
             self.settle: 1,
+            self.prepay: 2,
+            self.rescind: 1,
+            self.amend: 2,
+            self.defer: 2,
+            self.credit: 1,
+            self.waive: 1,
+            self.assign: 1,
+            self.default: 2,
+            self.cancel: 1,
             self.flag: 1,
             self.appoint: 1,
             self.consent: 3,
@@ -185,15 +213,142 @@ class Crowd:
         loans = sorted(model.loans(), key=lambda loan: loan.id)
         return self.random.choice(loans) if loans else None
 
+    def account(self, address: str) -> int:
+        """Which of the chain's accounts an address is."""
+        return self.world.accounts.index(address)
+
     def open(self, model: ReadModel) -> None:
-        lender = self.random.choice((LENDER, LENDER, OTHER_LENDER))
-        self.world.open(self.random.choice(BORROWERS), self.number(), lender)
+        """A loan of some shape, opened by its borrower or on the borrower's signature."""
+        world, dice = self.world, self.random
+        lender, borrower = dice.choice((LENDER, LENDER, OTHER_LENDER)), dice.choice(BORROWERS)
+        shape = dice.choice(tuple(Schedule))
+        terms = world.terms(
+            borrower,
+            self.number(),
+            lender,
+            schedule=shape,
+            frequency=dice.choice(tuple(Frequency)),
+            origination_fee=dice.choice((0, 50)),
+            # Its share of a week's interest is too small for one.
+            late_fee=0 if shape is Schedule.INTEREST_ONLY else 100,
+        )
+        offer = sign_offer(world.key(lender), terms, world.domain)
+        if dice.random() < 0.5:
+            call = world.ledger.open(terms, offer)
+        else:
+            acceptance = sign_acceptance(world.key(borrower), terms, world.domain)
+            call, borrower = world.ledger.open_by_signature(terms, offer, acceptance), SERVICER
+        assert world.send(call, borrower)["status"] == 1
 
     def pay(self, model: ReadModel) -> None:
-        loan = self.loan(model)
-        if loan:
-            amount = self.random.choice((1, loan.instalment, loan.instalment, loan.instalment + 7, loan.owed))
-            self.world.send(self.world.ledger.repay(loan.id, amount), self.random.choice(BORROWERS))
+        """By anyone, with an allowance or a permit; or on the borrower's signature."""
+        loan, world = self.loan(model), self.world
+        if not loan:
+            return
+        amount = self.random.choice((1, loan.instalment, loan.instalment, loan.instalment + 7, loan.owed))
+        borrower, payer = self.account(loan.terms.borrower), self.random.choice(BORROWERS)
+        call, deadline = world.ledger.repay(loan.id, amount), world.now + 999
+        match self.random.randrange(4):
+            case 0:
+                nonce = world.ledger.nonce_of(loan.terms.borrower)
+                signature = sign_repayment(
+                    world.key(borrower), world.domain, loan.id, amount, nonce, deadline
+                )
+                call, payer = (
+                    world.ledger.repay_by_signature(loan.id, amount, deadline, signature),
+                    SERVICER,
+                )
+            case 1:
+                currency = SigningDomain(world.domain.chain_id, world.token.address, "Test Dollar")
+                nonce = int(world.token.read("nonces", world.accounts[payer]))
+                permit = sign_permit(
+                    world.key(payer), currency, world.ledger.address, amount, nonce, deadline
+                )
+                call = world.ledger.repay_with_permit(loan.id, amount, deadline, permit)
+            case 2:
+                call = world.ledger.multicall([call, world.ledger.repay(loan.id, 1)])
+        world.send(call, payer)
+
+    def prepay(self, model: ReadModel) -> None:
+        if loan := self.loan(model):
+            amount = self.random.choice((loan.instalment, loan.owed // 3, loan.owed // 2, 2 * loan.owed))
+            borrower = self.account(loan.terms.borrower)
+            self.world.send(self.world.ledger.prepay(loan.id, amount), borrower)
+
+    def rescind(self, model: ReadModel) -> None:
+        if loan := self.loan(model):
+            borrower = self.account(loan.terms.borrower)
+            self.world.send(self.world.ledger.rescind(loan.terms), borrower)
+
+    def amend(self, model: ReadModel) -> None:
+        """To other terms that both parties sign: less principal or as much, and more or fewer instalments."""
+        loan, world, dice = self.loan(model), self.world, self.random
+        if not loan or loan.owed < 1_000:
+            return
+        frequency = dice.choice(tuple(Frequency))
+        today = calendar.local_day(world.now + 3_600, 0)
+        terms = Terms(
+            lender=loan.lender,
+            borrower=loan.terms.borrower,
+            principal=loan.owed * dice.choice((7, 9)) // 10,
+            rate=loan.terms.rate // dice.choice((1, 2)),
+            instalments=dice.randrange(2, 6),
+            first_due=calendar.add_periods(today, frequency, 2),
+            schedule=dice.choice(tuple(Schedule)),
+            frequency=frequency,
+            grace_days=PACK.lending_limits.min_grace_days,
+            policy=loan.terms.policy,
+            expires=2**40 - 1,
+            replaces=loan.id,
+            salt=self.number().to_bytes(32, "big"),
+        )
+        keys = world.key(self.account(loan.lender)), world.key(self.account(loan.terms.borrower))
+        signatures = [sign_amendment(key, terms, world.domain) for key in keys]
+        world.send(world.ledger.amend(terms, *signatures), SERVICER)
+
+    def defer(self, model: ReadModel) -> None:
+        if loan := self.loan(model):
+            self.by_lender(loan, self.world.ledger.defer(loan.id, self.random.choice((1, 1, 3))))
+
+    def credit(self, model: ReadModel) -> None:
+        """Money that the lender received elsewhere, or forgives."""
+        if loan := self.loan(model):
+            amount = self.random.choice((1, loan.instalment, loan.owed, 10**9))
+            receipt = self.number().to_bytes(32, "big")
+            ledger = self.world.ledger
+            calls = ledger.acknowledge_receipt(loan.id, amount, receipt), ledger.forgive(loan.id, amount)
+            self.by_lender(loan, self.random.choice(calls))
+
+    def waive(self, model: ReadModel) -> None:
+        loans = [loan for loan in self.owed(model) if loan.fees]
+        if loans:
+            loan = self.random.choice(loans)
+            self.by_lender(loan, self.world.ledger.waive(loan.id, self.random.choice((1, 10**9))))
+
+    def assign(self, model: ReadModel) -> None:
+        loan, world = self.loan(model), self.world
+        if not loan:
+            return
+        to = self.random.choice((LENDER, OTHER_LENDER))
+        nonce, deadline = world.ledger.nonce_of(world.accounts[to]), world.now + 999
+        signature = sign_assignment(world.key(to), world.domain, loan.id, loan.lender, nonce, deadline)
+        self.by_lender(loan, world.ledger.assign(loan.id, world.accounts[to], deadline, signature))
+
+    def default(self, model: ReadModel) -> None:
+        for loan in sorted(self.owed(model), key=lambda loan: loan.terms.first_due)[:2]:
+            self.by_lender(loan, self.world.ledger.mark_default(loan.id))
+
+    def cancel(self, model: ReadModel) -> None:
+        """An offer that nobody accepted yet."""
+        terms = self.world.terms(self.random.choice(BORROWERS), self.number())
+        self.world.send(self.world.ledger.cancel_offer(terms), LENDER)
+
+    def by_lender(self, loan: Loan, call: Call) -> None:
+        self.world.send(call, self.account(loan.lender))
+
+    def owed(self, model: ReadModel) -> list[Loan]:
+        """The loans on which something is owed, in an order that is the same each time."""
+        return sorted((loan for loan in model.loans() if loan.owed), key=lambda loan: loan.id)
 
     def settle(self, model: ReadModel) -> None:
         if (loan := self.loan(model)) and self.random.random() < 0.5:
@@ -234,7 +389,7 @@ class Crowd:
         if notices:
             loan = model.loan(notices[0].loan)
             assert loan
-            lender = self.world.accounts.index(loan.terms.lender)
+            lender = self.account(loan.lender)
             server = self.random.choice((lender, lender, lender, SERVICER))
             self.world.send(self.world.notices.serve_many(notices), server)
 
@@ -250,8 +405,8 @@ class Crowd:
         content = self.number().to_bytes(32, "big")
         for kind in kinds:
             _, base = ground(kind, facts)
-            notice = Notice(loan.id, kind, base.instalment, base.amount, channel, content)
-            decision = self.world.notices.refusal(notice, loan.terms.lender)
+            notice = Notice(loan.id, kind, base.instalment, max(0, base.amount), channel, content)
+            decision = self.world.notices.refusal(notice, loan.lender)
             if not decision.reason or self.random.random() < 0.1:
                 return notice
         return notice
@@ -298,10 +453,14 @@ class Crowd:
 def assert_mirrors(model: ReadModel, world: World) -> None:
     """The read model says what the contracts say."""
     for loan in model.loans():
-        assert loan == world.ledger.loan_of(loan.id, loan.terms)
-        assert loan.status is Status(world.ledger.record_of(loan.id).status)
+        on_chain = world.ledger.loan_of(loan.id, loan.terms)
+        # Defaults that were cured are history.
+        in_default = loan.status is Status.DEFAULTED
+        assert (loan if in_default else replace(loan, defaulted=0)) == on_chain
+        record = world.ledger.record_of(loan.id)
+        assert (loan.status, loan.amends) == (record.status, record.amends)
         assert model.said(loan.id) == world.notices.said_of(loan.id)
-        assert loan.id == loan_id(loan.terms, SigningDomain(world.w3.eth.chain_id, world.ledger.address))
+        assert loan.id == loan_id(loan.terms, world.domain)
     for account in world.accounts:
         profile = world.consents.profile_of(account)
         known = model.profile(account)
