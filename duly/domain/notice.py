@@ -277,11 +277,11 @@ def ground(kind: Kind, facts: Facts) -> tuple[Decision, Ground]:
         return (_SAID_ONCE if said.flags & REPAID else ALLOWED), base
 
     if kind is Kind.PAYMENT_RECEIVED:
-        base = Ground(amount=position.paid - said.received, basis=position.paid)
+        # An amendment takes what was paid ahead along, so that less may be credited than was said.
+        base = Ground(amount=max(0, position.paid - said.received), basis=position.paid)
         if position.paid == 0:
             return Decision(Refusal.NO_BASIS, 0, 1), base
-        # An amendment takes what was paid ahead along: less can be credited than was said.
-        return (ALLOWED if base.amount > 0 else _SAID_ONCE), base
+        return (ALLOWED if base.amount else _SAID_ONCE), base
 
     if kind is Kind.OVERDUE:
         instalment = position.first_unpaid

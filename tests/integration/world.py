@@ -405,7 +405,7 @@ class Crowd:
         content = self.number().to_bytes(32, "big")
         for kind in kinds:
             _, base = ground(kind, facts)
-            notice = Notice(loan.id, kind, base.instalment, max(0, base.amount), channel, content)
+            notice = Notice(loan.id, kind, base.instalment, base.amount, channel, content)
             decision = self.world.notices.refusal(notice, loan.lender)
             if not decision.reason or self.random.random() < 0.1:
                 return notice
