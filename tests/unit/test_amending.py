@@ -358,7 +358,7 @@ def test_an_amendment_expires() -> None:
 LAST_SECOND = calendar.start_of(OPENED_DAY + 15, 0) - 1
 
 
-def test_rescinding_costs_what_was_received_with_interest_by_the_day() -> None:
+def test_cool_1_rescinding_costs_what_was_received_with_interest_by_the_day() -> None:
     """980000 at 12 % for 14 days: 4510.68, rounded down. The origination fee is not owed, nor a late fee."""
     loan, taken = amending.rescind(LOAN, LIMITS, LAST_SECOND)
     assert taken == 980_000 + 4_510
@@ -367,7 +367,7 @@ def test_rescinding_costs_what_was_received_with_interest_by_the_day() -> None:
     assert (taken, same_day.total) == (980_000, 980_000)
 
 
-def test_rescinding_gives_credit_for_what_was_paid() -> None:
+def test_cool_1_rescinding_gives_credit_for_what_was_paid() -> None:
     loan, taken = amending.rescind(paid(LOAN, A, OPENED_AT), LIMITS, LAST_SECOND)
     assert (taken, loan.paid) == (984_510 - A, 984_510)
     # Who paid more than that has nothing to pay.
@@ -375,14 +375,14 @@ def test_rescinding_gives_credit_for_what_was_paid() -> None:
     assert (taken, loan.paid, loan.owed) == (0, 1_000_000, 0)
 
 
-def test_rescinding_is_over_after_the_last_day() -> None:
+def test_cool_1_rescinding_is_over_after_the_last_day() -> None:
     with pytest.raises(CoolingOffOver, match="2027-01-14 or earlier"):
         amending.rescind(LOAN, LIMITS, LAST_SECOND + 1)
     with pytest.raises(CoolingOffOver):
         amending.rescind(LOAN, NO_COOLING_OFF, OPENED_AT)
 
 
-def test_rescinding_never_costs_more_than_settling() -> None:
+def test_cool_1_rescinding_never_costs_more_than_settling() -> None:
     """Interest by the day, the first counting as a whole, can come to more than interest by the second."""
     dear = a_loan(Schedule.LEVEL, origination_fee=0, rate=2_000_000, instalments=12)
     midnight = calendar.start_of(OPENED_DAY + 1, 0)
@@ -390,7 +390,7 @@ def test_rescinding_never_costs_more_than_settling() -> None:
     assert taken == loan.total == schedule.payoff(dear, midnight) < 1_000_000 + 1_000_000 * 2 // 365
 
 
-def test_no_loan_is_amended_that_can_be_rescinded() -> None:
+def test_cool_1_no_loan_is_amended_that_can_be_rescinded() -> None:
     with pytest.raises(CoolingOffRuns, match="2027-01-15 or later"):
         amending.prepay(LOAN, 500_000, LIMITS, LAST_SECOND, new_id)
     with pytest.raises(CoolingOffRuns):
