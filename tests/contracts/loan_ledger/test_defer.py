@@ -77,7 +77,7 @@ def test_there_is_something_to_defer(ledger, loan, defer, pay, clock, due_at, re
 def test_cool_1_deferring_takes_no_right_to_rescind(ledger, open_loan, defer, clock, after_cooling_off):
     loan = open_loan()
     last = local_day(START, 32) + 14
-    for moment in (START + 1, START + 14 * DAY + 12 * HOUR - 1):
+    for moment in (START + HOUR, START + 14 * DAY + 12 * HOUR - 1):
         clock.to(moment)
         with reverts_with("CoolingOffRuns", last, local_day(moment, 32)):
             defer(loan)
@@ -285,7 +285,7 @@ def test_a_deferred_loan_is_in_no_default(ledger, loan, defer, clock, due_at, re
 
 def test_cancelled_terms_stop_no_deferral(ledger, loan, derived, lender, clock, record):
     """The ledger's own terms are no offer: who foresees and cancels them changes nothing."""
-    now = clock.now() + 1
+    now = clock.now() + HOUR
     foreseen = derived(loan, 0, 1, PRINCIPAL, now)
     clock.to(now)
     calls = [ledger.cancelOffer.encode_input(foreseen), ledger.defer.encode_input(loan, 1)]

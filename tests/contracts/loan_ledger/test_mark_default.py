@@ -78,21 +78,23 @@ def test_a_default_is_marked_once(ledger, defaulted, lender):
 
 
 def test_ledger_3_a_default_costs_nothing_and_stops_nothing(
-    ledger, loan, first_second, clock, payoff, owed, record, lender, borrower, stranger, keeper
+    ledger, loan, first_second, clock, payoff, record, lender, borrower, stranger
 ):
-    now = clock.to(first_second(loan, 1))
-    ledger.flagMissed(loan, {"from": keeper})
-    clock.to(now + 60)
-    before = payoff(loan), owed(loan), tuple(ledger.delinquency(loan))
-    clock.to(now + 60)
+    marked, looked = first_second(loan, 1), first_second(loan, 1) + DAY
+
+    def costs():
+        return payoff(loan), tuple(ledger.delinquency(loan))
+
+    with clock.glimpse(looked):
+        before = costs()
+    clock.to(marked)
     ledger.markDefault(loan, {"from": lender})
-    clock.to(now + 60)
-    assert (payoff(loan), owed(loan), tuple(ledger.delinquency(loan))) == before
+    clock.to(looked)
+    assert costs() == before
     ledger.repay(loan, 100, {"from": stranger})
-    clock.to(now + 62)
-    costs = payoff(loan)
-    clock.to(now + 62)
-    assert ledger.settle(loan, costs, {"from": borrower}).return_value == costs
+    clock.to(looked + DAY)
+    left = payoff(loan)
+    assert ledger.settle(loan, left, {"from": borrower}).return_value == left
     assert record(loan)["status"] == Status.REPAID
 
 

@@ -56,7 +56,7 @@ def test_there_is_something_to_prepay(ledger, loan, borrower):
 def test_cool_1_prepaying_waits_for_the_cooling_off(ledger, open_loan, clock, borrower, after_cooling_off):
     loan = open_loan()
     last = local_day(START, 32) + 14
-    for moment in (START + 1, START + 14 * DAY + 12 * HOUR - 1):
+    for moment in (START + HOUR, START + 14 * DAY + 12 * HOUR - 1):
         clock.to(moment)
         with reverts_with("CoolingOffRuns", last, local_day(moment, 32)):
             ledger.prepay(loan, AMOUNT, {"from": borrower})
@@ -78,13 +78,13 @@ def test_principal_is_repaid_with_its_interest_so_far(
         policy=at_once, schedule=schedule, frequency=frequency, principal=PRINCIPAL, rate=RATE,
         instalments=N, first_due=first, late_fee=1_000,
     )  # fmt: skip
-    opened = START
+    opened = record(loan)["openedAt"]
     exact = ExactSchedule(PRINCIPAL, RATE, N, schedule, frequency)
     for k in range(1, passed + 1):
         clock.to(due_time(first, k, 32, frequency))
         if exact.amounts[k - 1]:
             pay(loan, exact.amounts[k - 1])
-    start = due_time(first, passed, 32, frequency) if passed else record(loan)["openedAt"]
+    start = due_time(first, passed, 32, frequency) if passed else opened
     end = due_time(first, passed + 1, 32, frequency)
     now = clock.to((start + 2 * end) // 3)
     before = {"owed": owed(loan), "payoff": payoff(loan), "lender": dollar.balanceOf(lender)}
@@ -131,9 +131,8 @@ def test_what_is_overdue_and_the_fees_come_first(
         with reverts_with("PrepaymentTooSmall", amount, arrears):
             ledger.prepay(loan, amount, {"from": borrower})
     now = clock.now()
-    with clock.glimpse(now + 1):
-        before = payoff(loan)
-    clock.to(now + 1)
+    clock.to(now + HOUR)
+    before = payoff(loan)
     done = ledger.prepay(loan, arrears + AMOUNT, {"from": borrower})
     new = done.return_value[1]
     assert ledger.delinquency(new)[:3] == (0, 0, 1)
