@@ -7,9 +7,11 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from world import BORROWERS, LENDER, SERVICER, World
+from world import BORROWERS, LENDER, OTHER_LENDER, SERVICER, World
 
 from duly.chain import networks
+from duly.chain.contracts import Call
+from duly.chain.offers import sign_assignment
 from duly.domain import calendar
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel
@@ -101,3 +103,74 @@ def test_all_that_is_planned_is_served_and_nothing_is_refused(world: World, one_
         for offset in (0, 4):
             assert 9 <= (notice.timestamp + offset * 900) % DAY / 3600 < 18.75
             assert calendar.local_day(notice.timestamp, offset) % 7 not in (2, 3)  # no Saturday, no Sunday
+
+
+def test_loans_that_are_changed_are_spoken_of_as_what_they_became(world: World) -> None:
+    prepays, deferred, rescinds, assigned = BORROWERS
+    for borrower in (rescinds, assigned):
+        world.send(world.consents.register(Channel.EMAIL, bytes([borrower]) * 32, 0, 4), borrower)
+        world.send(world.consents.grant(Channel.EMAIL), borrower)
+    world.send(world.ledger.appoint_servicer(world.accounts[SERVICER]), OTHER_LENDER)
+    loans = {borrower: world.open(borrower, borrower) for borrower in BORROWERS}
+    service = Service(world, {})
+    tomorrow = world.now // DAY + 1
+    while tomorrow % 7 != 4:  # until a Monday; day 0 was a Thursday
+        tomorrow += 1
+    noon = tomorrow * DAY + 12 * 3600
+
+    def said(loan: bytes) -> list[tuple[Kind, int]]:
+        return [(notice.kind, notice.amount) for notice in service.model.notices(loan=loan)]
+
+    def send(call: Call, account: int) -> None:
+        assert world.send(call, account)["status"] == 1
+
+    service.at(noon)
+    assert all(said(loan) == [(Kind.LOAN_OPENED, 120_000)] for loan in loans.values())
+
+    # Within the cooling-off period the one withdraws; what was paid is confirmed, and nothing else is said.
+    send(world.ledger.rescind(service.model.loan(loans[rescinds]).terms), rescinds)  # type: ignore[union-attr]
+    service.at(noon + 3600)
+    paid = service.model.loan(loans[rescinds]).paid  # type: ignore[union-attr]
+    assert said(loans[rescinds])[1:] == [(Kind.PAYMENT_RECEIVED, paid)]
+
+    # After it, one prepays, another pays ahead and is given a month, the third's claim is assigned.
+    noon += 21 * DAY
+    world.w3.provider.ethereum_tester.time_travel(noon - 3600)  # type: ignore[attr-defined]
+    send(world.ledger.prepay(loans[prepays], 50_000), prepays)
+    send(world.ledger.repay(loans[deferred], 7_000), deferred)
+    send(world.ledger.defer(loans[deferred], 1), LENDER)
+    nonce, deadline = world.ledger.nonce_of(world.accounts[OTHER_LENDER]), 2**40
+    signature = sign_assignment(
+        world.key(OTHER_LENDER),
+        world.domain,
+        loans[assigned],
+        world.accounts[LENDER],
+        nonce,
+        deadline,
+    )
+    send(world.ledger.assign(loans[assigned], world.accounts[OTHER_LENDER], deadline, signature), LENDER)
+    for step in range(2 * 80):
+        service.at(noon + step * DAY // 2)
+    assert list(service.model.refusals()) == []
+
+    after_prepaying = service.model.successor(loans[prepays])
+    after_deferral = service.model.successor(loans[deferred])
+    assert after_prepaying
+    assert after_deferral
+    assert said(loans[prepays])[1:] == [(Kind.PAYMENT_RECEIVED, 50_000)]
+    # What was paid ahead and carried over was credited on no loan anew.
+    assert said(loans[deferred])[1:] == []
+    new = service.model.loan(after_deferral)
+    assert new
+    assert new.paid == 7_000
+    for loan in (after_prepaying, after_deferral):
+        kinds = {kind for kind, _ in said(loan)}
+        assert Kind.OVERDUE in kinds
+        assert kinds.isdisjoint({Kind.LOAN_OPENED, Kind.PAYMENT_RECEIVED})
+    # The due day had been moved by a month: the first reminder asks for what is still missing.
+    assert said(after_deferral)[0] == (Kind.INSTALMENT_UPCOMING, new.instalment - 7_000)
+    assert {notice.server for notice in service.model.notices(loan=loans[assigned])} == {
+        world.accounts[SERVICER]
+    }
+    assert Kind.OVERDUE in {kind for kind, _ in said(loans[assigned])}
+    assert len(said(loans[rescinds])) == 2
