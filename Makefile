@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/build/bin:$(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.b
 PYTEST := $(PY) -m pytest -p no:pytest-brownie
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit contracts integration e2e lint format lock artifacts clean
+.PHONY: help setup demo test unit contracts fuzz coverage slither integration e2e lint format lock artifacts clean
 
 help: ## tell what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,16 @@ unit: setup ## the Python unit tests: no network, no chain, seconds
 
 contracts: setup ## Brownie's test suite of the contracts, on Anvil
 	.venv/bin/brownie test tests/contracts
+
+RUNS ?= 2000
+fuzz: setup ## Foundry's fuzz tests of schedules and calendar; longer with RUNS=200000
+	FOUNDRY_FUZZ_RUNS=$(RUNS) forge test
+
+coverage: setup ## lines and branches of the contracts that the Solidity tests run
+	@$(PY) -m tools.coverage
+
+slither: setup ## Slither's findings, against the answers in docs/security.md
+	@$(PY) -m tools.slither
 
 integration: setup ## the program against a chain in the process
 	$(PYTEST) -n 2 --dist loadfile tests/integration

@@ -30,6 +30,18 @@ def test_brownie_compiles_as_the_package_does():
     ]
 
 
+@pytest.mark.parametrize("profile", ["default", "coverage"])
+def test_forge_compiles_as_the_package_does(profile):
+    profiles = tomllib.loads(text("foundry.toml"))["profile"]
+    forge = profiles["default"] | profiles[profile]
+    assert forge["evm_version"] == compiler.EVM_VERSION
+    assert forge["solc"] == f"build/solc/solc-v{compiler.SOLC_VERSION}"
+    assert forge["via_ir"] is compiler.VIA_IR
+    assert {"enabled": forge["optimizer"], "runs": forge["optimizer_runs"]} == compiler.OPTIMIZER
+    remappings = dict(remapping.split("=") for remapping in forge["remappings"])
+    assert remappings.items() >= compiler.REMAPPINGS.items()
+
+
 def test_brownies_chain_has_the_compilers_rules():
     networks = yaml.safe_load(text("brownie-config.yaml"))["networks"]
     assert networks["development"]["cmd_settings"]["evm_version"] == compiler.EVM_VERSION
