@@ -13,8 +13,9 @@ import typer
 from duly.domain import calendar, schedule
 from duly.domain.amounts import in_currency, in_percent
 from duly.domain.loan import Loan, Position, Status, position_of
-from duly.domain.terms import Schedule, Terms
+from duly.domain.terms import Terms
 from duly.interfaces.cli._output import Json, console, print_json
+from duly.interfaces.cli._terms import FrequencyName, ScheduleName
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -126,7 +127,7 @@ def loan(
                 **_loan_json(found, position),
                 "replaced_by": _hex(successor) if successor else None,
                 "payoff": schedule.payoff(found, view.now),
-                "schedule": [
+                "rows": [
                     {
                         "k": row.k,
                         "due": calendar.iso(row.due_day),
@@ -455,11 +456,11 @@ _ENDINGS = {
 
 def _rhythm(terms: Terms) -> str:
     """How a loan is repaid, in words."""
-    shape, interval = terms.schedule.name.lower(), terms.frequency.name.lower()
-    if terms.schedule is Schedule.BULLET:
+    shape, interval = ScheduleName[terms.schedule.name], FrequencyName[terms.frequency.name]
+    if shape is ScheduleName.BULLET:
         due = schedule.due_day(terms, terms.instalments)
         return f"at once on {calendar.iso(due)}, after {terms.instalments} {interval} periods"
-    return f"in {terms.instalments} {interval} instalments, {shape}".replace("_", "-")
+    return f"in {terms.instalments} {interval} instalments, {shape}"
 
 
 def _delivery(delivery: Any) -> tuple[str, str | None]:
@@ -542,8 +543,8 @@ def _loan_json(loan: Loan, position: Position) -> dict[str, object]:
         "status": position.status.name.lower(),
         "defaulted": loan.defaulted if position.status is Status.DEFAULTED else None,
         "opened_at": loan.opened_at,
-        "schedule": terms.schedule.name.lower(),
-        "frequency": terms.frequency.name.lower(),
+        "schedule": ScheduleName[terms.schedule.name],
+        "frequency": FrequencyName[terms.frequency.name],
         "first_due": calendar.iso(terms.first_due),
         "principal": terms.principal,
         "origination_fee": terms.origination_fee,
