@@ -21,7 +21,7 @@ import {Schedule} from "../interfaces/ILoanLedger.sol";
 ///
 /// Range: principals of 88 bits, rates up to 1,000 % a year, up to 600 instalments, and rate times years at most 16, within
 /// which every intermediate value fits. So the arithmetic is unchecked; `tests/foundry` proves it over the range.
-/// @dev Mirrored bit for bit by `duly/domain/schedule.py`.
+/// @dev Mirrored bit for bit by `duly/domain/amortisation.py`.
 library Amortization {
     using FixedPointMathLib for uint256;
 
@@ -214,11 +214,14 @@ library Amortization {
                 // Each instalment repays principal and the interest on what is outstanding. So discounted at the loan's own rate
                 // they are worth the principal, and at a higher one less, by the difference on each balance:
                 //   worth = P - (r - rate) * sum of B_{k-1} * v^k
-                if (r <= curve.rate) return curve.principal + 1;
-                uint256 vn = v.rpow(n, RAY) + slack;
-                uint256 annuity = (RAY.zeroFloorSub(vn) * RAY) / r;
-                uint256 rising = (annuity.zeroFloorSub(n * vn.zeroFloorSub(2 * slack)) * RAY).divUp(r);
+                uint256 vn = v.rpow(n, RAY);
+                uint256 low = vn.zeroFloorSub(slack);
+                uint256 high = vn + slack;
+                // Rounded so that the balances come to no more than they are.
+                uint256 annuity = (RAY.zeroFloorSub(high) * RAY) / r;
+                uint256 rising = ((((RAY - low) * RAY).divUp(r)).zeroFloorSub(n * low) * RAY).divUp(r);
                 uint256 balances = (curve.principal * annuity).zeroFloorSub(curve.instalment * rising) / RAY;
+                if (r <= curve.rate) return curve.principal + 1 + (balances * (curve.rate - r)) / RAY;
                 return curve.principal + 1 - (balances * (r - curve.rate)) / RAY;
             }
             // All others pay n - 1 times the same, a bullet nothing, and then a last instalment.

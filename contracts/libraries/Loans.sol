@@ -42,7 +42,7 @@ struct Debt {
 /// @title Where a loan stands: the curve of what is due and the curve of what was paid, and their difference now.
 /// The arithmetic is unchecked: `Lending.checkAmounts` has seen to it that no sum can leave 80 bits, and no more is ever paid
 /// than is owed.
-/// @dev Mirrored by `duly/domain/schedule.py`.
+/// @dev Mirrored by `duly/domain/schedule.py`; what becomes of a loan in an amendment by `duly/domain/amending.py`.
 library Loans {
     using Amortization for Amortization.Curve;
 

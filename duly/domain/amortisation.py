@@ -138,12 +138,14 @@ class Curve:
             # Each instalment repays principal and the interest on what is outstanding. So discounted at the
             # loan's own rate they are worth the principal, and at a higher one less, by the difference on
             # each balance: P - (r - rate) * sum of B_{k-1} * v^k.
-            if r <= self.rate:
-                return self.principal + 1
-            vn = power(v, n) + slack
-            annuity = max(0, RAY - vn) * RAY // r
-            rising = _ceil(max(0, annuity - n * max(0, vn - 2 * slack)) * RAY, r)
+            vn = power(v, n)
+            low, high = max(0, vn - slack), vn + slack
+            # Rounded so that the balances come to no more than they are.
+            annuity = max(0, RAY - high) * RAY // r
+            rising = _ceil(max(0, _ceil((RAY - low) * RAY, r) - n * low) * RAY, r)
             balances = max(0, self.principal * annuity - self.instalment * rising) // RAY
+            if r <= self.rate:
+                return self.principal + 1 + balances * (self.rate - r) // RAY
             return self.principal + 1 - balances * (r - self.rate) // RAY
         # All others pay n - 1 times the same, a bullet nothing, and then a last instalment.
         regular = 0 if self.schedule is Schedule.BULLET else self.instalment

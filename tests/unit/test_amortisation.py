@@ -267,8 +267,8 @@ def test_the_range_includes_its_ends(shape: Schedule, rate: int, n: int) -> None
 # -------------------------------------------------------------------------------- present value
 
 
-@given(loans(most=10**18), st.integers(0, 2_000_000))
-def test_usury_1_the_worth_is_never_less_than_it_is_and_at_most_three_units_more(
+@given(loans(most=2**80), st.integers(0, 2_000_000))
+def test_usury_1_the_worth_is_never_less_than_it_is_and_hardly_more(
     loan: tuple[Schedule, int, int, int, int], cap: int
 ) -> None:
     *_, per_year, n = loan
@@ -280,7 +280,7 @@ def test_usury_1_the_worth_is_never_less_than_it_is_and_at_most_three_units_more
         assert curve.worth(r) > curve.principal
         return
     exact = sum(row.amount / (1 + Fraction(r, RAY)) ** row.k for row in curve.parts())
-    assert exact <= curve.worth(r) <= exact + 3
+    assert exact <= curve.worth(r) <= exact + 3 + curve.principal // 10**15
 
 
 # Source: Regulation Z (12 CFR 1026), Appendix J, examples with a regular first period: advance, instalment,
