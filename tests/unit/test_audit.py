@@ -14,12 +14,15 @@ from duly.domain.events import (
     ContactCeased,
     ContactRegistered,
     Event,
+    LoanAmended,
+    LoanAssigned,
     LoanOpened,
     Logged,
     NoticeRefused,
     NoticeServed,
     PolicyPublished,
     Repaid,
+    ServicerAppointed,
 )
 from duly.domain.notice import Kind, Refusal, notice_id
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
@@ -173,6 +176,36 @@ def test_consent_1_another_address_needs_another_consent() -> None:
 def test_server_1_only_lender_or_servicer() -> None:
     assert rules((replace(UPCOMING, server=STRANGER), MONDAY_BEFORE)) == ["SERVER-1"]
     assert rules((replace(UPCOMING, server="0x" + "0" * 40), MONDAY_BEFORE)) == ["SERVER-1"]
+
+
+def test_server_1_an_assigned_loan_is_no_longer_the_old_lenders() -> None:
+    assigned = LoanAssigned(LOAN, LENDER, STRANGER)
+    servicer = ServicerAppointed(STRANGER, LENDER)
+    by_the_new_one = replace(UPCOMING, server=STRANGER)
+    assert rules((assigned, OPENED_AT), (UPCOMING, MONDAY_BEFORE)) == ["SERVER-1"]
+    assert rules((assigned, OPENED_AT), (by_the_new_one, MONDAY_BEFORE)) == []
+    assert rules((assigned, OPENED_AT), (servicer, OPENED_AT), (UPCOMING, MONDAY_BEFORE)) == []
+
+
+def test_basis_1_a_loan_that_was_replaced_asks_for_nothing_and_the_other_from_its_own_day() -> None:
+    other = b"\x02" * 32
+    terms = replace(TERMS, replaces=LOAN, first_due=FIRST_DUE + 31)
+    told = LoanAmended(LOAN, other, terms, INSTALMENT, LOAN_NOW.total, OPENED_AT, 0, 0, 0)
+    assert set(rules((told, OPENED_AT + 1), (UPCOMING, MONDAY_BEFORE))) == {"BASIS-1"}
+    about = replace(UPCOMING, loan=other, id=notice_id(other, Kind.INSTALMENT_UPCOMING, 1, 0))
+    assert set(rules((told, OPENED_AT + 1), (about, MONDAY_BEFORE))) == {"BASIS-1"}
+    assert rules((told, OPENED_AT + 1), (about, MONDAY_BEFORE + 31 * DAY)) == []
+
+
+def test_basis_1_what_an_amendment_took_along_is_not_said_again() -> None:
+    other = b"\x02" * 32
+    terms = replace(TERMS, replaces=LOAN, first_due=FIRST_DUE + 31)
+    told = LoanAmended(LOAN, other, terms, INSTALMENT, LOAN_NOW.total, OPENED_AT, 0, 400, 0)
+    paid, received = Repaid(LOAN, BORROWER, 900, 900), served(Kind.PAYMENT_RECEIVED, 0, 900, 900)
+    before = [(paid, OPENED_AT), (received, MONDAY_BEFORE), (told, MONDAY_BEFORE + 1)]
+    assert rules(*before) == []
+    again = served(Kind.PAYMENT_RECEIVED, 0, 500, 500)
+    assert set(rules(*before, (again, MONDAY_BEFORE + 2))) == {"BASIS-1"}
 
 
 def test_borrower_1_nobody_else_is_addressed() -> None:
