@@ -21,7 +21,7 @@ from typing import Any
 
 import solcx
 
-from duly.chain.compiler import REMAPPINGS, ROOT, SOLC_VERSION
+from duly.chain.compiler import REMAPPINGS, ROOT, SOLC_VERSION, install_compiler
 
 FOLDER = ROOT / "build/coverage"
 MARKS = FOLDER / "hit"
@@ -184,6 +184,7 @@ def span(node: dict[str, Any]) -> tuple[int, int]:
 
 def syntax_trees(sources: dict[str, str]) -> dict[str, dict[str, Any]]:
     """The compiler's reading of each file, by its path."""
+    install_compiler()
     question = {
         "language": "Solidity",
         "sources": {path: {"content": text} for path, text in sources.items()},
