@@ -7,11 +7,11 @@ and slices the 32-byte words out of the hexadecimal text as the node sent it.
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import cache
 from keyword import iskeyword
-from typing import Any, Final, NotRequired, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict, get_type_hints
 
 import httpx
 import orjson
@@ -24,6 +24,9 @@ from duly.chain import compiler
 from duly.chain.errors import ChainError, ChainUnavailable, NodeError, explained
 from duly.domain.errors import DulyError
 from duly.domain.events import CONTRACTS, EVENTS, Block, Event, Logged
+
+if TYPE_CHECKING:
+    from duly.chain.contracts import Log
 
 FIRST_WINDOW: Final = 100
 LARGEST_WINDOW: Final = 100_000
@@ -273,6 +276,18 @@ def decode(log: RawLog) -> Event | None:
     decoder = decoders().get(topics[0]) if topics else None
     event: Event | None = decoder(topics, log["data"]) if decoder else None
     return event
+
+
+def events_of(logs: Iterable["Log"]) -> Iterator[Event]:
+    """The events that a receipt's logs tell; what is no event of ours is left out.
+
+    Raises: Undecodable.
+    """
+    for log in logs:
+        topics = ["0x" + topic.hex() for topic in log.topics]
+        decoder = decoders().get(topics[0]) if topics else None
+        if decoder:
+            yield decoder(topics, "0x" + log.data.hex())
 
 
 def _number(value: str | int) -> int:

@@ -5,14 +5,14 @@ never served are harmless; a notice whose words are missing could not be deliver
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from duly.chain.contracts import Contracts, Log
+from duly.chain.contracts import Contracts
 from duly.chain.deployments import Deployment
 from duly.chain.errors import ChainError
-from duly.chain.logs import decode
+from duly.chain.logs import events_of
 from duly.chain.sender import Sender
 from duly.domain.errors import DulyError
 from duly.domain.events import NoticeRefused, NoticeServed
@@ -119,10 +119,10 @@ class Server:
         receipt = self.sender.send(self.contracts.notices.serve_many(notices))
         served: list[NoticeServed] = []
         refused: Counter[Refusal] = Counter()
-        for event in _events(receipt.logs):
+        for event in events_of(receipt.logs):
             if isinstance(event, NoticeServed):
                 served.append(event)
-            else:
+            elif isinstance(event, NoticeRefused):
                 refused[event.reason] += 1
         self.store.hand(Handed(event.id, event.borrower, event.kind, now) for event in served)
         return ServeReport(tuple(event.id for event in served), refused, skipped)
@@ -162,20 +162,3 @@ def place_of(deployment: Deployment) -> Place:
         notices=deployment.address_of("NoticeRegistry"),
         consents=deployment.address_of("ConsentRegistry"),
     )
-
-
-def _events(logs: Iterable[Log]) -> Iterator[NoticeServed | NoticeRefused]:
-    for log in logs:
-        event = decode(
-            {
-                "address": log.address,
-                "topics": ["0x" + topic.hex() for topic in log.topics],
-                "data": "0x" + log.data.hex(),
-                "blockNumber": 0,
-                "blockHash": "",
-                "transactionHash": "",
-                "logIndex": log.index,
-            }
-        )
-        if isinstance(event, (NoticeServed, NoticeRefused)):
-            yield event

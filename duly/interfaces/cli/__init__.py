@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from duly.interfaces.cli import (
+    act,
     apr,
     audit,
     bench,
@@ -67,7 +68,7 @@ app.command("import")(book.import_book)
 app.command("index")(index.index)
 app.command("audit")(audit.audit)
 app.command("loans")(look.loans)
-app.command("loan")(look.loan)
+app.add_typer(act.loan, name="loan")
 app.command("notices")(look.notices)
 app.command("plan")(plan.plan)
 app.command("serve")(serve.serve)

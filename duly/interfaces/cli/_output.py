@@ -24,6 +24,10 @@ MISUSED = 2
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
 
 
+class NotConfirmed(DulyError):
+    """Nothing was sent."""
+
+
 class Commands(TyperGroup):
     """A group of commands that says what went wrong in words, and exits with 2 for wrong input, 1 for a
     failure.
@@ -44,6 +48,19 @@ def show_error(error: DulyError) -> None:
         typer.echo(f"Wanted: {error.wanted}", err=True)
     if error.remedy:
         typer.echo(f"To do: {error.remedy}", err=True)
+
+
+def confirm(question: str) -> None:
+    """Ask before something is sent to a live chain.
+
+    Raises: NotConfirmed, where the answer is no, or nobody is there to give one.
+    """
+    if not sys.stdin.isatty():
+        raise NotConfirmed(
+            "nothing was sent: this is a live chain, and nobody is there to confirm", remedy="Give --yes."
+        )
+    if not typer.confirm(question, err=True):
+        raise NotConfirmed("nothing was sent")
 
 
 def print_json(value: object) -> None:

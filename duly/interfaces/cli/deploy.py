@@ -1,13 +1,11 @@
 """`duly deploy`: the contracts and a policy, onto a chain."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from duly.domain.errors import DulyError
-from duly.interfaces.cli._output import Json, console, print_json
+from duly.interfaces.cli._output import Json, confirm, console, print_json
 
 if TYPE_CHECKING:
     from duly.bootstrap import Application
@@ -17,10 +15,6 @@ Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's n
 
 _WEI = 10**18
 _GWEI_DIGITS = 6
-
-
-class NotConfirmed(DulyError):
-    """Nothing was sent."""
 
 
 def deploy(
@@ -99,7 +93,7 @@ def run(
     plan = service.plan(application.sender, wish, folder, fresh=fresh)
     _show_plan(plan, folder)
     if plan.missing and not application.is_local and not yes:
-        _confirm(plan)
+        confirm("Send these transactions?")
 
     def tell(step: "Step") -> None:
         typer.echo(f"  {'deployed' if step.made else 'found   '}  {step.name}", err=True)
@@ -116,15 +110,6 @@ def ask_passphrase(path: Path) -> str:
     """Ask for the passphrase of a key file, without showing it."""
     answer: str = typer.prompt(f"Passphrase of {path}", hide_input=True, err=True)
     return answer
-
-
-def _confirm(plan: "Plan") -> None:
-    if not sys.stdin.isatty():
-        raise NotConfirmed(
-            "nothing was sent: this is a live chain, and nobody is there to confirm", remedy="Give --yes."
-        )
-    if not typer.confirm("Send these transactions?", err=True):
-        raise NotConfirmed("nothing was sent")
 
 
 def _show_plan(plan: "Plan", folder: Path | None) -> None:

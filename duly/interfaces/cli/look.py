@@ -145,7 +145,7 @@ def loan(
                         "timestamp": item.timestamp,
                         "block": item.block_number,
                         "transaction": "0x" + item.transaction_hash.hex(),
-                        **_history_json(item.event),
+                        **event_json(item.event),
                     }
                     for item in history
                 ],
@@ -340,10 +340,10 @@ def _show_schedule(view: _View, loan: Loan, position: Position) -> None:
 def _show_history(view: _View, loan: Loan, history: "Sequence[Logged]") -> None:
     table = _table("=when", "what", "+amount", "=by", title="History")
     for item in history:
-        amount, who = _amount(item.event), getattr(item.event, "payer", "")
+        amount, who = amount_in(item.event), getattr(item.event, "payer", "")
         table.add_row(
             _moment(item.timestamp, loan.terms.calendar_offset),
-            _what(item.event, loan),
+            in_words(item.event, loan),
             "" if amount is None else view.money(amount),
             _short_address(who) if who else "",
             style="red" if item.event.name in ("InstalmentMissed", "LoanDefaulted") else None,
@@ -351,7 +351,7 @@ def _show_history(view: _View, loan: Loan, history: "Sequence[Logged]") -> None:
     console().print(table)
 
 
-def _what(event: "Event", loan: Loan) -> str:
+def in_words(event: "Event", loan: Loan) -> str:
     """What an event told about a loan, in words."""
     from duly.domain import events
 
@@ -370,7 +370,7 @@ def _what(event: "Event", loan: Loan) -> str:
     return what
 
 
-def _amount(event: "Event") -> int | None:
+def amount_in(event: "Event") -> int | None:
     """The amount that an event is about."""
     name = {"InstalmentMissed": "fees", "LoanDefaulted": "overdue"}.get(event.name, "amount")
     found: int | None = getattr(event, name, None)
@@ -601,7 +601,7 @@ def _refusal_json(refusal: "RefusedNotice") -> dict[str, object]:
     }
 
 
-def _history_json(event: "Event") -> dict[str, object]:
+def event_json(event: "Event") -> dict[str, object]:
     """What an event told, but the terms, which stand elsewhere."""
     told: dict[str, object] = {}
     for field in dataclasses.fields(event):  # type: ignore[arg-type]

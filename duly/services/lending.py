@@ -1,0 +1,78 @@
+"""What a party does about a loan with its own key: the allowance that pays, the call, and what came of it.
+
+Who may do what is the ledger's to say: what it refuses comes as a `ContractError`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from duly.chain.contracts import Call, Contracts
+from duly.chain.logs import events_of
+from duly.chain.sender import Receipt, Sender
+from duly.domain import amending, schedule
+from duly.domain.events import Event
+from duly.domain.loan import Loan
+from duly.domain.policy import LendingLimits
+
+SOON: Final = 3_600
+"""Seconds in which a transaction is taken to be mined: what costs more by then is allowed for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of it: the transaction, and what the ledger told in it."""
+
+    receipt: Receipt
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody who acts about loans, with the key of `sender`. Amounts are in the currency's smallest unit.
+
+    All methods raise ContractError, InsufficientFunds, TransactionFailed, TransactionPending or
+    ChainUnavailable.
+    """
+
+    contracts: Contracts
+    sender: Sender
+
+    def do(self, call: Call) -> Done:
+        """Send a call of the ledger's."""
+        receipt = self.sender.send(call)
+        ledger = self.contracts.ledger.address
+        return Done(receipt, tuple(events_of(log for log in receipt.logs if log.address == ledger)))
+
+    def pay(self, call: Call, most: int) -> Done:
+        """Send a call that takes at most this much of the sender's money."""
+        token, ledger = self.contracts.currency, self.contracts.ledger.address
+        if token.allowance(self.sender.address, ledger) < most:
+            self.sender.send(token.approve(ledger, most))
+        return self.do(call)
+
+    def repay(self, loan: Loan, amount: int, now: int) -> Done:
+        """Pay towards a loan; no more is taken than what is owed."""
+        # A late fee may be charged until it is mined.
+        owed = schedule.assess(loan, now).owed + loan.terms.late_fee
+        return self.pay(self.contracts.ledger.repay(loan.id, amount), min(amount, owed))
+
+    def settle(self, loan: Loan, now: int, maximum: int | None = None) -> Done:
+        """Close a loan early. maximum: by default what it costs within the hour."""
+        most = max(schedule.payoff(loan, now), schedule.payoff(loan, now + SOON))
+        most = most if maximum is None else maximum
+        return self.pay(self.contracts.ledger.settle(loan.id, most), most)
+
+    def prepay(self, loan: Loan, amount: int, now: int) -> Done:
+        """Pay principal back ahead, as the borrower. What would pay the whole loan settles it."""
+        most = min(amount, max(schedule.payoff(loan, now), schedule.payoff(loan, now + SOON)))
+        return self.pay(self.contracts.ledger.prepay(loan.id, amount), most)
+
+    def rescind(self, loan: Loan, limits: LendingLimits, now: int) -> Done:
+        """Withdraw from a loan, as the borrower, under its policy's limits.
+
+        Raises also: LoanNotActive, CoolingOffOver.
+        """
+        _, taken = amending.rescind(loan, limits, now)
+        # A day's interest more, where midnight passes until it is mined.
+        most = taken + loan.terms.received * loan.terms.rate // (365 * 10**6) + 1
+        return self.pay(self.contracts.ledger.rescind(loan.terms), most)
