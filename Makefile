@@ -24,13 +24,15 @@ setup: ## install what the locks name; quick when nothing changed
 demo: setup ## play the life of forty real loans, with their notices
 	@$(PY) -m scripts.demo
 
-test: setup ## run everything: lint, unit, contracts, integration, e2e
+test: setup ## run everything: lint, slither, fuzz, unit, contracts, integration, e2e
 	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory slither
+	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory contracts
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory e2e
-	@echo "Everything passed: lint, unit, contracts, integration, e2e."
+	@echo "Everything passed: lint, slither, fuzz, unit, contracts, integration, e2e."
 
 unit: setup ## the Python unit tests: no network, no chain, seconds
 	$(PYTEST) -n 2 --disable-socket --allow-unix-socket tests/unit
