@@ -1,6 +1,6 @@
 import pytest
 from support.clock import DAY, START, utc
-from support.offers import ZERO_ADDRESS, Status
+from support.offers import ZERO_ADDRESS, Lending, Schedule, Status
 from support.oracle import due_time, local_day, months_later
 from support.reverts import reverts_with
 
@@ -128,3 +128,43 @@ def test_today_is_counted_in_the_loans_own_offset(ledger, open_loan, clock, offs
     for moment in (midnight - 1, midnight):
         clock.to(moment)
         assert ledger.positionOf(loan)["today"] == local_day(moment, offset)
+
+
+def test_a_bullet_asks_for_nothing_before_its_end(ledger, open_loan, due_at, clock, record):
+    loan = open_loan(schedule=Schedule.BULLET, instalments=4)
+    total = record(loan)["total"]
+    for k in (1, 3):
+        clock.to(due_at(loan, k) + 1)
+        position = ledger.positionOf(loan)
+        assert (position["overdue"], position["firstUnpaid"], position["next"]) == (0, 4, 4)
+        assert position["nextAmount"] == total
+        assert ledger.instalmentOf(loan, k)["amount"] == 0
+        assert ledger.delinquency(loan) == (0, 0, 4, due_at(loan, 4))
+    clock.to(due_at(loan, 4) + 1)
+    assert ledger.positionOf(loan)["overdue"] == total
+
+
+@pytest.mark.parametrize("end", ["settled", "rescinded", "replaced"])
+def test_a_loan_that_ended_early_asks_for_nothing_more(
+    ledger, terms, sign, changed, amends, publish, clock, due_at, record, borrower, lender, end
+):
+    at_once = publish(Lending(cooling_off_days=0 if end == "replaced" else 14))
+    offered = terms(policy=at_once)
+    loan = ledger.open(offered, sign(offered), {"from": borrower}).return_value
+    rows = [ledger.instalmentOf(loan, k) for k in range(1, 13)]
+    ledger.repay(loan, 200_000_000, {"from": borrower})
+    if end == "settled":
+        ledger.settle(loan, 2**256 - 1, {"from": borrower})
+    elif end == "rescinded":
+        ledger.rescind(offered, {"from": borrower})
+    else:
+        amends(changed(loan, policy=at_once, principal=900_000_000))
+    closed = record(loan)
+    for moment in (START + DAY, due_at(loan, 3) + 1, due_at(loan, 12) + 900 * DAY):
+        clock.to(moment)
+        position = ledger.positionOf(loan)
+        assert not any(position[name] for name in ("overdue", "fees", "firstUnpaid", "next", "nextAmount"))
+        assert (ledger.delinquency(loan), ledger.payoff(loan)) == ((0, 0, 0, 0), 0)
+        assert record(loan) == closed
+    # What was agreed can still be read.
+    assert [ledger.instalmentOf(loan, k) for k in range(1, 13)] == rows

@@ -170,6 +170,23 @@ def test_the_first_instalment_is_due_a_month_after_the_local_day(terms, opens, r
     refuses(early, "FirstDueTooEarly", early.first_due, offered.first_due)
 
 
+@pytest.mark.parametrize(
+    ("frequency", "day"),
+    [
+        (Frequency.MONTHLY, (2, 16)),
+        (Frequency.QUARTERLY, (4, 16)),
+        (Frequency.WEEKLY, (1, 23)),
+        (Frequency.FORTNIGHTLY, (1, 30)),
+        (Frequency.FOUR_WEEKLY, (2, 13)),
+    ],
+)
+def test_the_first_instalment_is_due_after_a_whole_interval(terms, opens, refuses, frequency, day):
+    # Loans are opened on 16 January 2040.
+    due = day_number(EPOCH.replace(2040, *day))
+    opens(terms(frequency=frequency, first_due=due))
+    refuses(terms(frequency=frequency, first_due=due - 1), "FirstDueTooEarly", due - 1, due)
+
+
 def test_the_local_day_turns_at_local_midnight(terms, opens, refuses, clock):
     # In UTC+8 the day turns at 16:00 UTC.
     due = day_number(EPOCH.replace(year=2040, month=2, day=16))
@@ -221,6 +238,27 @@ def test_instalments_too_small_to_be_told_apart_are_refused(terms, refuses, open
     refuses(terms(principal=9, rate=0, instalments=4, late_fee=0), "InstalmentTooCoarse", 9, 0, 4)
 
 
+def test_rates_are_those_of_a_year_at_every_frequency(terms, refuses, opens, publish):
+    # Rate times years is at most 16: weekly, 600 instalments are 11.5 years.
+    generous = publish(Lending(apr_cap=20_000_000))
+    weekly = {"frequency": Frequency.WEEKLY, "instalments": 600, "policy": generous, "late_fee": 0}
+    opens(terms(rate=1_386_666, principal=10**14, **weekly))
+    refuses(terms(rate=1_386_667, principal=10**14, **weekly), "TermsOutOfRange", 1_386_667, 600)
+
+
+def test_instalments_are_never_empty(terms, refuses, opens):
+    free = {"rate": 0, "late_fee": 0, "principal": 1_000}
+    # A thousand in parts of 17 are 58 and a rest; a sixtieth would be empty.
+    opens(terms(schedule=Schedule.EQUAL_PRINCIPAL, instalments=59, **free))
+    refuses(
+        terms(schedule=Schedule.EQUAL_PRINCIPAL, instalments=60, **free), "InstalmentTooCoarse", 1_000, 0, 60
+    )
+    # Without interest, there is nothing to pay before the end.
+    opens(terms(schedule=Schedule.INTEREST_ONLY, instalments=1, **free))
+    refuses(terms(schedule=Schedule.INTEREST_ONLY, instalments=2, **free), "InstalmentTooCoarse", 1_000, 0, 2)
+    opens(terms(schedule=Schedule.BULLET, instalments=6, **free))
+
+
 # --- the policy ---------------------------------------------------------------------------------
 
 
@@ -260,6 +298,16 @@ def test_amounts_fit_the_ledger(terms, refuses, opens, publish):
         dear,
         most,
     )
+
+
+@pytest.mark.parametrize("schedule", Schedule)
+def test_fees_1_the_late_fee_is_a_share_of_the_smallest_regular_instalment(terms, opens, refuses, schedule):
+    exact = ExactSchedule(1_200_000_000, 120_000, 12, schedule)
+    # All but the last, which takes up what rounding leaves; of a bullet, that alone.
+    smallest = exact.total if schedule == Schedule.BULLET else min(exact.amounts[:-1])
+    cap = smallest * 500 // 10_000
+    opens(terms(schedule=schedule, late_fee=cap))
+    refuses(terms(schedule=schedule, late_fee=cap + 1), "LateFeeAboveCap", cap + 1, cap)
 
 
 # --- the money ----------------------------------------------------------------------------------
@@ -322,7 +370,21 @@ def test_opening_records_terms_and_moves_principal(ledger, terms, sign, dollar, 
     )
 
 
-def test_terms_1_the_id_is_the_eip_712_hash_of_the_terms(ledger, terms, open_loan, clock):
+def test_an_origination_fee_stays_with_the_lender(ledger, terms, sign, dollar, record, lender, borrower):
+    offered = terms(origination_fee=30_000_000)
+    before = dollar.balanceOf(lender), dollar.balanceOf(borrower)
+    loan = ledger.open(offered, sign(offered), {"from": borrower}).return_value
+    received = offered.principal - 30_000_000
+    assert (dollar.balanceOf(lender), dollar.balanceOf(borrower)) == (
+        before[0] - received,
+        before[1] + received,
+    )
+    # What is owed is the principal, with interest on all of it.
+    exact = ExactSchedule(offered.principal, offered.rate, offered.instalments)
+    assert (record(loan)["principal"], record(loan)["total"]) == (offered.principal, exact.total)
+
+
+def test_terms_1_the_id_is_the_eip_712_hash_of_the_terms(ledger, terms):
     offered = terms(calendar_offset=-1)
     assert bytes(ledger.idOf(offered)) == loan_id(offered, ledger)
     assert bytes(ledger.offerHash(offered)) == consent_hash("Offer", offered, ledger)
