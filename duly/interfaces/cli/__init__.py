@@ -18,6 +18,7 @@ from duly.interfaces.cli import (
     book,
     deliver,
     deploy,
+    disclose,
     index,
     look,
     plan,
@@ -63,6 +64,7 @@ def duly(
 
 app.command("schedule")(schedule.schedule)
 app.command("apr")(apr.apr)
+app.command("disclose")(disclose.disclose)
 app.command("deploy")(deploy.deploy)
 app.command("import")(book.import_book)
 app.command("index")(index.index)
