@@ -1,6 +1,6 @@
 import pytest
 from support.clock import DAY, HOUR, START, utc
-from support.offers import ZERO_HASH, Frequency, Schedule, Status, loan_id
+from support.offers import ZERO_HASH, Frequency, Lending, Schedule, Status, loan_id
 from support.oracle import ExactSchedule, due_time, later, local_day
 from support.reverts import reverts_with
 
@@ -191,6 +191,21 @@ def test_money_paid_ahead_counts_on_the_other_loan(ledger, loan, defer, pay, clo
     assert owed(new) in (before, before - 1)
     position = ledger.positionOf(new)
     assert (position["firstUnpaid"], position["next"], position["nextAmount"]) == (3, 1, 0)
+
+
+def test_a_loan_paid_ahead_to_the_last_units_is_repaid_by_the_rounding(
+    ledger, open_loan, publish, defer, pay, clock, due_at, record, owed
+):
+    """What is left is rounded anew, here to less than what was paid ahead of it."""
+    generous = publish(Lending(apr_cap=1_000_000, cooling_off_days=0))
+    loan = open_loan(policy=generous, principal=50_000, rate=240_000, instalments=120, late_fee=0)
+    clock.to(due_at(loan, 2) + 1)
+    pay(loan, record(loan)["total"] - 5)
+    event = defer(loan).events["LoanAmended"]
+    new = event["amendment"]
+    assert event["paid"] == event["total"]
+    assert (record(new)["status"], owed(new), owed(loan)) == (Status.REPAID, 0, 0)
+    assert ledger.delinquency(new) == (0, 0, 0, 0)
 
 
 def test_a_part_of_an_instalment_counts_on_the_other_loan(ledger, loan, defer, pay, clock, due_at, record):

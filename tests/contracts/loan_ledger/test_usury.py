@@ -100,13 +100,23 @@ def test_usury_1_the_annual_percentage_rate_itself_is_at_the_cap(policy, terms, 
         try_to_open(terms(rate=RATE, origination_fee=fee + 1, policy=policy))
 
 
-def test_usury_1_a_rate_that_equals_the_cap_is_over_it_by_the_rounding(terms, try_to_open):
-    # The level instalment is rounded up, so that the loan costs a hair more than its rate.
-    try_to_open(terms(rate=CAP - 1))
-    for rate in (CAP, CAP + 1):
+@pytest.mark.parametrize("schedule", [Schedule.LEVEL, Schedule.EQUAL_PRINCIPAL, Schedule.INTEREST_ONLY])
+def test_usury_1_a_rate_that_equals_the_cap_is_over_it_by_the_rounding(terms, try_to_open, schedule):
+    # Instalments and their worth are rounded up, so that the loan may cost a hair more than its rate.
+    try_to_open(terms(rate=CAP - 1, schedule=schedule, late_fee=0))
+    for rate in (CAP, CAP + 1, 2 * CAP):
         with reverts_telling("AprAboveCap") as told:
-            try_to_open(terms(rate=rate))
+            try_to_open(terms(rate=rate, schedule=schedule, late_fee=0))
         assert told[1:] == [PRINCIPAL, CAP]
+
+
+def test_usury_1_a_bullets_interest_is_simple_and_its_cap_compounds(terms, try_to_open):
+    # Two years at 2 % a month compounded are 60.84 %, so a little more than 30 % a year in simple interest.
+    bullet = {"schedule": Schedule.BULLET, "instalments": 24}
+    try_to_open(terms(rate=304_218, **bullet))
+    with reverts_telling("AprAboveCap"):
+        try_to_open(terms(rate=304_219, **bullet))
+    assert 304_218 < (1.02**24 - 1) / 2 * 1_000_000 < 304_219
 
 
 def test_usury_1_an_effective_cap_is_compounded(publish, terms, try_to_open):
