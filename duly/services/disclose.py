@@ -12,7 +12,7 @@ lay the same document out on pages.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cache
 from html import unescape
 from importlib.resources import files
@@ -70,6 +70,10 @@ class Basis:
             )
         if not 0 <= self.decimals <= MOST_DECIMALS:
             raise InvalidInput(f"{self.decimals} decimals", wanted=f"0 to {MOST_DECIMALS}")
+        # It may be read from a document that anybody wrote.
+        numbers = (*astuple(self.lending), *astuple(self.contact), self.opened)
+        if not all(0 <= number < 2**32 for number in numbers):
+            raise InvalidInput("a limit, or the day of opening, is none that a policy book could hold")
 
 
 @dataclass(frozen=True, slots=True)

@@ -451,6 +451,7 @@ def test_other_terms_are_found_out(name: str, value: object) -> None:
         ("20817", "2081799", "no such statement of these terms: the offer ends on 2026-12-30"),
         ("36", "x", "it does not tell its language and what it rests on"),
         ("&#34;decimals&#34;:2", "&#34;decimals&#34;:99999999", "what it rests on"),
+        (":360000,&#34;apr_convention&#34;:0", f":{10**40},&#34;apr_convention&#34;:1", "what it rests on"),
         ("<html lang", "<html", "it does not tell its language"),
     ],
 )
