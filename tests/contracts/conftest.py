@@ -24,6 +24,12 @@ def _quick_snapshots():
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick_calls():
+    # web3.py would ask for the chain's id before every call.
+    brownie.web3.middleware_onion.remove("validation")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _from_the_start(module_isolation, clock):
     clock.to(START)
