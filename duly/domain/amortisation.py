@@ -95,15 +95,9 @@ class Curve:
 
     def covered(self, amount: int) -> int:
         """How many instalments an amount pays in full."""
-        n = self.instalments
-        if amount >= self.total:
-            return n
-        # Rounding can make the last instalment the largest by a few units: it is paid when the total is.
-        if self.schedule is Schedule.BULLET:
-            return n - 1
-        if self.schedule is Schedule.EQUAL_PRINCIPAL:
-            return bisect_right(range(1, n), amount, key=self.cumulative)
-        return min(amount // self.instalment, n - 1) if n > 1 else 0
+        if self.schedule is Schedule.EQUAL_PRINCIPAL and amount < self.total:
+            return bisect_right(range(1, self.instalments), amount, key=self.cumulative)
+        return covered_by_equal(self.schedule, self.instalments, self.instalment, self.total, amount)
 
     @property
     def smallest_regular(self) -> int:
@@ -148,7 +142,7 @@ class Curve:
                 return self.principal + 1 + balances * (self.rate - r) // RAY
             return self.principal + 1 - balances * (r - self.rate) // RAY
         # All others pay n - 1 times the same, a bullet nothing, and then a last instalment.
-        regular = 0 if self.schedule is Schedule.BULLET else self.instalment
+        regular = 0 if self.schedule is Schedule.BULLET or n == 1 else self.instalment
         last = self.total - (n - 1) * regular
         vn = power(v, n - 1)
         discount = _ceil((vn + slack) * v, RAY)
@@ -225,6 +219,16 @@ def total_of(curve: Curve) -> int:
 def interest(outstanding: int, r: int) -> int:
     """Interest on a balance over one whole period at a rate in ray, rounded up."""
     return _ceil(outstanding * r, RAY)
+
+
+def covered_by_equal(schedule: Schedule, n: int, instalment: int, total: int, amount: int) -> int:
+    """How many of n instalments an amount pays in full, all but the last being equal: no rate is needed."""
+    if amount >= total:
+        return n
+    # Rounding can make the last instalment the largest by a few units: it is paid when the total is.
+    if schedule is Schedule.BULLET:
+        return n - 1
+    return min(amount // instalment, n - 1) if n > 1 else 0
 
 
 def period_rate(rate: int, periods_per_year: int) -> int:

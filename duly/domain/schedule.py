@@ -118,7 +118,13 @@ def passed(terms: Terms, day: int) -> int:
 
 def covered_by(loan: Loan) -> int:
     """How many instalments everything received so far amounts to."""
-    return loan.curve.covered(loan.paid)
+    terms = loan.terms
+    if terms.schedule is Schedule.EQUAL_PRINCIPAL:
+        return loan.curve.covered(loan.paid)
+    # The same, without making a curve: asked of every loan that is indexed.
+    return amortisation.covered_by_equal(
+        terms.schedule, terms.instalments, loan.instalment, loan.total, loan.paid
+    )
 
 
 def first_unpaid(loan: Loan) -> int:

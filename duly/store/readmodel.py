@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 from sqlalchemy import Connection, Engine, Row, Select, Table, and_, delete, func, inspect, or_, select
 
-from duly.domain import schedule
+from duly.domain import calendar, schedule
 from duly.domain.consent import Channel, Profile
 from duly.domain.errors import InvalidInput
 from duly.domain.events import (
@@ -346,8 +346,8 @@ class ReadModel:
             state.policies[row.number] = _policy(row)
 
     def _insert_events(self, connection: Connection, logged: Sequence[Logged], touched: "_Touched") -> None:
-        numbers = self._numbers
-        if touched.opened:
+        numbers, some_begin = self._numbers, bool(touched.opened)
+        if some_begin:
             opened = connection.execute(
                 select(func.coalesce(func.max(schema.loans.c.number), 0))
             ).scalar_one()
@@ -363,7 +363,7 @@ class ReadModel:
                 last = block
             number = None
             if loan is not None:
-                if touched.opened and (begun := begins(event)):
+                if some_begin and (begun := begins(event)):
                     opened += 1
                     numbers[begun] = opened
                 # Before there is a loan, only a refused notice, or a withdrawn offer, can be about it.
@@ -1041,17 +1041,17 @@ def _planning(loan: Loan, said: Said | None, carried: int | None) -> tuple[int, 
     Of a loan that replaced another neither its beginning nor what was paid on the other is news; of one that
     was replaced or rescinded only what was paid is.
     """
-    status = int(loan.status)
+    terms, status = loan.terms, loan.status
     flags, received = (said.flags, said.received) if said else (0, 0)
-    if status == Status.REPAID:
-        return status, None, int(not flags & REPAID)
-    unsaid = loan.paid > max(received, carried or 0)
-    if not loan.owed:
-        return status, None, int(unsaid)
+    if status is Status.REPAID:
+        return int(status), None, int(not flags & REPAID)
+    unsaid = loan.paid > (received if carried is None else max(received, carried))
+    if status is Status.REPLACED or status is Status.RESCINDED:
+        return int(status), None, int(unsaid)
     # With every instalment paid there may still be late fees.
-    k = min(schedule.covered_by(loan) + 1, loan.terms.instalments)
+    k = min(schedule.covered_by(loan) + 1, terms.instalments)
     unsaid = unsaid or not (flags & OPENED or loan.amends)
-    return status, schedule.due_day(loan.terms, k), int(unsaid)
+    return int(status), calendar.due_day(terms.first_due, terms.frequency, k), int(unsaid)
 
 
 def _loan(row: Row[Any]) -> Loan:
