@@ -225,7 +225,8 @@ library Amortization {
                 return curve.principal + 1 - (balances * (r - curve.rate)) / RAY;
             }
             // All others pay n - 1 times the same, a bullet nothing, and then a last instalment.
-            uint256 regular = curve.schedule == Schedule.Bullet ? 0 : curve.instalment;
+            // There are none before a single one; nothing must be rounded up to a unit then.
+            uint256 regular = curve.schedule == Schedule.Bullet || n == 1 ? 0 : curve.instalment;
             uint256 last = curve.total - (n - 1) * regular;
             uint256 power = v.rpow(n - 1, RAY);
             uint256 discount = ((power + slack) * v).divUp(RAY);

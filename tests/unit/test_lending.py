@@ -100,6 +100,13 @@ def test_usury_1_an_origination_fee_counts() -> None:
     assert admitted(terms, capped(128_000))
 
 
+def test_usury_1_a_single_instalment_may_reach_the_cap_to_the_unit() -> None:
+    # 1010.00 after a month at 2 %: worth 990.196, rounded up.
+    single = replace(TERMS, principal=100_000, rate=120_000, instalments=1, late_fee=0)
+    assert admitted(replace(single, origination_fee=980), capped(240_000))
+    assert not admitted(replace(single, origination_fee=981), capped(240_000))
+
+
 def test_usury_1_nothing_may_be_charged_where_the_cap_is_zero() -> None:
     free = replace(TERMS, rate=0)
     assert admitted(free, capped(0))
