@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,15 @@ from typer.testing import CliRunner, Result
 from duly.bootstrap import Application
 from duly.chain import clock
 from duly.chain.errors import ContractError
+from duly.chain.offers import (
+    SigningDomain,
+    loan_id,
+    sign_amendment,
+    sign_assignment,
+    sign_offer,
+    sign_permit,
+    sign_repayment,
+)
 from duly.chain.sender import Sender
 from duly.config import Settings
 from duly.domain import calendar, schedule
@@ -28,7 +38,7 @@ from duly.domain.events import (
     Repaid,
 )
 from duly.domain.loan import Loan, Status
-from duly.domain.terms import Terms
+from duly.domain.terms import Frequency, Schedule, Terms
 from duly.interfaces.cli import app as command_line
 from duly.services import deploy
 from duly.services.importing import borrower_account, give_gas, lend_from, open_loan
@@ -168,6 +178,73 @@ def test_the_lenders_side(lent: Lent) -> None:
     new = amended.amendment
     with pytest.raises(ContractError, match="overdue for as long as a default takes"):
         lent.lender.do(ledger.mark_default(new))
+
+
+def test_the_ledger_takes_what_was_signed(lent: Lent) -> None:
+    contracts, borrower, lender = lent.app.contracts, lent.account, lent.app.account
+    ledger, token, deadline = contracts.ledger, contracts.currency, lent.now + 3_600
+    domain = SigningDomain(lent.app.chain_id, ledger.address)
+
+    # A payment that the borrower signed and the lender sends; the borrower's approval pays.
+    lent.borrower.sender.send(token.approve(ledger.address, 700))
+    nonce = ledger.nonce_of(borrower.address)
+    signature = sign_repayment(borrower, domain, lent.id, 700, nonce, deadline)
+    paid = Repaid(lent.id, borrower.address.lower(), 700, 700)
+    assert lent.lender.do(ledger.repay_by_signature(lent.id, 700, deadline, signature)).events == (paid,)
+    with pytest.raises(ContractError, match="with the nonce that is next"):
+        lent.lender.do(ledger.repay_by_signature(lent.id, 700, deadline, signature))
+
+    # A permit instead of an approval, which the approval of the payment before was used up for.
+    currency = SigningDomain(lent.app.chain_id, token.address, token.name())
+    permit = sign_permit(
+        borrower, currency, ledger.address, 50, int(token.read("nonces", borrower.address)), deadline
+    )
+    lent.borrower.do(ledger.repay_with_permit(lent.id, 50, deadline, permit))
+    assert lent.loan.paid == 750
+
+    # The claim goes to somebody who signed for it, and several payments in one transaction to them.
+    heir = borrower_account(b"party", b"heir")
+    nonce = ledger.nonce_of(heir.address)
+    signature = sign_assignment(heir, domain, lent.id, lender.address.lower(), nonce, deadline)
+    lent.lender.do(ledger.assign(lent.id, heir.address.lower(), deadline, signature))
+    done = lent.borrower.pay(ledger.multicall([ledger.repay(lent.id, 30), ledger.repay(lent.id, 20)]), 50)
+    assert [event.name for event in done.events] == ["Repaid", "Repaid"]
+    assert token.balance_of(heir.address) == 50
+    assert (lent.loan.lender, lent.loan.paid) == (heir.address.lower(), 800)
+    assert lent.loan == ledger.loan_of(lent.id, lent.loan.terms)
+
+    # Both sign other terms.
+    lent.later(60)
+    [missed] = lent.lender.do(ledger.flag_missed_many([lent.id, bytes(32)])).events
+    assert isinstance(missed, InstalmentMissed)
+    terms = replace(
+        lent.loan.terms,
+        lender=heir.address.lower(),
+        principal=100_000,
+        rate=50_000,
+        late_fee=0,
+        instalments=4,
+        first_due=calendar.local_day(lent.now, 0) + 100,
+        schedule=Schedule.EQUAL_PRINCIPAL,
+        frequency=Frequency.QUARTERLY,
+        expires=2**40 - 1,
+        replaces=lent.id,
+    )
+    signatures = [sign_amendment(key, terms, domain) for key in (heir, borrower)]
+    assert contracts.policy_book.admit(terms, 100)[0] == 25_000
+    [amended] = lent.lender.do(ledger.amend(terms, *signatures)).events
+    assert isinstance(amended, LoanAmended)
+    assert amended.amendment == loan_id(terms, domain)
+    assert (amended.terms, amended.fees, amended.paid) == (terms, 100, 0)
+    assert lent.loan.status is Status.REPLACED
+    new = lent.model.loan(amended.amendment)
+    assert new
+    assert new == ledger.loan_of(new.id, terms)
+    # Nobody can use what a party took back.
+    withdrawn = replace(terms, salt=b"s" * 32, replaces=bytes(32), lender=lender.address.lower())
+    lent.lender.do(ledger.cancel_offer(withdrawn))
+    with pytest.raises(ContractError, match="a party cancelled the offer"):
+        lent.borrower.do(ledger.open(withdrawn, sign_offer(lender, withdrawn, domain)))
 
 
 # ---------------------------------------------------------------------------------------- by command
