@@ -7,7 +7,9 @@ import typer
 
 from duly.interfaces.cli._output import FAILED, Json, console, print_json
 
-bench = typer.Typer(name="bench", help="Measure what it costs: time on this machine, and gas.", no_args_is_help=True)
+bench = typer.Typer(
+    name="bench", help="Measure what it costs: time on this machine, and gas.", no_args_is_help=True
+)
 
 BAR = 0.5
 """The indexer is to be at least this fast, against fetching the same logs and doing nothing with them."""
