@@ -14,6 +14,8 @@ import {BlockingDollar} from "contracts/mocks/BlockingDollar.sol";
 abstract contract Base is Test {
     uint256 internal constant START = 1_767_225_600; // 2026-01-01
     uint256 internal constant PLENTY = 1e15;
+    string private constant TERMS =
+        "Terms(address lender,address borrower,uint88 principal,uint88 originationFee,uint80 lateFee,uint24 rate,uint16 instalments,uint24 firstDue,uint8 schedule,uint8 frequency,int8 calendarOffset,uint8 graceDays,uint32 policy,uint40 expires,bytes32 agreementHash,bytes32 replaces,bytes32 salt)";
 
     address internal publisher = makeAddr("publisher");
     address internal servicer = makeAddr("servicer");
@@ -84,10 +86,29 @@ abstract contract Base is Test {
         return abi.encodePacked(r, s, v);
     }
 
+    /// What a party signs on this ledger, by EIP-712: the hash of a struct.
+    function digestOf(bytes32 structHash) internal view returns (bytes32) {
+        bytes32 domain = keccak256(
+            abi.encode(
+                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
+                keccak256("Duly"),
+                keccak256("1"),
+                block.chainid,
+                address(ledger)
+            )
+        );
+        return keccak256(abi.encodePacked(hex"1901", domain, structHash));
+    }
+
+    /// The same for a consent to terms: an "Offer", an "Acceptance" or an "Amendment".
+    function digestOf(string memory consent, Terms memory terms) internal view returns (bytes32) {
+        bytes32 hash = keccak256(abi.encode(keccak256(bytes(TERMS)), terms));
+        return digestOf(keccak256(abi.encode(keccak256(abi.encodePacked(consent, "(Terms terms)", TERMS)), hash)));
+    }
+
     function open(Terms memory terms) internal returns (bytes32) {
-        bytes memory offer = sign(terms.lender, ledger.offerHash(terms));
+        bytes memory offer = sign(terms.lender, digestOf("Offer", terms));
         vm.prank(terms.borrower);
         return ledger.open(terms, offer);
     }
 }
-// y
