@@ -1,9 +1,12 @@
 """Unit tests reach nothing outside the process."""
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from pytest_socket import disable_socket
 
-settings.register_profile("unit", deadline=None)  # a slow machine is no failure
+# A slow machine is no failure. The integration tests try the same mathematics by the ten thousand.
+settings.register_profile(
+    "unit", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("unit")
 
 
