@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/build/bin:$(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.b
 PYTEST := $(PY) -m pytest -p no:pytest-brownie
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit contracts fuzz coverage slither integration e2e lint format lock artifacts clean
+.PHONY: help setup demo test analysis unit contracts fuzz coverage slither integration e2e lint format lock artifacts clean
 
 help: ## tell what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,15 +24,21 @@ setup: ## install what the locks name; quick when nothing changed
 demo: setup ## play the life of forty real loans, with their notices
 	@$(PY) -m scripts.demo
 
-test: setup ## run everything: lint, slither, fuzz, unit, contracts, integration, e2e
+# Brownie keeps one core busy; the analyses take the other one meanwhile.
+test: setup ## run everything: lint, unit, integration, e2e, contracts, slither, fuzz, coverage
 	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory slither
-	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory contracts
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory e2e
-	@echo "Everything passed: lint, slither, fuzz, unit, contracts, integration, e2e."
+	@$(MAKE) --no-print-directory analysis >build/analysis.log 2>&1 & analysis=$$!; \
+	$(MAKE) --no-print-directory contracts; contracts=$$?; \
+	wait $$analysis; analysis=$$?; cat build/analysis.log; exit $$((contracts + analysis))
+	@echo "Everything passed: lint, unit, integration, e2e, contracts, slither, fuzz, coverage."
+
+analysis: setup ## what looks at the contracts besides Brownie: slither, fuzz, coverage
+	@$(MAKE) --no-print-directory slither
+	@$(MAKE) --no-print-directory fuzz
+	@$(MAKE) --no-print-directory coverage
 
 unit: setup ## the Python unit tests: no network, no chain, seconds
 	$(PYTEST) -n 2 --disable-socket --allow-unix-socket tests/unit
