@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from brownie import chain, web3
+from brownie import web3
 
 DAY = 86_400
 HOUR = 3_600
@@ -26,7 +26,7 @@ class Clock:
 
     def now(self) -> int:
         """Time of the latest block, which calls see."""
-        return int(chain[-1].timestamp)
+        return int(web3.eth.get_block("latest")["timestamp"])
 
     def to(self, timestamp: int) -> int:
         """Make it `timestamp`, for calls and for the next transaction alike."""
