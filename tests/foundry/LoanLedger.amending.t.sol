@@ -3,6 +3,7 @@ pragma solidity ^0.8.37;
 
 import {ILoanLedger, Instalment, Loan, Position, Schedule, Status, Terms} from "contracts/interfaces/ILoanLedger.sol";
 import {IPolicyBook, LendingLimits} from "contracts/interfaces/IPolicyBook.sol";
+import {Amortization} from "contracts/libraries/Amortization.sol";
 
 import {Base} from "./Base.t.sol";
 
@@ -20,6 +21,9 @@ contract LoanLedgerAmendingTest is Base {
     uint80 private constant TOTAL = 1_279_422_557;
     uint256 private constant AFTER_ONE = 1_105_381_453;
     uint80 private constant LATE_FEE = 5e6;
+    // Of the extension.
+    uint88 private constant EXTENDED_LEVEL = 46_144_927;
+    uint80 private constant EXTENDED_TOTAL = 1_107_478_230;
 
     bytes32 private id;
 
@@ -63,7 +67,20 @@ contract LoanLedgerAmendingTest is Base {
     function test_terms_1_both_signatures_replace_a_loan_and_fees_stay_beside_it() public {
         vm.warp(DUE + 6 days);
         Terms memory terms = _extension();
-        bytes32 amendment = _amend(terms);
+        bytes32 amendment = ledger.idOf(terms);
+        vm.expectEmit(address(ledger));
+        emit ILoanLedger.LoanAmended(
+            id,
+            amendment,
+            terms,
+            EXTENDED_LEVEL,
+            EXTENDED_TOTAL,
+            uint32(block.timestamp),
+            0,
+            0,
+            LATE_FEE
+        );
+        assertEq(_amend(terms), amendment);
         Loan memory old = ledger.loanOf(id);
         assertTrue(old.status == Status.Replaced);
         assertEq(uint256(old.total) + old.fees, old.paid);
@@ -278,6 +295,17 @@ contract LoanLedgerAmendingTest is Base {
         assertTrue(deferred.status == Status.Repaid);
     }
 
+    function test_nothing_is_deferred_by_more_than_a_year() public {
+        vm.warp(FREE);
+        uint256 newYear = JANUARY_1 + 365;
+        vm.expectRevert(
+            abi.encodeWithSelector(IPolicyBook.FirstDueTooLate.selector, newYear + 31, JANUARY_1 + 15 + 366)
+        );
+        vm.prank(lender);
+        ledger.defer(id, 12);
+        assertEq(ledger.loanOf(_defer(id, 11)).firstDue, newYear);
+    }
+
     // ------------------------------------------------------------------------------------------------- rescinding
 
     function _rescind(Terms memory terms) private returns (uint256) {
@@ -293,7 +321,10 @@ contract LoanLedgerAmendingTest is Base {
         _repay(loan, 100e6);
         vm.warp(START + 10 days);
         // 1,188 at 12 % for ten days.
-        assertEq(_rescind(terms), 1_188e6 + 3_905_753 - 100e6);
+        uint80 back = 1_188e6 + 3_905_753;
+        vm.expectEmit(address(ledger));
+        emit ILoanLedger.LoanRescinded(loan, back - 100e6, back);
+        assertEq(_rescind(terms), back - 100e6);
         assertTrue(ledger.loanOf(loan).status == Status.Rescinded);
         assertEq(ledger.payoff(loan), 0);
     }
@@ -379,6 +410,20 @@ contract LoanLedgerAmendingTest is Base {
         ledger.waive(id, 1);
     }
 
+    function test_a_loan_is_repaid_when_the_fees_that_are_left_are_waived() public {
+        vm.warp(LAST_DUE + 6 days);
+        _repay(id, TOTAL);
+        vm.startPrank(lender);
+        vm.expectRevert(abi.encodeWithSelector(ILoanLedger.NothingToWaive.selector, id));
+        ledger.waive(id, 0);
+        vm.expectEmit(address(ledger));
+        emit ILoanLedger.FeesWaived(id, lender, 12 * LATE_FEE, 0);
+        vm.expectEmit(address(ledger));
+        emit ILoanLedger.LoanRepaid(id, TOTAL);
+        assertEq(ledger.waive(id, 12 * LATE_FEE), 12 * LATE_FEE);
+        assertTrue(ledger.loanOf(id).status == Status.Repaid);
+    }
+
     function _sign(address to, uint256 nonce, uint256 deadline) private view returns (bytes memory) {
         bytes32 kind = keccak256(
             "Assignment(bytes32 id,address from,address to,uint256 nonce,uint256 deadline)"
@@ -395,6 +440,20 @@ contract LoanLedgerAmendingTest is Base {
         ledger.assign(id, assignee, START + 1, signature);
         _repay(id, 10e6);
         assertEq(dollar.balanceOf(assignee), 10e6);
+    }
+
+    function test_no_claim_goes_to_who_did_not_sign_for_it_in_time() public {
+        address assignee = makeSigner("assignee");
+        bytes memory signature = _sign(assignee, 0, START);
+        bytes memory other = _sign(lender, 0, START);
+        vm.startPrank(lender);
+        vm.expectRevert(abi.encodeWithSelector(ILoanLedger.InvalidSignature.selector, assignee, 0));
+        ledger.assign(id, assignee, START, other);
+        vm.warp(START + 1);
+        vm.expectRevert(abi.encodeWithSelector(ILoanLedger.SignatureExpired.selector, START, START + 1));
+        ledger.assign(id, assignee, START, signature);
+        assertEq(ledger.loanOf(id).lender, lender);
+        assertEq(ledger.nonces(assignee), 0);
     }
 
     function test_the_claim_goes_to_nobody_and_not_to_the_borrower() public {
@@ -438,6 +497,13 @@ contract LoanLedgerAmendingTest is Base {
 
         _repay(id, LEVEL);
         assertTrue(ledger.loanOf(id).status == Status.Active);
+
+        vm.warp(SECOND_DUE + 90 days);
+        vm.expectEmit(address(ledger));
+        emit ILoanLedger.LoanDefaulted(id, 2, 3 * uint256(LEVEL));
+        vm.prank(servicer);
+        ledger.markDefault(id);
+        assertTrue(ledger.loanOf(id).status == Status.Defaulted);
     }
 
     // ------------------------------------------------------------------------------------------------- looking
@@ -455,6 +521,63 @@ contract LoanLedgerAmendingTest is Base {
         assertEq(row.interest, 12e6);
         assertEq(row.balance, AFTER_ONE);
         assertEq(ledger.instalmentOf(id, 12).balance, 0);
+    }
+
+    function test_every_shape_has_rows_of_its_own() public {
+        bytes32 equal = _openShaped(Schedule.EqualPrincipal);
+        _assertRow(equal, 1, DUE, 100e6, 12e6, 1_100e6);
+        _assertRow(equal, 12, LAST_DUE, 100e6, 1e6, 0);
+        bytes32 interestOnly = _openShaped(Schedule.InterestOnly);
+        _assertRow(interestOnly, 1, DUE, 0, 12e6, 1_200e6);
+        _assertRow(interestOnly, 12, LAST_DUE, 1_200e6, 12e6, 0);
+        bytes32 bullet = _openShaped(Schedule.Bullet);
+        _assertRow(bullet, 1, DUE, 0, 0, 1_200e6);
+        _assertRow(bullet, 12, LAST_DUE, 1_200e6, 144e6, 0);
+    }
+
+    function _openShaped(Schedule schedule) private returns (bytes32) {
+        Terms memory terms = ordinary();
+        terms.schedule = schedule;
+        terms.lateFee = 600_000;
+        return open(terms);
+    }
+
+    function _assertRow(
+        bytes32 loan,
+        uint256 k,
+        uint256 dueAt,
+        uint256 principal,
+        uint256 interest,
+        uint256 balance
+    ) private view {
+        Instalment memory row = ledger.instalmentOf(loan, k);
+        assertEq(row.dueAt, dueAt);
+        assertEq(row.amount, principal + interest);
+        assertEq(row.principal, principal);
+        assertEq(row.interest, interest);
+        assertEq(row.balance, balance);
+    }
+
+    function test_an_offer_that_was_cancelled_is_no_loan() public {
+        Terms memory terms = ordinary();
+        terms.salt = "cancelled";
+        bytes32 cancelled = ledger.idOf(terms);
+        vm.prank(lender);
+        ledger.cancelOffer(terms);
+        assertTrue(ledger.positionOf(cancelled).status == Status.None);
+        bytes memory refusal = abi.encodeWithSelector(ILoanLedger.UnknownLoan.selector, cancelled);
+        vm.expectRevert(refusal);
+        ledger.loanOf(cancelled);
+        vm.expectRevert(refusal);
+        ledger.instalmentOf(cancelled, 1);
+        vm.expectRevert(refusal);
+        ledger.payoff(cancelled);
+        vm.expectRevert(refusal);
+        ledger.delinquency(cancelled);
+    }
+
+    function test_the_ledger_tells_what_a_lender_signs() public view {
+        assertEq(ledger.offerHash(ordinary()), digestOf("Offer", ordinary()));
     }
 
     function test_a_position_tells_what_comes_next() public {
@@ -522,5 +645,39 @@ contract LoanLedgerAmendingTest is Base {
             _repay(loan, 1e6);
             assertTrue(ledger.loanOf(loan).status == Status.Repaid);
         }
+    }
+
+    function test_equal_principal_is_paid_row_by_row() public {
+        bytes32 loan = _openShaped(Schedule.EqualPrincipal);
+        _repay(loan, 112e6 + 111e6 - 1);
+        assertEq(ledger.positionOf(loan).firstUnpaid, 2);
+        _repay(loan, 1);
+        assertEq(ledger.positionOf(loan).firstUnpaid, 3);
+    }
+
+    function test_usury_1_where_no_interest_is_allowed_none_is_taken() public {
+        LendingLimits memory limits = ordinaryLimits();
+        limits.aprCap = 0;
+        Terms memory terms = ordinary();
+        terms.policy = publish(limits);
+        _refuseOffer(terms, abi.encodeWithSelector(IPolicyBook.AprAboveCap.selector, TOTAL, 1_200e6, 0));
+        terms.rate = 0;
+        assertEq(ledger.loanOf(open(terms)).total, 1_200e6);
+    }
+
+    function test_ledger_1_no_instalment_is_left_empty_by_rounding() public {
+        Terms memory terms = ordinary();
+        (terms.principal, terms.rate) = (3, 0);
+        for (uint256 shape = 0; shape < 3; ++shape) {
+            terms.schedule = Schedule(shape);
+            _refuseOffer(terms, abi.encodeWithSelector(Amortization.InstalmentTooCoarse.selector, 3, 0, 12));
+        }
+    }
+
+    function _refuseOffer(Terms memory terms, bytes memory refusal) private {
+        bytes memory offer = sign(lender, digestOf("Offer", terms));
+        vm.expectRevert(refusal);
+        vm.prank(borrower);
+        ledger.open(terms, offer);
     }
 }
