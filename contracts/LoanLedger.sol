@@ -283,10 +283,12 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         uint256 elapsed = today - Calendar.localDay(_origins[id].openedAt, debt.calendarOffset);
         uint256 owed = received + (received * debt.rate * elapsed) / (Amortization.PPM * YEAR);
         if (owed > debt.paid) taken = owed - debt.paid;
+        // Not more than settling costs; no late fee, recorded or not, is part of that.
+        debt.fees = 0;
         uint256 most = debt.payoff(debt.earned(debt.curveOf(), _origins[id], debt.passed(today)));
         if (taken > most) taken = most;
         debt.paid += uint80(taken);
-        (debt.total, debt.fees) = (debt.paid, 0);
+        debt.total = debt.paid;
         _origins[id].status = Status.Rescinded;
         emit LoanRescinded(id, taken, debt.paid);
         _store(id, debt);

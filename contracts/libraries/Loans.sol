@@ -191,10 +191,10 @@ library Loans {
     /// What settling costs now, lateness being assessed; never more than paying the rest as scheduled.
     function payoff(Debt memory debt, Earned memory now_) internal pure returns (uint256) {
         unchecked {
-            uint256 sum = now_.due + now_.balance + now_.interest + debt.fees;
-            if (sum <= debt.paid) return 0;
-            uint256 rest = owed(debt);
-            return sum - debt.paid < rest ? sum - debt.paid : rest;
+            uint256 sum = now_.due + now_.balance + now_.interest;
+            if (sum > debt.total) sum = debt.total;
+            sum += debt.fees;
+            return sum > debt.paid ? sum - debt.paid : 0;
         }
     }
 }

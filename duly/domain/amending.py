@@ -146,11 +146,12 @@ def rescind(loan: Loan, limits: LendingLimits, now: int) -> tuple[Loan, int]:
         raise CoolingOffOver(wanted=f"{calendar.iso(last_day)} or earlier" if last_day else None)
     elapsed = day - schedule.today(terms, loan.opened_at)
     debt = terms.received + terms.received * terms.rate * elapsed // (PPM * _YEAR)
-    # Never more than settling costs.
+    # Not more than settling costs; no late fee, recorded or not, is part of that.
+    loan = replace(loan, fees=0)
     most = schedule.payoff_of(loan, schedule.earned(loan, now))
     taken = min(most, max(0, debt - loan.paid))
     paid = loan.paid + taken
-    return replace(loan, paid=paid, total=paid, fees=0, recorded_status=Status.RESCINDED), taken
+    return replace(loan, paid=paid, total=paid, recorded_status=Status.RESCINDED), taken
 
 
 def last_day_to_rescind(loan: Loan, limits: LendingLimits) -> int:

@@ -232,8 +232,8 @@ def payoff(loan: Loan, now: int) -> int:
 
 def payoff_of(loan: Loan, now: Earned) -> int:
     """The same, lateness being assessed, and what was earned being known."""
-    debt = now.due + now.balance + now.interest + loan.fees
-    return min(loan.owed, max(0, debt - loan.paid))
+    debt = min(loan.total, now.due + now.balance + now.interest) + loan.fees
+    return max(0, debt - loan.paid)
 
 
 # -------------------------------------------------------------------------------------------- paying

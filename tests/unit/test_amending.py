@@ -390,6 +390,18 @@ def test_cool_1_rescinding_never_costs_more_than_settling() -> None:
     assert taken == loan.total == schedule.payoff(dear, midnight) < 1_000_000 + 1_000_000 * 2 // 365
 
 
+def test_cool_1_no_late_fee_is_part_of_what_settling_would_cost() -> None:
+    """Whoever records a missed instalment does not make rescinding dearer by its fee."""
+    first_due = OPENED_DAY + 13
+    weekly = a_loan(
+        Schedule.LEVEL, origination_fee=0, frequency=Frequency.WEEKLY, first_due=first_due, grace_days=0
+    )
+    recorded = schedule.assess(weekly, LAST_SECOND)
+    assert recorded.fees == weekly.terms.late_fee > 0
+    costs = [amending.rescind(loan, LIMITS, LAST_SECOND)[1] for loan in (weekly, recorded)]
+    assert costs == [schedule.payoff(weekly, LAST_SECOND) - recorded.fees] * 2
+
+
 def test_cool_1_no_loan_is_amended_that_can_be_rescinded() -> None:
     with pytest.raises(CoolingOffRuns, match="2027-01-15 or later"):
         amending.prepay(LOAN, 500_000, LIMITS, LAST_SECOND, new_id)

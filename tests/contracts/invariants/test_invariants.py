@@ -803,9 +803,9 @@ class Ledger:
         return payoff
 
     def _rescission(self, loan, now):
-        """Never more than settling costs, late fees that nobody has recorded left out."""
-        unrecorded = self.loans[loan].fees(now) - int(self.ledger.loanOf(loan)["fees"])
-        return min(self.loans[loan].rescission(now), max(0, self._payoff(loan, now) - unrecorded))
+        """Never more than settling costs, late fees left out."""
+        model = self.loans[loan]
+        return min(model.rescission(now), max(0, self._payoff(loan, now) - model.fees(now)))
 
     def _last_day_to_rescind(self, model):
         return model.last_day_to_rescind(self.limits_of[model.terms.policy].cooling_off_days)

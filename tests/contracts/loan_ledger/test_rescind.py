@@ -6,7 +6,7 @@ from math import floor
 import brownie
 import pytest
 from support.clock import DAY, HOUR, START
-from support.offers import Lending, Status, loan_id
+from support.offers import Frequency, Lending, Schedule, Status, loan_id
 from support.oracle import local_day
 from support.reverts import reverts_with
 
@@ -150,7 +150,10 @@ def test_cool_1_who_paid_more_owes_nothing(ledger, offered, loan, dollar, borrow
 
 
 def test_cool_1_no_late_fee_is_owed(ledger, terms, sign, publish, clock, borrower, keeper, due_at, record):
-    offered = terms(policy=publish(Lending(cooling_off_days=60)), rate=RATE)
+    offered = terms(
+        policy=publish(), rate=RATE, late_fee=100_000, grace_days=3,
+        schedule=Schedule.INTEREST_ONLY, frequency=Frequency.WEEKLY, first_due=local_day(START, 32) + 7,
+    )  # fmt: skip
     loan = ledger.open(offered, sign(offered), {"from": borrower}).return_value
     clock.to(due_at(loan, 1) + 6 * DAY)
     ledger.flagMissed(loan, {"from": keeper})
@@ -159,6 +162,28 @@ def test_cool_1_no_late_fee_is_owed(ledger, terms, sign, publish, clock, borrowe
     rescinded = ledger.rescind(offered, {"from": borrower})
     assert rescinded.return_value == offered.principal + interest(days, offered.principal)
     assert record(loan)["fees"] == 0
+
+
+@pytest.mark.parametrize("flagged", [False, True])
+def test_cool_1_no_late_fee_is_part_of_what_settling_would_cost(
+    ledger, terms, sign, publish, clock, borrower, keeper, payoff, flagged
+):
+    # Interest runs for six days before the first week begins: by the day it is more than settling costs.
+    first_due = local_day(START, 32) + 13
+    offered = terms(
+        policy=publish(Lending(min_grace_days=0)),
+        rate=RATE, late_fee=3_000_000, grace_days=0,
+        frequency=Frequency.WEEKLY, instalments=20, first_due=first_due,
+    )  # fmt: skip
+    loan = ledger.open(offered, sign(offered), {"from": borrower}).return_value
+    clock.to(LAST_SECOND)
+    by_the_day = offered.principal + interest(14, offered.principal)
+    without_fee = payoff(loan) - offered.late_fee
+    assert without_fee < by_the_day
+    if flagged:
+        ledger.flagMissed(loan, {"from": keeper})
+        clock.to(LAST_SECOND)
+    assert ledger.rescind.call(offered, {"from": borrower}) == without_fee
 
 
 def test_cool_1_an_assignee_is_bound(
