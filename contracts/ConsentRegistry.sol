@@ -95,6 +95,7 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
         profile.registered |= _bit(channel);
         // Consent was given to another address, perhaps of someone else by now.
         profile.consented &= ~_bit(channel);
+        ++profile.changes;
         commitmentOf[borrower][channel] = commitment;
         emit ContactRegistered(borrower, channel, commitment, offset, otherOffset);
     }
@@ -104,6 +105,7 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
         if (profile.registered & _bit(channel) == 0) revert NoContact(borrower, channel);
         profile.consented |= _bit(channel);
         profile.ceased = false;
+        ++profile.changes;
         emit ConsentGranted(borrower, channel);
     }
 
@@ -151,6 +153,7 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
         profile.consented &= ~_bit(channel);
         // What the borrower signed before must not undo what they want now.
         ++profile.nonce;
+        ++profile.changes;
         emit ConsentRevoked(borrower, channel, msg.sender);
     }
 
@@ -159,12 +162,13 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
         profile.consented = 0;
         profile.ceased = true;
         ++profile.nonce;
+        ++profile.changes;
         emit ContactCeased(borrower, msg.sender);
     }
 
     /// The borrower of a loan, where the caller may record their word.
     function _borrowerOnWord(bytes32 loan) private view returns (address) {
-        (address borrower, address lender, address servicer) = ledger.partiesOf(loan);
+        (address borrower, address lender, address servicer, ) = ledger.partiesOf(loan);
         if (msg.sender != lender && msg.sender != servicer) {
             revert NotLenderOrServicer(msg.sender, lender, servicer);
         }

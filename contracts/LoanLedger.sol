@@ -11,6 +11,7 @@ import {Multicallable} from "solady/utils/Multicallable.sol";
 import {SignatureCheckerLib} from "solady/utils/SignatureCheckerLib.sol";
 
 import {ILoanLedger, Instalment, Loan, Position, Schedule, Status, Terms} from "./interfaces/ILoanLedger.sol";
+import {IGrievanceDesk} from "./interfaces/IGrievanceDesk.sol";
 import {IPolicyBook} from "./interfaces/IPolicyBook.sol";
 import {Agreement} from "./libraries/Agreement.sol";
 import {Amortization} from "./libraries/Amortization.sol";
@@ -34,11 +35,15 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         uint16 assessed;
         uint80 paid;
         uint80 fees;
+        bool assigned;
+        bool aggrieved;
     }
 
     /// The one currency of this ledger.
     IERC20 public immutable currency;
     IPolicyBook public immutable policyBook;
+    /// @inheritdoc ILoanLedger
+    IGrievanceDesk public immutable desk;
 
     mapping(bytes32 id => Origin) private _origins;
     mapping(bytes32 id => Debt) private _debts;
@@ -62,9 +67,10 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         uint256 fees;
     }
 
-    constructor(IERC20 currency_, IPolicyBook policyBook_) {
+    constructor(IERC20 currency_, IPolicyBook policyBook_, IGrievanceDesk desk_) {
         currency = currency_;
         policyBook = policyBook_;
+        desk = desk_;
     }
 
     // ------------------------------------------------------------------------------------------------- opening
@@ -101,7 +107,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         (uint256 instalment, uint256 total) = policyBook.admit(terms, 0);
 
         // Effect
-        _record(id, terms, instalment, total, Start(uint32(block.timestamp), 0, 0, 0));
+        _record(id, terms, instalment, total, Start(uint32(block.timestamp), 0, 0, 0, false, false));
         emit LoanOpened(id, terms, uint88(instalment), uint80(total));
 
         // Interaction
@@ -156,9 +162,11 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
             frequency: terms.frequency,
             calendarOffset: terms.calendarOffset,
             graceDays: terms.graceDays,
-            principal: terms.principal,
-            instalment: uint88(instalment),
+            principal: uint80(terms.principal),
+            instalment: uint80(instalment),
             lateFee: terms.lateFee,
+            assigned: start.assigned,
+            aggrieved: start.aggrieved,
             total: uint80(total),
             paid: start.paid,
             fees: start.fees,
@@ -319,6 +327,15 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     }
 
     /// @inheritdoc ILoanLedger
+    function noteGrievance(bytes32 id) external {
+        if (msg.sender != address(desk)) revert NotDesk(msg.sender, address(desk));
+        Debt memory debt = _owing(id);
+        _assess(id, debt, debt.curveOf());
+        _store(id, debt);
+        _debts[id].aggrieved = true;
+    }
+
+    /// @inheritdoc ILoanLedger
     function claim(address to) external returns (uint256 amount) {
         amount = claimable[msg.sender];
         if (amount == 0) revert NothingToClaim(msg.sender);
@@ -337,8 +354,13 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     ) private returns (uint256 past) {
         uint256 first;
         uint256 last;
-        (first, last, past) = debt.assess(curve);
+        (first, last, past) = debt.assess(curve, _feesRestUntil(id, debt));
         if (last != 0) emit InstalmentMissed(id, uint16(first), uint16(last), debt.fees);
+    }
+
+    /// Until when a grievance lets late fees rest; zero where none was ever lodged.
+    function _feesRestUntil(bytes32 id, Debt memory debt) private view returns (uint256) {
+        return debt.aggrieved ? desk.feesRestUntil(id) : 0;
     }
 
     /// Count an amount as paid, up to what is owed.
@@ -412,7 +434,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
 
         // Effect
         debt.fees -= uint80(fees);
-        _replace(id, debt, terms, instalment, total, Start(uint32(block.timestamp), 0, 0, uint80(fees)));
+        _replace(id, debt, terms, instalment, total, Start(uint32(block.timestamp), 0, 0, uint80(fees), debt.assigned, debt.aggrieved));
     }
 
     /// @inheritdoc ILoanLedger
@@ -476,7 +498,14 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         // What was missed already is not charged again.
         uint256 assessed = uint256(debt.assessed).zeroFloorSub(rest.instalments);
         amendment = _hashTypedData(terms.hash());
-        Start memory start = Start(uint32(openedAt), uint16(assessed), uint80(paid), uint80(rest.fees));
+        Start memory start = Start({
+            openedAt: uint32(openedAt),
+            assessed: uint16(assessed),
+            paid: uint80(paid),
+            fees: uint80(rest.fees),
+            assigned: debt.assigned,
+            aggrieved: debt.aggrieved
+        });
         _replace(amendment, debt, terms, instalment, total, start);
     }
 
@@ -504,6 +533,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
             start.paid,
             start.fees
         );
+        if (old.aggrieved) desk.carryOver(terms.replaces, id);
     }
 
     /// No loan is amended that the borrower can still rescind: the right would be lost.
@@ -572,6 +602,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         uint256 nonce = _useNonce(to);
         _checkSigned(to, id.assignment(msg.sender, to, nonce, deadline), nonce, deadline, signature);
         _debts[id].lender = to;
+        _debts[id].assigned = true;
         emit LoanAssigned(id, msg.sender, to);
     }
 
@@ -657,7 +688,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         _origin(id);
         Debt memory debt = _debts[id];
         Amortization.Curve memory curve = debt.curveOf();
-        (, , uint256 past) = debt.assess(curve);
+        (, , uint256 past) = debt.assess(curve, _feesRestUntil(id, debt));
         return debt.payoff(debt.earned(curve, _origins[id], past));
     }
 
@@ -668,7 +699,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         _origin(id);
         Debt memory debt = _debts[id];
         Amortization.Curve memory curve = debt.curveOf();
-        (, , uint256 past) = debt.assess(curve);
+        (, , uint256 past) = debt.assess(curve, _feesRestUntil(id, debt));
         (overdue, fees) = debt.arrears(curve, past);
         firstUnpaid = debt.firstUnpaid(curve);
         if (firstUnpaid != 0) dueAt = debt.dueTime(firstUnpaid);
@@ -679,7 +710,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         Origin memory origin = _origins[id];
         Debt memory debt = _debts[id];
         Amortization.Curve memory curve = debt.curveOf();
-        (, , uint256 past) = debt.assess(curve);
+        (, , uint256 past) = debt.assess(curve, _feesRestUntil(id, debt));
         position.borrower = origin.borrower;
         position.lender = debt.lender;
         position.servicer = servicerOf[debt.lender];
@@ -689,10 +720,14 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         position.calendarOffset = debt.calendarOffset;
         position.principal = debt.principal;
         position.paid = debt.paid;
+        position.openedAt = origin.openedAt;
+        position.amends = origin.amends;
+        position.assigned = debt.assigned;
 
         (position.overdue, position.fees) = debt.arrears(curve, past);
         position.firstUnpaid = debt.firstUnpaid(curve);
         if (position.firstUnpaid != 0) position.firstUnpaidDueDay = debt.dueDay(position.firstUnpaid);
+        if (position.overdue != 0) position.missed = past + 1 - position.firstUnpaid;
         if (past < curve.instalments && debt.owed() != 0) {
             position.next = curve.schedule == Schedule.Bullet ? curve.instalments : past + 1;
             position.nextDueDay = debt.dueDay(position.next);
@@ -702,8 +737,11 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     }
 
     /// @inheritdoc ILoanLedger
-    function partiesOf(bytes32 id) external view returns (address borrower, address lender, address servicer) {
-        borrower = _origin(id).borrower;
+    function partiesOf(
+        bytes32 id
+    ) external view returns (address borrower, address lender, address servicer, uint32 policy) {
+        Origin storage origin = _origin(id);
+        (borrower, policy) = (origin.borrower, origin.policy);
         lender = _debts[id].lender;
         servicer = servicerOf[lender];
     }

@@ -2,8 +2,9 @@
 pragma solidity ^0.8.37;
 
 import {Channel, IConsentRegistry, Profile} from "./interfaces/IConsentRegistry.sol";
+import {Case, Grievance, IGrievanceDesk} from "./interfaces/IGrievanceDesk.sol";
 import {ILoanLedger, Position, Status} from "./interfaces/ILoanLedger.sol";
-import {INoticeRegistry, Kind, Notice, Refusal, Said} from "./interfaces/INoticeRegistry.sol";
+import {INoticeRegistry, Kind, Notice, Refusal, Said, SeldomSaid} from "./interfaces/INoticeRegistry.sol";
 import {ContactLimits, IPolicyBook} from "./interfaces/IPolicyBook.sol";
 import {Calendar} from "./libraries/Calendar.sol";
 import {Rolling} from "./libraries/Rolling.sol";
@@ -17,17 +18,28 @@ contract NoticeRegistry is INoticeRegistry {
     uint256 private constant REMEMBERED_REMINDERS = 7;
     /// Most notices that serve the borrower, about one loan in 24 hours.
     uint256 private constant SERVICES_PER_DAY = 3;
+    /// The cooling-off period is about to end in its last days.
+    uint256 private constant COOLING_OFF_ENDS = 3;
+    /// Arrears are told of when so many instalments are overdue, and not again before half a year is over.
+    uint256 private constant ARREARS = 2;
+    uint256 private constant BETWEEN_ARREARS = 180 days;
 
     uint8 private constant OPENED = 1;
     uint8 private constant DUE_TODAY = 2;
     uint8 private constant REPAID = 4;
+    uint8 private constant AHEAD = 8;
+    uint8 private constant AMENDED = 16;
+    uint8 private constant COOLING_OFF = 32;
 
     ILoanLedger public immutable ledger;
     IPolicyBook public immutable policyBook;
     IConsentRegistry public immutable consents;
+    /// @inheritdoc INoticeRegistry
+    IGrievanceDesk public immutable desk;
 
     mapping(address borrower => uint256) private _reminders;
     mapping(bytes32 loan => Said) private _said;
+    mapping(bytes32 loan => SeldomSaid) private _seldomSaid;
 
     /// Why a notice is refused, with what was and what was wanted.
     struct Decision {
@@ -36,13 +48,17 @@ contract NoticeRegistry is INoticeRegistry {
         uint256 required;
     }
 
-    /// Everything a decision is made from.
+    /// Everything a decision is made from. What the notice's kind does not need is left empty.
     struct Facts {
         Position position;
         ContactLimits limits;
         Profile profile;
         Said said;
+        SeldomSaid seldomSaid;
         uint256 reminders;
+        uint256 restsUntil;
+        uint256 coolingOffDays;
+        Case grievance;
     }
 
     /// What the ledger lets a notice of some kind say.
@@ -55,10 +71,11 @@ contract NoticeRegistry is INoticeRegistry {
         uint256 serial;
     }
 
-    constructor(ILoanLedger ledger_, IPolicyBook policyBook_, IConsentRegistry consents_) {
+    constructor(ILoanLedger ledger_, IPolicyBook policyBook_, IConsentRegistry consents_, IGrievanceDesk desk_) {
         ledger = ledger_;
         policyBook = policyBook_;
         consents = consents_;
+        desk = desk_;
     }
 
     // ------------------------------------------------------------------------------------------------- serving
@@ -95,7 +112,7 @@ contract NoticeRegistry is INoticeRegistry {
 
     function _serve(Notice calldata notice) private returns (Decision memory decision, bytes32 id) {
         // Check
-        Facts memory facts = _facts(notice.loan);
+        Facts memory facts = _facts(notice.loan, notice.kind);
         Ground memory ground;
         (decision, ground) = _decide(notice, facts, msg.sender);
         if (decision.reason != Refusal.None) return (decision, 0);
@@ -106,6 +123,7 @@ contract NoticeRegistry is INoticeRegistry {
             _reminders[borrower] = facts.reminders.push(block.timestamp, REMEMBERED_REMINDERS);
         }
         _said[notice.loan] = _nowSaid(notice, facts);
+        if (_isSeldom(notice.kind)) _seldomSaid[notice.loan] = _nowSeldomSaid(notice.kind, facts);
         id = keccak256(abi.encode(notice.loan, notice.kind, ground.basis, ground.serial));
         emit NoticeServed(
             id,
@@ -120,30 +138,49 @@ contract NoticeRegistry is INoticeRegistry {
             ground.serial,
             notice.contentHash
         );
+
+        // Interaction
+        if (notice.kind == Kind.DisputeReceived || notice.kind == Kind.HardshipReceived) {
+            desk.receiptServed(notice.loan, _grievanceOf(notice.kind));
+        } else if (notice.kind == Kind.DisputeAnswered || notice.kind == Kind.HardshipAnswered) {
+            desk.answerServed(notice.loan, _grievanceOf(notice.kind));
+        }
     }
 
     /// What has been said about the loan once this notice is.
     function _nowSaid(Notice calldata notice, Facts memory facts) private view returns (Said memory said) {
         said = facts.said;
-        if (notice.kind == Kind.InstalmentUpcoming || notice.kind == Kind.DueToday) {
+        Kind kind = notice.kind;
+        if (kind == Kind.InstalmentUpcoming || kind == Kind.DueToday || kind == Kind.PaidAhead) {
             if (said.next != notice.instalment) {
                 said.next = notice.instalment;
                 said.upcoming = 0;
-                said.flags &= ~DUE_TODAY;
+                said.flags &= ~(DUE_TODAY | AHEAD);
             }
-            if (notice.kind == Kind.DueToday) said.flags |= DUE_TODAY;
-            else ++said.upcoming;
-        } else if (notice.kind == Kind.Overdue) {
+            if (kind == Kind.InstalmentUpcoming) ++said.upcoming;
+        } else if (kind == Kind.Overdue) {
             if (said.missed != notice.instalment) {
                 said.missed = notice.instalment;
                 said.overdue = 0;
             }
             ++said.overdue;
+        } else if (kind == Kind.PaymentReceived) {
+            said.received = uint88(facts.position.paid);
+        }
+        said.flags |= _flagOf(kind);
+        if (!_isReminder(kind)) said.services = uint96(uint256(said.services).push(block.timestamp, SERVICES_PER_DAY));
+    }
+
+    function _nowSeldomSaid(Kind kind, Facts memory facts) private view returns (SeldomSaid memory said) {
+        said = facts.seldomSaid;
+        if (kind == Kind.LoanAssigned) {
+            said.lender = facts.position.lender;
+            ++said.assignments;
+        } else if (kind == Kind.Arrears) {
+            said.arrearsAt = uint32(block.timestamp);
+            ++said.arrears;
         } else {
-            if (notice.kind == Kind.LoanOpened) said.flags |= OPENED;
-            else if (notice.kind == Kind.LoanRepaid) said.flags |= REPAID;
-            else said.received = uint88(facts.position.paid);
-            said.services = uint96(uint256(said.services).push(block.timestamp, SERVICES_PER_DAY));
+            said.consents = uint32(facts.profile.changes);
         }
     }
 
@@ -154,7 +191,7 @@ contract NoticeRegistry is INoticeRegistry {
         Notice calldata notice,
         address server
     ) external view returns (Refusal reason, uint256 actual, uint256 required) {
-        (Decision memory decision, ) = _decide(notice, _facts(notice.loan), server);
+        (Decision memory decision, ) = _decide(notice, _facts(notice.loan, notice.kind), server);
         return (decision.reason, decision.actual, decision.required);
     }
 
@@ -163,11 +200,12 @@ contract NoticeRegistry is INoticeRegistry {
         Notice calldata notice,
         address server
     ) external view returns (Refusal reason, uint256 actual, uint256 required) {
-        Facts memory facts = _facts(notice.loan);
+        Facts memory facts = _facts(notice.loan, notice.kind);
         _unsay(notice, facts);
         Decision memory decision = _checkServer(facts.position, server);
         if (decision.reason == Refusal.None) (decision, ) = _checkGround(notice, facts);
-        if (decision.reason == Refusal.None) decision = _checkConsent(notice.channel, facts.profile);
+        if (decision.reason == Refusal.None) decision = _checkConsent(notice.kind, notice.channel, facts.profile);
+        if (decision.reason == Refusal.None) decision = _checkRest(notice.kind, facts);
         if (decision.reason == Refusal.None) {
             facts.limits.lead = 0;
             decision = _checkHours(facts);
@@ -182,20 +220,24 @@ contract NoticeRegistry is INoticeRegistry {
         uint16 instalment,
         Channel channel
     ) external view returns (uint256 timestamp) {
-        Facts memory facts = _facts(loan);
+        Facts memory facts = _facts(loan, kind);
         if (facts.position.status == Status.None) return 0;
         (Decision memory decision, Ground memory ground) = _ground(kind, facts);
         if (decision.reason != Refusal.None || instalment != ground.instalment) return 0;
-        if (_checkConsent(channel, facts.profile).reason != Refusal.None) return 0;
+        if (_checkConsent(kind, channel, facts.profile).reason != Refusal.None) return 0;
+        decision = _checkRest(kind, facts);
+        if (decision.reason == Refusal.NotToldOfAssignment || facts.restsUntil == type(uint256).max) return 0;
 
         int8 calendar = facts.position.calendarOffset;
         timestamp = block.timestamp;
         if (ground.firstDay > facts.position.today) timestamp = Calendar.startOf(ground.firstDay, calendar);
         if (_isReminder(kind)) {
+            timestamp = _later(timestamp, facts.restsUntil);
             timestamp = _later(timestamp, facts.reminders.newest(1) + facts.limits.gap);
             timestamp = _later(timestamp, facts.reminders.newest(facts.limits.perDay) + 1 days);
             timestamp = _later(timestamp, facts.reminders.newest(facts.limits.perWeek) + 7 days);
         } else {
+            if (kind == Kind.Arrears) timestamp = _later(timestamp, _nextArrears(facts));
             timestamp = _later(timestamp, uint256(facts.said.services).newest(SERVICES_PER_DAY) + 1 days);
         }
         timestamp = _nextInHours(timestamp, facts);
@@ -209,19 +251,29 @@ contract NoticeRegistry is INoticeRegistry {
     }
 
     /// @inheritdoc INoticeRegistry
-    function saidOf(bytes32 loan) external view returns (Said memory) {
-        return _said[loan];
+    function saidOf(bytes32 loan) external view returns (Said memory, SeldomSaid memory) {
+        return (_said[loan], _seldomSaid[loan]);
     }
 
     // ------------------------------------------------------------------------------------------------- deciding
 
-    function _facts(bytes32 loan) private view returns (Facts memory facts) {
+    function _facts(bytes32 loan, Kind kind) private view returns (Facts memory facts) {
         facts.position = ledger.positionOf(loan);
         if (facts.position.status == Status.None) return facts;
         facts.limits = policyBook.contactOf(facts.position.policy);
         facts.profile = consents.profileOf(facts.position.borrower);
         facts.said = _said[loan];
-        facts.reminders = _reminders[facts.position.borrower];
+        if (_isReminder(kind)) {
+            facts.reminders = _reminders[facts.position.borrower];
+            facts.restsUntil = desk.restsUntil(loan, facts.position.borrower);
+            if (facts.position.assigned) facts.seldomSaid = _seldomSaid[loan];
+        } else if (_isSeldom(kind)) {
+            facts.seldomSaid = _seldomSaid[loan];
+        } else if (kind == Kind.CoolingOffEnding) {
+            (facts.coolingOffDays, ) = policyBook.daysOf(facts.position.policy);
+        } else if (kind >= Kind.DisputeReceived) {
+            facts.grievance = desk.caseOf(loan, _grievanceOf(kind));
+        }
     }
 
     function _decide(
@@ -233,11 +285,13 @@ contract NoticeRegistry is INoticeRegistry {
         if (decision.reason != Refusal.None) return (decision, ground);
         (decision, ground) = _checkGround(notice, facts);
         if (decision.reason != Refusal.None) return (decision, ground);
-        decision = _checkConsent(notice.channel, facts.profile);
+        decision = _checkConsent(notice.kind, notice.channel, facts.profile);
+        if (decision.reason != Refusal.None) return (decision, ground);
+        decision = _checkRest(notice.kind, facts);
         if (decision.reason != Refusal.None) return (decision, ground);
         decision = _checkHours(facts);
         if (decision.reason != Refusal.None) return (decision, ground);
-        decision = _isReminder(notice.kind) ? _checkCaps(facts) : _checkServices(facts);
+        decision = _isReminder(notice.kind) ? _checkCaps(facts) : _checkServices(notice.kind, facts);
     }
 
     function _checkServer(Position memory position, address server) private pure returns (Decision memory none) {
@@ -288,6 +342,8 @@ contract NoticeRegistry is INoticeRegistry {
             if (position.paid > said.received) ground.amount = position.paid - said.received;
             if (position.paid == 0) decision = Decision(Refusal.NoBasis, 0, 1);
             else if (ground.amount == 0) decision = Decision(Refusal.AlreadySaid, 1, 1);
+        } else if (kind > Kind.PaidAhead) {
+            return _groundOfOthers(kind, facts);
         } else if (kind == Kind.Overdue) {
             if (position.firstUnpaid == 0) return (Decision(Refusal.NoBasis, 0, 1), ground);
             ground.instalment = ground.basis = position.firstUnpaid;
@@ -297,11 +353,17 @@ contract NoticeRegistry is INoticeRegistry {
             if (said.missed == ground.instalment) ground.serial = said.overdue;
         } else {
             if (position.overdue != 0) return (Decision(Refusal.NoBasis, position.overdue, 0), ground);
-            if (position.nextAmount == 0) return (Decision(Refusal.NoBasis, 0, 1), ground);
+            bool ahead = position.next != 0 && position.nextAmount == 0;
+            if (ahead != (kind == Kind.PaidAhead) || position.next == 0) {
+                return (Decision(Refusal.NoBasis, position.nextAmount, kind == Kind.PaidAhead ? 0 : 1), ground);
+            }
             ground.instalment = ground.basis = position.next;
             ground.amount = position.nextAmount;
             bool spoken = said.next == position.next;
-            if (kind == Kind.DueToday) {
+            if (kind == Kind.PaidAhead) {
+                ground.lastDay = position.nextDueDay;
+                if (spoken && said.flags & AHEAD != 0) decision = Decision(Refusal.AlreadySaid, 1, 1);
+            } else if (kind == Kind.DueToday) {
                 ground.firstDay = ground.lastDay = position.nextDueDay;
                 if (spoken && said.flags & DUE_TODAY != 0) decision = Decision(Refusal.AlreadySaid, 1, 1);
             } else {
@@ -312,19 +374,78 @@ contract NoticeRegistry is INoticeRegistry {
         }
     }
 
+    /// The same of what is told of besides payments and instalments: each once.
+    function _groundOfOthers(
+        Kind kind,
+        Facts memory facts
+    ) private pure returns (Decision memory decision, Ground memory ground) {
+        Position memory position = facts.position;
+        ground.lastDay = type(uint256).max;
+        bool known = facts.said.flags & _flagOf(kind) != 0;
+        uint256 found;
+        uint256 wanted = 1;
+        if (kind == Kind.LoanAmended) {
+            if (position.amends) found = 1;
+            ground.amount = position.principal;
+        } else if (kind == Kind.CoolingOffEnding) {
+            if (!position.amends && position.status == Status.Active) found = facts.coolingOffDays;
+            ground.lastDay = Calendar.localDay(position.openedAt, position.calendarOffset) + found;
+            ground.firstDay = ground.lastDay - COOLING_OFF_ENDS;
+        } else if (kind == Kind.ConsentChanged) {
+            found = ground.basis = facts.profile.changes;
+            known = facts.seldomSaid.consents == found;
+        } else if (kind == Kind.LoanAssigned) {
+            if (position.assigned) found = 1;
+            ground.basis = uint160(position.lender);
+            ground.serial = facts.seldomSaid.assignments;
+            known = facts.seldomSaid.lender == position.lender;
+        } else if (kind == Kind.Arrears) {
+            (found, wanted) = (position.missed, ARREARS);
+            ground.instalment = ground.basis = position.firstUnpaid;
+            ground.amount = position.overdue + position.fees;
+            ground.serial = facts.seldomSaid.arrears;
+        } else {
+            if (facts.grievance.answeredAt == 0) found = ground.basis = facts.grievance.since;
+            known = facts.grievance.received && (kind == Kind.DisputeReceived || kind == Kind.HardshipReceived);
+        }
+        if (found < wanted) decision = Decision(Refusal.NoBasis, found, wanted);
+        else if (known) decision = Decision(Refusal.AlreadySaid, 1, 1);
+    }
+
     /// For a notice that was served: leave out what the notice itself said.
     function _unsay(Notice calldata notice, Facts memory facts) private pure {
         facts.said.flags = 0;
+        (facts.grievance.received, facts.grievance.answeredAt) = (false, 0);
+        // A reminder says nothing of these.
+        if (!_isReminder(notice.kind)) (facts.seldomSaid.lender, facts.seldomSaid.consents) = (address(0), 0);
         if (notice.kind == Kind.PaymentReceived && notice.amount <= facts.position.paid) {
             facts.said.received = uint88(facts.position.paid) - notice.amount;
         }
     }
 
-    function _checkConsent(Channel channel, Profile memory profile) private pure returns (Decision memory none) {
+    /// CONSENT-1
+    function _checkConsent(
+        Kind kind,
+        Channel channel,
+        Profile memory profile
+    ) private pure returns (Decision memory none) {
         uint256 bit = 1 << uint8(channel);
+        bool owed = kind >= Kind.DisputeAnswered;
+        if (owed && channel == Channel.InApp) return none;
         if (profile.registered & bit == 0) return Decision(Refusal.NoContact, uint256(channel), 0);
+        if (owed) return none;
         if (profile.ceased) return Decision(Refusal.Ceased, 0, 0);
         if (profile.consented & bit == 0) return Decision(Refusal.NoConsent, uint256(channel), 0);
+    }
+
+    /// PAUSE-1; and whoever takes over a loan has to say so first.
+    function _checkRest(Kind kind, Facts memory facts) private view returns (Decision memory none) {
+        if (!_isReminder(kind)) return none;
+        (address told, address lender) = (facts.seldomSaid.lender, facts.position.lender);
+        if (facts.position.assigned && told != lender) {
+            return Decision(Refusal.NotToldOfAssignment, uint160(told), uint160(lender));
+        }
+        if (block.timestamp < facts.restsUntil) return Decision(Refusal.Resting, block.timestamp, facts.restsUntil);
     }
 
     /// HOURS-1
@@ -344,8 +465,10 @@ contract NoticeRegistry is INoticeRegistry {
     }
 
     /// CAP-2
-    function _checkServices(Facts memory facts) private view returns (Decision memory none) {
-        uint256 allowed = uint256(facts.said.services).newest(SERVICES_PER_DAY) + 1 days;
+    function _checkServices(Kind kind, Facts memory facts) private view returns (Decision memory none) {
+        uint256 allowed = kind == Kind.Arrears ? _nextArrears(facts) : 0;
+        if (block.timestamp < allowed) return Decision(Refusal.TooSoon, block.timestamp, allowed);
+        allowed = uint256(facts.said.services).newest(SERVICES_PER_DAY) + 1 days;
         if (block.timestamp < allowed) return Decision(Refusal.ServiceCap, block.timestamp, allowed);
     }
 
@@ -365,8 +488,34 @@ contract NoticeRegistry is INoticeRegistry {
         }
     }
 
+    function _nextArrears(Facts memory facts) private pure returns (uint256) {
+        uint256 last = facts.seldomSaid.arrearsAt;
+        return last == 0 ? 0 : last + BETWEEN_ARREARS;
+    }
+
     function _isReminder(Kind kind) private pure returns (bool) {
         return kind == Kind.InstalmentUpcoming || kind == Kind.DueToday || kind == Kind.Overdue;
+    }
+
+    /// What was said of it is kept apart.
+    function _isSeldom(Kind kind) private pure returns (bool) {
+        return kind == Kind.ConsentChanged || kind == Kind.LoanAssigned || kind == Kind.Arrears;
+    }
+
+    /// The flag that it was said, of what is said once.
+    function _flagOf(Kind kind) private pure returns (uint8) {
+        if (kind == Kind.LoanOpened) return OPENED;
+        if (kind == Kind.DueToday) return DUE_TODAY;
+        if (kind == Kind.LoanRepaid) return REPAID;
+        if (kind == Kind.PaidAhead) return AHEAD;
+        if (kind == Kind.LoanAmended) return AMENDED;
+        return kind == Kind.CoolingOffEnding ? COOLING_OFF : 0;
+    }
+
+    /// The grievance that a kind is about.
+    function _grievanceOf(Kind kind) private pure returns (Grievance) {
+        return
+            kind == Kind.DisputeReceived || kind == Kind.DisputeAnswered ? Grievance.Dispute : Grievance.Hardship;
     }
 
     function _later(uint256 a, uint256 b) private pure returns (uint256) {

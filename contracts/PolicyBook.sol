@@ -21,6 +21,7 @@ contract PolicyBook is IPolicyBook, AccessControl {
     uint256 private constant SHORTEST_WINDOW = 3 * 60;
     uint256 private constant LONGEST_LEAD = 30 minutes;
     uint256 private constant MOST_PER_WEEK = 7;
+    uint256 private constant EVERY_GRIEVANCE = 7;
 
     struct Policy {
         LendingLimits lending;
@@ -67,15 +68,15 @@ contract PolicyBook is IPolicyBook, AccessControl {
         _checkNoLess("opens", contact.opens, current.opens);
         _checkNoMore("closes", contact.closes, current.closes);
         _checkNoLess("lead", contact.lead, current.lead);
-        if (contact.weekdays & ~current.weekdays != 0) {
-            revert LimitLoosened("weekdays", contact.weekdays, current.weekdays);
-        }
+        _checkNoneAdded("weekdays", contact.weekdays, current.weekdays);
         _checkNoMore("perDay", contact.perDay, current.perDay);
         _checkNoMore("perWeek", contact.perWeek, current.perWeek);
         _checkNoLess("gap", contact.gap, current.gap);
         _checkNoMore("upcomingDays", contact.upcomingDays, current.upcomingDays);
         _checkNoLess("overdueDays", contact.overdueDays, current.overdueDays);
         _checkNoLess("pauseDays", contact.pauseDays, current.pauseDays);
+        _checkNoneGone("restAllLoans", contact.restAllLoans, current.restAllLoans);
+        _checkNoneGone("restFees", contact.restFees, current.restFees);
         _policies[policy].contact = contact;
         emit ContactTightened(policy, msg.sender, contact);
     }
@@ -159,6 +160,8 @@ contract PolicyBook is IPolicyBook, AccessControl {
         _checkBetween("upcomingDays", contact.upcomingDays, 0, 31);
         // A day not yet over is not missed, so nothing can be overdue before the first day after it.
         _checkBetween("overdueDays", contact.overdueDays, 1, type(uint8).max);
+        _checkBetween("restAllLoans", contact.restAllLoans, 0, EVERY_GRIEVANCE);
+        _checkBetween("restFees", contact.restFees, 0, EVERY_GRIEVANCE);
     }
 
     function _checkBetween(bytes32 field, uint256 value, uint256 least, uint256 most) private pure {
@@ -167,6 +170,14 @@ contract PolicyBook is IPolicyBook, AccessControl {
 
     function _checkNoLess(bytes32 field, uint256 value, uint256 current) private pure {
         if (value < current) revert LimitLoosened(field, value, current);
+    }
+
+    function _checkNoneAdded(bytes32 field, uint8 set, uint8 current) private pure {
+        if (set & ~current != 0) revert LimitLoosened(field, set, current);
+    }
+
+    function _checkNoneGone(bytes32 field, uint8 set, uint8 current) private pure {
+        if (current & ~set != 0) revert LimitLoosened(field, set, current);
     }
 
     function _checkNoMore(bytes32 field, uint256 value, uint256 current) private pure {

@@ -17,6 +17,7 @@ enum Channel {
 /// @param ceased All contact was stopped.
 /// @param nonce Number of the borrower's next signed instruction. Revoking and ceasing use one up as well, so that nothing
 /// signed earlier can start contact again.
+/// @param changes How often any of this was changed.
 struct Profile {
     int8 offset;
     int8 otherOffset;
@@ -24,6 +25,7 @@ struct Profile {
     uint8 consented;
     bool ceased;
     uint64 nonce;
+    uint64 changes;
 }
 
 /// @title Which contacts a borrower has, and consent to use them.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
+import {IGrievanceDesk} from "./IGrievanceDesk.sol";
+
 /// The shape of a schedule; the formulas stand in {Amortization}.
 /// Level: instalments of the same amount. EqualPrincipal: the same principal in each, with the interest on what is outstanding.
 /// InterestOnly: interest alone, and the principal with the last. Bullet: all at once when the last period is over.
@@ -127,7 +129,11 @@ struct Instalment {
 /// @param today The current day in the loan's calendar.
 /// @param principal Amount lent.
 /// @param paid Everything credited so far.
+/// @param openedAt Since when interest runs: when it was opened, or replaced another.
+/// @param amends It replaced another loan.
+/// @param assigned The claim was assigned, to `lender` last.
 /// @param overdue Instalments that are past due and unpaid.
+/// @param missed How many those are.
 /// @param fees Late fees that are unpaid.
 /// @param firstUnpaid Number of the first instalment that is not fully paid; zero when none is left.
 /// @param firstUnpaidDueDay Its due day.
@@ -144,7 +150,11 @@ struct Position {
     int8 calendarOffset;
     uint256 principal;
     uint256 paid;
+    uint256 openedAt;
+    bool amends;
+    bool assigned;
     uint256 overdue;
+    uint256 missed;
     uint256 fees;
     uint256 firstUnpaid;
     uint256 firstUnpaidDueDay;
@@ -236,6 +246,8 @@ interface ILoanLedger {
     error NotLender(address sender, address lender);
     /// Only the lender, or the servicer that they appointed, can do this.
     error NotServicer(address sender, address lender, address servicer);
+    /// Only the desk for grievances can do this.
+    error NotDesk(address sender, address desk);
     /// Only a party of the terms can do this.
     error NotParty(address sender, address lender, address borrower);
     /// The offer's, or the amendment's, last second is over.
@@ -411,6 +423,9 @@ interface ILoanLedger {
     /// @notice Let a servicer serve notices about all loans of the caller; zero withdraws.
     function appointServicer(address servicer) external;
 
+    /// @notice For the {IGrievanceDesk}: a grievance about a loan is about to be lodged. Late fees of what was missed so far are charged.
+    function noteGrievance(bytes32 id) external;
+
     /// @notice Pay out what the ledger holds for the caller, who could not receive it.
     function claim(address to) external returns (uint256 amount);
 
@@ -437,8 +452,13 @@ interface ILoanLedger {
     /// @notice All that a notice can be about, in one call. Does not revert: an unknown loan has the status `None`.
     function positionOf(bytes32 id) external view returns (Position memory);
 
-    /// @notice The parties of a loan.
-    function partiesOf(bytes32 id) external view returns (address borrower, address lender, address servicer);
+    /// @notice The parties of a loan, and its policy.
+    function partiesOf(
+        bytes32 id
+    ) external view returns (address borrower, address lender, address servicer, uint32 policy);
+
+    /// @notice The desk for grievances about this ledger's loans.
+    function desk() external view returns (IGrievanceDesk);
 
     /// @notice The servicer that a lender appointed.
     function servicerOf(address lender) external view returns (address);

@@ -2,23 +2,38 @@
 pragma solidity ^0.8.37;
 
 import {Channel} from "./IConsentRegistry.sol";
+import {IGrievanceDesk} from "./IGrievanceDesk.sol";
 
-/// What a notice says. Upcoming, due today and overdue are reminders; the others serve the borrower.
+/// What a notice says. Upcoming, due today and overdue are reminders; the others serve the borrower. The last four are owed to the
+/// borrower by law: they need no consent and are served in spite of a cease, to a registered contact; the in-app inbox does
+/// not even need that.
 enum Kind {
     LoanOpened,
     InstalmentUpcoming,
     DueToday,
     Overdue,
     PaymentReceived,
-    LoanRepaid
+    LoanRepaid,
+    PaidAhead,
+    LoanAmended,
+    CoolingOffEnding,
+    ConsentChanged,
+    DisputeReceived,
+    HardshipReceived,
+    DisputeAnswered,
+    HardshipAnswered,
+    LoanAssigned,
+    Arrears
 }
 
 /// Why a notice is refused; `None` where it is not. In the order in which the reasons are looked for.
 /// @dev Every refusal comes with `actual` and `required`:
 /// UnknownLoan: nothing.
 /// NotServer: the server, the lender (addresses as numbers).
-/// NoBasis: what the ledger says, what the kind needs: the status for a repaid notice, the overdue amount (none) or the
-/// amount still to be paid (some) before and on a due day, the amount received (some) for a payment.
+/// NoBasis: what the ledger, the registry of consents or the desk says, what the kind needs: the status for a repaid notice, the
+/// overdue amount (none) or the amount still to be paid (some, or none where it is paid ahead) before and on a due day, the
+/// amount received (some) for a payment, how many instalments are overdue (two) for arrears, otherwise whether there is what
+/// the notice tells of (one).
 /// WrongInstalment: the notice's, the ledger's.
 /// AlreadySaid: how often, how often it may be.
 /// TooEarly: today in the loan's calendar, the first day on which it may be said.
@@ -26,6 +41,8 @@ enum Kind {
 /// WrongAmount: the notice's, the ledger's.
 /// NoContact, NoConsent: the channel, nothing.
 /// Ceased: nothing.
+/// NotToldOfAssignment: the lender of whom the borrower was told, the lender.
+/// Resting: now, until when reminders rest for a grievance; the largest number while it stands.
 /// OutsideHours: now, the next second inside the window under both of the borrower's offsets.
 /// TooSoon, DayCap, WeekCap, ServiceCap: now, the first second at which the gap, the cap for reminders in 24 hours or in 7
 /// days, or the cap for service notices in 24 hours allows one more.
@@ -42,6 +59,8 @@ enum Refusal {
     NoContact,
     Ceased,
     NoConsent,
+    NotToldOfAssignment,
+    Resting,
     OutsideHours,
     TooSoon,
     DayCap,
@@ -71,7 +90,8 @@ struct Notice {
 /// @param upcoming How many upcoming notices were served about it.
 /// @param missed Instalment of the last overdue notice.
 /// @param overdue How many overdue notices were served about it.
-/// @param flags Bit 0: opened was said; bit 1: due today was said of `next`; bit 2: repaid was said.
+/// @param flags What was said once: bit 0: opened; bit 1: due today, of `next`; bit 2: repaid; bit 3: paid ahead, of `next`; bit 4:
+/// amended; bit 5: that the cooling-off period ends.
 /// @param services Times of the last three notices that serve the borrower.
 struct Said {
     uint88 received;
@@ -81,6 +101,18 @@ struct Said {
     uint16 overdue;
     uint8 flags;
     uint96 services;
+}
+
+/// What is seldom said about a loan.
+/// @param lender The new lender of whom the borrower was told last. @param assignments How often they were told of one.
+/// @param arrearsAt When the borrower was told of arrears, last. @param arrears How often.
+/// @param consents After how many changes of contact and consent the borrower was told of them, last.
+struct SeldomSaid {
+    address lender;
+    uint16 assignments;
+    uint32 arrearsAt;
+    uint16 arrears;
+    uint32 consents;
 }
 
 /// @title The gate: a notice exists only if this contract let it.
@@ -153,5 +185,8 @@ interface INoticeRegistry {
     function remindersOf(address borrower) external view returns (uint256[7] memory);
 
     /// @notice What was already said about a loan.
-    function saidOf(bytes32 loan) external view returns (Said memory);
+    function saidOf(bytes32 loan) external view returns (Said memory, SeldomSaid memory);
+
+    /// @notice The desk for grievances that this gate asks, and tells of answers.
+    function desk() external view returns (IGrievanceDesk);
 }

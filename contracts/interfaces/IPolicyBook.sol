@@ -36,6 +36,8 @@ struct LendingLimits {
 /// @param upcomingDays Earliest reminder of an instalment to come, in days before its due day.
 /// @param overdueDays Earliest reminder of an overdue instalment, in days after its due day.
 /// @param pauseDays Days for which reminders rest after the answer to a dispute or hardship was served.
+/// @param restAllLoans Bit per {Grievance}: it rests reminders about all loans of the borrower, not only about the one.
+/// @param restFees Bit per {Grievance}: no late fee is charged for what is missed while it rests reminders.
 struct ContactLimits {
     uint16 opens;
     uint16 closes;
@@ -47,6 +49,8 @@ struct ContactLimits {
     uint8 upcomingDays;
     uint8 overdueDays;
     uint8 pauseDays;
+    uint8 restAllLoans;
+    uint8 restFees;
 }
 
 /// @title Published policies: what loans may cost, and when their borrowers may be reminded.

@@ -28,10 +28,12 @@ struct Debt {
     Frequency frequency;
     int8 calendarOffset;
     uint8 graceDays;
-    // The amounts agreed.
-    uint88 principal;
-    uint88 instalment;
+    // The amounts agreed, and what became of the loan.
+    uint80 principal;
+    uint80 instalment;
     uint80 lateFee;
+    bool assigned;
+    bool aggrieved;
     // The two curves.
     uint80 total;
     uint80 paid;
@@ -129,12 +131,15 @@ library Loans {
     /// Charge the late fees of instalments missed since the last assessment: `first` to `last`, none where `last` is zero.
     /// @dev To be done before money moves: until now the curve of payments was flat, so that judging all grace periods that
     /// ended meanwhile at once is the same as judging each at its end.
+    /// @param restUntil Until when a grievance lets late fees rest: what was missed by then, and not charged before it was lodged, is
+    /// never charged.
     /// @return first The first that was missed.
     /// @return last The last that was missed.
     /// @return past How many instalments are past due, missed or not.
     function assess(
         Debt memory debt,
-        Amortization.Curve memory curve
+        Amortization.Curve memory curve,
+        uint256 restUntil
     ) internal view returns (uint256 first, uint256 last, uint256 past) {
         unchecked {
             uint256 day = today(debt);
@@ -143,8 +148,15 @@ library Loans {
             if (past <= debt.assessed || debt.paid >= curve.cumulative(past)) return (0, 0, past);
             uint256 judged = passed(debt, day - debt.graceDays);
             if (judged <= debt.assessed || debt.paid >= curve.cumulative(judged)) return (0, 0, past);
-            uint256 covered = curve.covered(debt.paid);
-            first = (covered > debt.assessed ? covered : debt.assessed) + 1;
+            first = curve.covered(debt.paid);
+            if (debt.assessed > first) first = debt.assessed;
+            if (restUntil != 0) {
+                uint256 end = restUntil < block.timestamp ? restUntil : block.timestamp;
+                uint256 rested = passed(debt, Calendar.localDay(end, debt.calendarOffset) - debt.graceDays);
+                if (rested > first) first = rested;
+                if (first >= judged) return (0, 0, past);
+            }
+            ++first;
             last = judged;
             debt.assessed = uint16(last);
             debt.fees += uint80((last - first + 1) * debt.lateFee);
