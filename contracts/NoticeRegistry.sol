@@ -353,14 +353,14 @@ contract NoticeRegistry is INoticeRegistry {
             if (said.missed == ground.instalment) ground.serial = said.overdue;
         } else {
             if (position.overdue != 0) return (Decision(Refusal.NoBasis, position.overdue, 0), ground);
-            bool ahead = position.next != 0 && position.nextAmount == 0;
-            if (ahead != (kind == Kind.PaidAhead) || position.next == 0) {
-                return (Decision(Refusal.NoBasis, position.nextAmount, kind == Kind.PaidAhead ? 0 : 1), ground);
+            bool ahead = kind == Kind.PaidAhead;
+            if (position.next == 0 || ahead != (position.nextAmount == 0)) {
+                return (Decision(Refusal.NoBasis, position.nextAmount, ahead ? 0 : 1), ground);
             }
             ground.instalment = ground.basis = position.next;
             ground.amount = position.nextAmount;
             bool spoken = said.next == position.next;
-            if (kind == Kind.PaidAhead) {
+            if (ahead) {
                 ground.lastDay = position.nextDueDay;
                 if (spoken && said.flags & AHEAD != 0) decision = Decision(Refusal.AlreadySaid, 1, 1);
             } else if (kind == Kind.DueToday) {
