@@ -78,7 +78,7 @@ contract GrievanceDesk is IGrievanceDesk {
         (address borrower, , , ) = ledger.partiesOf(loan);
         if (msg.sender != borrower) revert NotTheBorrower(msg.sender, borrower);
         _end(loan, grievance, borrower, block.timestamp);
-        emit GrievanceWithdrawn(loan, grievance);
+        emit GrievanceWithdrawn(loan, borrower, grievance);
     }
 
     // ------------------------------------------------------------------------------------------------- gate and ledger
@@ -95,7 +95,7 @@ contract GrievanceDesk is IGrievanceDesk {
         (address borrower, , , uint32 policy) = ledger.partiesOf(loan);
         uint256 until = block.timestamp + uint256(policyBook.contactOf(policy).pauseDays) * 1 days;
         _end(loan, grievance, borrower, until);
-        emit GrievanceAnswered(loan, grievance, until);
+        emit GrievanceAnswered(loan, borrower, grievance, until);
     }
 
     /// @inheritdoc IGrievanceDesk

@@ -43,9 +43,14 @@ interface IGrievanceDesk {
         bool feesRest
     );
     /// The answer was served. @param restsUntil Until when reminders rest for this grievance.
-    event GrievanceAnswered(bytes32 indexed loan, Grievance indexed grievance, uint256 restsUntil);
+    event GrievanceAnswered(
+        bytes32 indexed loan,
+        address indexed borrower,
+        Grievance indexed grievance,
+        uint256 restsUntil
+    );
     /// The borrower takes it back: reminders may go on.
-    event GrievanceWithdrawn(bytes32 indexed loan, Grievance indexed grievance);
+    event GrievanceWithdrawn(bytes32 indexed loan, address indexed borrower, Grievance indexed grievance);
     /// The loan goes on in another, and its grievances with it.
     event GrievancesCarriedOver(bytes32 indexed loan, bytes32 indexed amendment);
     /// The desk knows its ledger and its gate, for ever.

@@ -27,8 +27,9 @@ from duly.domain import schedule
 from duly.domain.amortisation import Curve
 from duly.domain.consent import Channel, Profile
 from duly.domain.events import LoanOpened
+from duly.domain.grievance import Case, Grievance
 from duly.domain.loan import Loan, Position, Status
-from duly.domain.notice import Decision, Kind, Notice, Refusal, Said
+from duly.domain.notice import Decision, Kind, Notice, Refusal, Said, SeldomSaid
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
 from duly.domain.terms import Frequency, Schedule, Terms
 
@@ -318,11 +319,14 @@ class Delinquency:
 
 @dataclass(frozen=True, slots=True)
 class Parties:
-    """Who a loan is between; the servicer is the zero address where the lender appointed none."""
+    """Who a loan is between, and its policy's number; the servicer is the zero address where the lender
+    appointed none.
+    """
 
     borrower: str
     lender: str
     servicer: str
+    policy: int
 
 
 class LoanLedger(Contract):
@@ -479,7 +483,8 @@ class LoanLedger(Contract):
 
     def parties_of(self, loan: bytes, at: BlockIdentifier = "latest") -> Parties:
         """The parties of a loan. Raises: ContractError UnknownLoan."""
-        return Parties(*(party.lower() for party in self.read("partiesOf", loan, at=at)))
+        borrower, lender, servicer, policy = self.read("partiesOf", loan, at=at)
+        return Parties(borrower.lower(), lender.lower(), servicer.lower(), policy)
 
     def servicer_of(self, lender: str, at: BlockIdentifier = "latest") -> str:
         """Whom a lender appointed; the zero address where nobody."""
@@ -492,6 +497,10 @@ class LoanLedger(Contract):
     def currency(self) -> str:
         """The address of its one currency."""
         return str(self.read("currency")).lower()
+
+    def desk(self) -> str:
+        """The address of its desk for grievances."""
+        return str(self.read("desk")).lower()
 
     def policy_book(self) -> str:
         """The address of its policy book."""
@@ -599,12 +608,14 @@ class NoticeRegistry(Contract):
         """The times of a borrower's last reminders, at most seven, newest first."""
         return tuple(moment for moment in self.read("remindersOf", borrower, at=at) if moment)
 
-    def said_of(self, loan: bytes, at: BlockIdentifier = "latest") -> Said:
-        """What was already said about a loan."""
-        received, following, upcoming, missed, overdue, flags, services = self.read("saidOf", loan, at=at)
+    def said_of(self, loan: bytes, at: BlockIdentifier = "latest") -> tuple[Said, SeldomSaid]:
+        """What was already said about a loan, often and seldom."""
+        often, (lender, *seldom) = self.read("saidOf", loan, at=at)
+        received, following, upcoming, missed, overdue, flags, services = often
         moments = (services >> _MOMENT_BITS * n & (1 << _MOMENT_BITS) - 1 for n in range(_SERVICES))
         times = tuple(moment for moment in moments if moment)
-        return Said(received, following, upcoming, missed, overdue, flags, times)
+        said = Said(received, following, upcoming, missed, overdue, flags, times)
+        return said, SeldomSaid(lender.lower(), *seldom)
 
     def ledger(self) -> str:
         """The address of its ledger."""
@@ -617,6 +628,54 @@ class NoticeRegistry(Contract):
     def consents(self) -> str:
         """The address of its consent registry."""
         return str(self.read("consents")).lower()
+
+    def desk(self) -> str:
+        """The address of its desk for grievances."""
+        return str(self.read("desk")).lower()
+
+
+class GrievanceDesk(Contract):
+    """Where a borrower says that something is wrong, and reminders rest."""
+
+    artifact = "GrievanceDesk"
+
+    def bind(self, ledger: str, notices: str) -> Call:
+        """Bind the desk to its ledger and its gate, once; to be sent by who deployed it."""
+        return self.call("bind", ledger, notices)
+
+    def lodge(self, loan: bytes, grievance: Grievance) -> Call:
+        """Say that something is wrong with a loan; to be sent by the borrower, or by lender or servicer on
+        the borrower's word.
+        """
+        return self.call("lodge", loan, grievance)
+
+    def withdraw(self, loan: bytes, grievance: Grievance) -> Call:
+        """Take a grievance back; to be sent by the borrower."""
+        return self.call("withdraw", loan, grievance)
+
+    def rests_until(self, loan: bytes, borrower: str, at: BlockIdentifier = "latest") -> int:
+        """Until when reminders about a loan of a borrower rest."""
+        return int(self.read("restsUntil", loan, borrower, at=at))
+
+    def fees_rest_until(self, loan: bytes, at: BlockIdentifier = "latest") -> int:
+        """Until when late fees of a loan rest."""
+        return int(self.read("feesRestUntil", loan, at=at))
+
+    def case_of(self, loan: bytes, grievance: Grievance, at: BlockIdentifier = "latest") -> Case:
+        """A grievance about a loan."""
+        return Case(*self.read("caseOf", loan, grievance, at=at))
+
+    def policy_book(self) -> str:
+        """The address of its policy book."""
+        return str(self.read("policyBook")).lower()
+
+    def ledger(self) -> str:
+        """The address of its ledger; the zero address before it is bound."""
+        return str(self.read("ledger")).lower()
+
+    def notices(self) -> str:
+        """The address of its gate; the zero address before it is bound."""
+        return str(self.read("notices")).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -710,6 +769,7 @@ class Contracts:
     currency: Token
     policy_book: PolicyBook
     ledger: LoanLedger
+    desk: GrievanceDesk
     consents: ConsentRegistry
     notices: NoticeRegistry
 
@@ -722,6 +782,7 @@ class Contracts:
             currency=Token(w3, deployment.currency.address),
             policy_book=PolicyBook(w3, deployment.address_of("PolicyBook")),
             ledger=LoanLedger(w3, deployment.address_of("LoanLedger")),
+            desk=GrievanceDesk(w3, deployment.address_of("GrievanceDesk")),
             consents=ConsentRegistry(w3, deployment.address_of("ConsentRegistry")),
             notices=NoticeRegistry(w3, deployment.address_of("NoticeRegistry")),
         )
@@ -799,6 +860,8 @@ def _contact_tuple(limits: ContactLimits) -> tuple[int, ...]:
         limits.upcoming_days,
         limits.overdue_days,
         limits.pause_days,
+        limits.rest_all_loans,
+        limits.rest_fees,
     )
 
 
@@ -825,6 +888,7 @@ __all__ = [
     "Contract",
     "Contracts",
     "Delinquency",
+    "GrievanceDesk",
     "InstalmentRow",
     "LoanLedger",
     "LoanRecord",

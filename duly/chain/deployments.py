@@ -30,7 +30,7 @@ from duly.chain import compiler, networks
 from duly.chain.errors import ChainError, explained
 from duly.domain.errors import InvalidInput
 
-CONTRACTS: Final = ("PolicyBook", "LoanLedger", "ConsentRegistry", "NoticeRegistry")
+CONTRACTS: Final = ("PolicyBook", "GrievanceDesk", "LoanLedger", "ConsentRegistry", "NoticeRegistry")
 """The contracts of a deployment, in the order in which they are made."""
 TEST_CURRENCY: Final = "TestDollar"
 """The name under which a currency is recorded that the deployment made for itself, on a local chain."""

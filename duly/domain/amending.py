@@ -25,6 +25,7 @@ from duly.domain.errors import (
     PrincipalAbovePayoff,
     RateRaised,
 )
+from duly.domain.grievance import NO_REST
 from duly.domain.loan import Loan, Status
 from duly.domain.policy import LendingLimits
 from duly.domain.terms import Schedule, Terms
@@ -77,7 +78,16 @@ def amend(loan: Loan, terms: Terms, limits: LendingLimits, now: int, id_of: IdOf
             wanted=f"at most {most}",
         )
     curve = lending.admit(terms, limits, now, fees)
-    new = Loan(id_of(terms), terms, now, curve.instalment, curve.total, fees=fees)
+    new = Loan(
+        id_of(terms),
+        terms,
+        now,
+        curve.instalment,
+        curve.total,
+        fees=fees,
+        assigned=loan.assigned,
+        rest=loan.rest,
+    )
     return _replace(replace(loan, fees=loan.fees - fees), new)
 
 
@@ -214,10 +224,15 @@ def _go_on(
         fees=fees,
         # What was missed already is not charged again.
         assessed=max(0, loan.assessed - k),
+        assigned=loan.assigned,
+        rest=loan.rest,
     )
     return _replace(replace(loan, paid=loan.paid - paid, fees=loan.fees - fees), new)
 
 
 def _replace(old: Loan, new: Loan) -> Amended:
-    """Close a loan into another, once what goes over to it was taken off: nothing is owed on the old one."""
-    return Amended(replace(old, total=old.paid - old.fees, recorded_status=Status.REPLACED), new)
+    """Close a loan into another, once what goes over to it was taken off: nothing is owed on the old one, and
+    its grievances go on with the other.
+    """
+    ended = replace(old, total=old.paid - old.fees, recorded_status=Status.REPLACED, rest=NO_REST)
+    return Amended(ended, new)

@@ -20,7 +20,7 @@ class Profile:
     `offset` and `other_offset` are the UTC offsets of standard and summer time in quarter hours, east
     positive, the same twice where there is no summer time. `registered` and `consented` hold a bit per
     channel. `ceased` means that all contact was stopped. `nonce` numbers the borrower's next signed
-    instruction.
+    instruction; `changes` counts how often any of this was changed.
     """
 
     offset: int = 0
@@ -29,6 +29,7 @@ class Profile:
     consented: int = 0
     ceased: bool = False
     nonce: int = 0
+    changes: int = 0
 
     def has_contact(self, channel: Channel) -> bool:
         """A contact is registered for the channel."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from duly.domain.consent import Channel
+from duly.domain.grievance import Grievance
 from duly.domain.notice import Kind, Refusal
 from duly.domain.policy import ContactLimits, LendingLimits
 from duly.domain.terms import Terms
@@ -277,6 +278,50 @@ class ContactCeased(Event, contract="ConsentRegistry"):
     recorded_by: str
 
 
+# ---------------------------------------------------------------------------------------- grievances
+
+
+@dataclass(frozen=True, slots=True)
+class GrievanceLodged(Event, contract="GrievanceDesk"):
+    """Reminders rest from now on, about all loans of the borrower or this one; late fees of this one where
+    `fees_rest`. `recorded_by` is the borrower, or who recorded the borrower's word.
+    """
+
+    loan: bytes
+    borrower: str
+    grievance: Grievance
+    recorded_by: str
+    all_loans: bool
+    fees_rest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GrievanceAnswered(Event, contract="GrievanceDesk"):
+    """The answer was served; reminders rest until `rests_until` (UTC seconds)."""
+
+    loan: bytes
+    borrower: str
+    grievance: Grievance
+    rests_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrievanceWithdrawn(Event, contract="GrievanceDesk"):
+    """The borrower took it back."""
+
+    loan: bytes
+    borrower: str
+    grievance: Grievance
+
+
+@dataclass(frozen=True, slots=True)
+class GrievancesCarriedOver(Event, contract="GrievanceDesk"):
+    """The loan goes on in another, and its grievances with it."""
+
+    loan: bytes
+    amendment: bytes
+
+
 # ---------------------------------------------------------------------------------------- notices
 
 
@@ -335,6 +380,10 @@ EVENTS: tuple[type[Event], ...] = (
     ConsentGranted,
     ConsentRevoked,
     ContactCeased,
+    GrievanceLodged,
+    GrievanceAnswered,
+    GrievanceWithdrawn,
+    GrievancesCarriedOver,
     NoticeServed,
     NoticeRefused,
 )

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from duly.domain import calendar
 from duly.domain.amortisation import Curve, period_rate
+from duly.domain.grievance import NO_REST, Rest
 from duly.domain.terms import ZERO_ADDRESS, ZERO_HASH, Terms
 
 
@@ -36,7 +37,8 @@ class Loan:
     lender acknowledged, amounts that the lender forgave; `fees` are the late fees charged so far, those
     waived taken off; `assessed` is the instalment up to which lateness was last assessed; `lender` is whom
     the claim belongs to, who made the terms unless it was assigned; `defaulted` is the instalment whose
-    default the lender marked last, zero where none; `recorded_status` tells how the loan ended otherwise than
+    default the lender marked last, zero where none; `assigned` tells that the claim was assigned; `rest` is
+    what the grievances about it come to; `recorded_status` tells how the loan ended otherwise than
     by being repaid: `ACTIVE`, `RESCINDED` or `REPLACED`.
     """
 
@@ -52,6 +54,8 @@ class Loan:
     """The lender of the terms, unless told."""
     defaulted: int = 0
     recorded_status: Status = Status.ACTIVE
+    assigned: bool = False
+    rest: Rest = NO_REST
 
     def __post_init__(self) -> None:
         if not self.lender:
@@ -92,7 +96,8 @@ class Position:
 
     Days are numbered from 1970-01-01 in the loan's calendar. `overdue` and `fees` are the unpaid instalments
     that are past due, and the unpaid late fees. `first_unpaid` and `next` number instalments from 1, zero
-    where there is none; `next_amount` is what is missing so that the next instalment will be paid.
+    where there is none; `missed` is how many are past due and unpaid; `next_amount` is what is missing so
+    that the next instalment will be paid. `opened_at` is since when interest runs (UTC seconds).
     """
 
     borrower: str
@@ -104,7 +109,11 @@ class Position:
     calendar_offset: int
     principal: int
     paid: int
+    opened_at: int
+    amends: bool
+    assigned: bool
     overdue: int
+    missed: int
     fees: int
     first_unpaid: int
     first_unpaid_due_day: int
@@ -125,6 +134,7 @@ def position_of(loan: Loan | None, servicer: str, now: int) -> Position:
     if loan is None:
         today = calendar.local_day(now, 0)
         return Position(
-            ZERO_ADDRESS, ZERO_ADDRESS, servicer, 0, Status.NONE, today, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+            ZERO_ADDRESS, ZERO_ADDRESS, servicer, 0, Status.NONE, today, 0, 0, 0, 0, False, False,
+            0, 0, 0, 0, 0, 0, 0, 0,
         )  # fmt: skip
     return schedule.position(loan, now, servicer)

@@ -58,7 +58,8 @@ class ContactLimits:
     of the window that must be left when a notice is served; bit 0 of `weekdays` is Monday; `per_day` and
     `per_week` cap reminders in any 24 hours and 7 days, `gap` is the least seconds between two;
     `upcoming_days` before and `overdue_days` after a due day bound when it may be spoken of; `pause_days` is
-    how long reminders rest after an answer.
+    how long reminders rest after an answer. A bit for each `Grievance` tells in `rest_all_loans` whether one
+    rests reminders about all loans of the borrower, in `rest_fees` whether late fees rest as well.
     """
 
     opens: int
@@ -71,6 +72,8 @@ class ContactLimits:
     upcoming_days: int
     overdue_days: int
     pause_days: int
+    rest_all_loans: int = 0
+    rest_fees: int = 0
 
 
 # Bounds that no policy can loosen.
@@ -82,6 +85,7 @@ MOST_PER_WEEK = 7
 LONGEST_GAP = 31 * 86_400
 MOST_UPCOMING_DAYS = 31
 _BYTE = 255
+_EVERY_GRIEVANCE = 7
 
 
 def out_of_bounds(limits: ContactLimits) -> list[tuple[str, int, int, int]]:
@@ -98,6 +102,8 @@ def out_of_bounds(limits: ContactLimits) -> list[tuple[str, int, int, int]]:
         # A day not yet over is not missed, so nothing can be overdue before the first day after it.
         ("overdue_days", 1, _BYTE),
         ("pause_days", 0, _BYTE),
+        ("rest_all_loans", 0, _EVERY_GRIEVANCE),
+        ("rest_fees", 0, _EVERY_GRIEVANCE),
     )
     values = ((field, getattr(limits, field), least, most) for field, least, most in bounds)
     return [found for found in values if not found[2] <= found[1] <= found[3]]

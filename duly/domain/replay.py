@@ -21,6 +21,10 @@ from duly.domain.events import (
     DebtForgiven,
     Event,
     FeesWaived,
+    GrievanceAnswered,
+    GrievanceLodged,
+    GrievancesCarriedOver,
+    GrievanceWithdrawn,
     InstalmentMissed,
     LoanAmended,
     LoanAssigned,
@@ -40,10 +44,10 @@ from duly.domain.events import (
     Repaid,
     ServicerAppointed,
 )
-from duly.domain.loan import Loan, Status, position_of
-from duly.domain.notice import Facts, Notice, Said, after_serving
+from duly.domain.grievance import NO_CASE, NO_REST, Case, Grievance, Rest
+from duly.domain.loan import Loan, Status
+from duly.domain.notice import NOTHING_SELDOM, RECEIPTS, Said, SeldomSaid, Spoken, after_serving
 from duly.domain.policy import ContactLimits, LendingLimits
-from duly.domain.terms import ZERO_ADDRESS
 
 
 class HistoryIncomplete(DulyError):
@@ -70,13 +74,16 @@ class State:
 
     `carried` is what was paid ahead on the loan that an amendment replaced, and counts on it. `reminders` are
     the times (UTC seconds) of a borrower's last seven, newest first. `held` is what the ledger holds for a
-    lender. An absent entry is what the contracts start from: 0, `Profile()`, `Said()`, `()`, the zero
-    address.
+    lender. `cases` are the grievances about a loan, `rests` what a borrower's come to that concern all loans.
+    An absent entry is what the contracts start from: 0, `Profile()`, `Said()`, `()`, the zero address.
     """
 
     loans: dict[bytes, Loan] = field(default_factory=dict)
     carried: dict[bytes, int] = field(default_factory=dict)
     said: dict[bytes, Said] = field(default_factory=dict)
+    seldom_said: dict[bytes, SeldomSaid] = field(default_factory=dict)
+    cases: dict[bytes, dict[Grievance, Case]] = field(default_factory=dict)
+    rests: dict[str, Rest] = field(default_factory=dict)
     policies: dict[int, Policy] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
     commitments: dict[tuple[str, Channel], bytes] = field(default_factory=dict)
@@ -164,6 +171,8 @@ def _pay(state: State, loan_id: bytes, paid: int) -> None:
         loan.lender,
         loan.defaulted,
         loan.recorded_status,
+        loan.assigned,
+        loan.rest,
     )
 
 
@@ -215,6 +224,7 @@ def _loan_amended(event: LoanAmended, timestamp: int, state: State) -> None:
         event.paid,
         event.fees,
         event.assessed,
+        assigned=old.assigned,
     )
     if event.paid:
         state.carried[event.amendment] = event.paid
@@ -237,7 +247,7 @@ def _paid_ahead(old: Loan, event: LoanAmended) -> int:
 
 
 def _loan_assigned(event: LoanAssigned, timestamp: int, state: State) -> None:
-    state.loans[event.id] = replace(_loan(state, event.id), lender=event.to)
+    state.loans[event.id] = replace(_loan(state, event.id), lender=event.to, assigned=True)
 
 
 def _loan_defaulted(event: LoanDefaulted, timestamp: int, state: State) -> None:
@@ -295,6 +305,7 @@ def _contact_registered(event: ContactRegistered, timestamp: int, state: State) 
         registered=profile.registered | bit,
         # Consent was given to another address, perhaps of someone else by now.
         consented=profile.consented & ~bit,
+        changes=profile.changes + 1,
     )
     state.commitments[event.borrower, event.channel] = event.commitment
 
@@ -302,40 +313,89 @@ def _contact_registered(event: ContactRegistered, timestamp: int, state: State) 
 def _consent_granted(event: ConsentGranted, timestamp: int, state: State) -> None:
     profile = state.profiles.get(event.borrower, _NOBODY)
     state.profiles[event.borrower] = replace(
-        profile, consented=profile.consented | 1 << event.channel, ceased=False
+        profile,
+        consented=profile.consented | 1 << event.channel,
+        ceased=False,
+        changes=profile.changes + 1,
     )
 
 
 def _consent_revoked(event: ConsentRevoked, timestamp: int, state: State) -> None:
     profile = state.profiles.get(event.borrower, _NOBODY)
-    state.profiles[event.borrower] = replace(profile, consented=profile.consented & ~(1 << event.channel))
+    state.profiles[event.borrower] = replace(
+        profile, consented=profile.consented & ~(1 << event.channel), changes=profile.changes + 1
+    )
 
 
 def _contact_ceased(event: ContactCeased, timestamp: int, state: State) -> None:
     profile = state.profiles.get(event.borrower, _NOBODY)
-    state.profiles[event.borrower] = replace(profile, consented=0, ceased=True)
+    state.profiles[event.borrower] = replace(profile, consented=0, ceased=True, changes=profile.changes + 1)
+
+
+# ---------------------------------------------------------------------------------------- grievances
+
+
+def _grievance_lodged(event: GrievanceLodged, timestamp: int, state: State) -> None:
+    case = Case(timestamp, all_loans=event.all_loans, fees_rest=event.fees_rest)
+    _put_case(state, event.loan, event.grievance, case)
+    loan = _loan(state, event.loan)
+    state.loans[event.loan] = replace(loan, rest=loan.rest.lodged(case))
+    if case.all_loans:
+        state.rests[event.borrower] = state.rests.get(event.borrower, NO_REST).lodged(case)
+
+
+def _grievance_answered(event: GrievanceAnswered, timestamp: int, state: State) -> None:
+    _end_grievance(state, event.loan, event.borrower, event.grievance, timestamp, event.rests_until)
+
+
+def _grievance_withdrawn(event: GrievanceWithdrawn, timestamp: int, state: State) -> None:
+    _end_grievance(state, event.loan, event.borrower, event.grievance, timestamp, timestamp)
+
+
+def _end_grievance(
+    state: State, loan_id: bytes, borrower: str, grievance: Grievance, timestamp: int, until: int
+) -> None:
+    case = state.cases.get(loan_id, {}).get(grievance, NO_CASE)
+    if not case.stands:
+        raise HistoryIncomplete(f"a grievance about loan 0x{loan_id.hex()} ended that was never lodged")
+    _put_case(state, loan_id, grievance, replace(case, answered_at=timestamp))
+    loan = _loan(state, loan_id)
+    state.loans[loan_id] = replace(loan, rest=loan.rest.ended(case, until))
+    if case.all_loans:
+        state.rests[borrower] = state.rests[borrower].ended(case, until)
+
+
+def _grievances_carried_over(event: GrievancesCarriedOver, timestamp: int, state: State) -> None:
+    old, new = _loan(state, event.loan), _loan(state, event.amendment)
+    state.loans[event.loan] = replace(old, rest=NO_REST)
+    state.loans[event.amendment] = replace(new, rest=old.rest)
+    state.cases[event.amendment] = state.cases.get(event.loan, {})
+    state.cases[event.loan] = {}
+
+
+def _put_case(state: State, loan_id: bytes, grievance: Grievance, case: Case) -> None:
+    state.cases[loan_id] = state.cases.get(loan_id, {}) | {grievance: case}
 
 
 # ---------------------------------------------------------------------------------------- notices
 
-_NO_LIMITS = ContactLimits(*10 * [0])
-_NOWHERE = position_of(None, ZERO_ADDRESS, 0)
-
 
 def _notice_served(event: NoticeServed, timestamp: int, state: State) -> None:
-    facts = Facts(
-        # All that is kept of the position is everything paid, which is the basis of that kind of notice.
-        position=replace(_NOWHERE, paid=event.basis),
-        limits=_NO_LIMITS,
-        profile=_NOBODY,
-        said=state.said.get(event.loan, Said()),
-        reminders=state.reminders.get(event.borrower, ()),
+    spoken = Spoken(
+        state.said.get(event.loan, Said()),
+        state.seldom_said.get(event.loan, NOTHING_SELDOM),
+        state.reminders.get(event.borrower, ()),
     )
-    notice = Notice(event.loan, event.kind, event.instalment, event.amount, event.channel, event.content_hash)
-    said, reminders = after_serving(notice, facts, timestamp)
-    state.said[event.loan] = said
+    spoken = after_serving(event.kind, event.instalment, event.basis, spoken, timestamp)
+    state.said[event.loan] = spoken.said
+    if spoken.seldom != NOTHING_SELDOM:
+        state.seldom_said[event.loan] = spoken.seldom
     if event.kind.is_reminder:
-        state.reminders[event.borrower] = reminders
+        state.reminders[event.borrower] = spoken.reminders
+    grievance = event.kind.grievance
+    if grievance is not None and event.kind in RECEIPTS:
+        case = state.cases.get(event.loan, {}).get(grievance, NO_CASE)
+        _put_case(state, event.loan, grievance, replace(case, received=True))
 
 
 def _notice_refused(event: NoticeRefused, timestamp: int, state: State) -> None:
@@ -366,6 +426,10 @@ _APPLY: dict[type[Event], Callable[[Any, int, State], None]] = {
     ConsentGranted: _consent_granted,
     ConsentRevoked: _consent_revoked,
     ContactCeased: _contact_ceased,
+    GrievanceLodged: _grievance_lodged,
+    GrievanceAnswered: _grievance_answered,
+    GrievanceWithdrawn: _grievance_withdrawn,
+    GrievancesCarriedOver: _grievances_carried_over,
     NoticeServed: _notice_served,
     NoticeRefused: _notice_refused,
 }
@@ -385,6 +449,10 @@ def _of_policy(event: Any) -> tuple[bytes | None, str | None, int | None]:
 
 def _of_borrower(event: Any) -> tuple[bytes | None, str | None, int | None]:
     return None, event.borrower, None
+
+
+def _of_both(event: Any) -> tuple[bytes | None, str | None, int | None]:
+    return event.loan, event.borrower, None
 
 
 _SUBJECTS: dict[type[Event], Callable[[Any], tuple[bytes | None, str | None, int | None]]] = {
@@ -411,6 +479,10 @@ _SUBJECTS: dict[type[Event], Callable[[Any], tuple[bytes | None, str | None, int
     ConsentGranted: _of_borrower,
     ConsentRevoked: _of_borrower,
     ContactCeased: _of_borrower,
-    NoticeServed: lambda event: (event.loan, event.borrower, None),
+    GrievanceLodged: _of_both,
+    GrievanceAnswered: _of_both,
+    GrievanceWithdrawn: _of_both,
+    GrievancesCarriedOver: lambda event: (event.loan, None, None),
+    NoticeServed: _of_both,
     NoticeRefused: lambda event: (event.loan, None, None),
 }

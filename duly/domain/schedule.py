@@ -137,10 +137,15 @@ def missed(loan: Loan, now: int) -> tuple[int, int]:
     """First and last of the instalments missed since the last assessment; none where the first exceeds the
     last.
     """
-    judged = passed(loan.terms, today(loan.terms, now) - loan.terms.grace_days)
+    terms = loan.terms
+    judged = passed(terms, today(terms, now) - terms.grace_days)
     if judged <= loan.assessed:
         return judged + 1, judged
-    return max(covered_by(loan), loan.assessed) + 1, judged
+    first = max(covered_by(loan), loan.assessed)
+    if end := loan.rest.fees_end:
+        # What was missed by then, and not charged before the grievance was lodged, is never charged.
+        first = max(first, passed(terms, today(terms, min(end, now)) - terms.grace_days))
+    return first + 1, judged
 
 
 def assess(loan: Loan, now: int) -> Loan:
@@ -184,7 +189,11 @@ def position(loan: Loan, now: int, servicer: str = ZERO_ADDRESS) -> Position:
         calendar_offset=terms.calendar_offset,
         principal=terms.principal,
         paid=loan.paid,
+        opened_at=loan.opened_at,
+        amends=loan.amends,
+        assigned=loan.assigned,
         overdue=overdue,
+        missed=k + 1 - unpaid if overdue else 0,
         fees=fees,
         first_unpaid=unpaid,
         first_unpaid_due_day=due_day(terms, unpaid) if unpaid else 0,

@@ -17,6 +17,7 @@ from duly.chain import compiler, deployments, networks
 from duly.chain.contracts import (
     Call,
     Contracts,
+    GrievanceDesk,
     NotAContract,
     PolicyBook,
     Token,
@@ -44,9 +45,11 @@ from duly.chain.sender import (
 )
 from duly.domain.errors import InvalidInput
 from duly.domain.policy import PolicyPack
+from duly.domain.terms import ZERO_ADDRESS
 
 DEFAULT_DECIMALS: Final = 2
 _MOST_DECIMALS: Final = 26
+_BINDING: Final = "desk's binding"
 _ANY_ADDRESS: Final = "0x" + 39 * "0" + "1"
 
 
@@ -173,10 +176,15 @@ def _check_wiring(known: Contracts) -> None:
     wirings = (
         ("LoanLedger", "currency", known.ledger.currency(), known.currency.address),
         ("LoanLedger", "policyBook", known.ledger.policy_book(), known.policy_book.address),
+        ("LoanLedger", "desk", known.ledger.desk(), known.desk.address),
+        ("GrievanceDesk", "policyBook", known.desk.policy_book(), known.policy_book.address),
+        ("GrievanceDesk", "ledger", known.desk.ledger(), known.ledger.address),
+        ("GrievanceDesk", "notices", known.desk.notices(), known.notices.address),
         ("ConsentRegistry", "ledger", known.consents.ledger(), known.ledger.address),
         ("NoticeRegistry", "ledger", known.notices.ledger(), known.ledger.address),
         ("NoticeRegistry", "policyBook", known.notices.policy_book(), known.policy_book.address),
         ("NoticeRegistry", "consents", known.notices.consents(), known.consents.address),
+        ("NoticeRegistry", "desk", known.notices.desk(), known.desk.address),
     )
     for name, field, found, wanted in wirings:
         if found != wanted:
@@ -253,7 +261,7 @@ class _Run:
             currency = f"{found.symbol} at {to_checksum_address(found.address)}, {found.decimals} decimals"
         else:
             currency = f"a new TestDollar with {self._decimals()} decimals"
-        steps = (*map(self._planned, self._names()), self._planned_policy())
+        steps = (*map(self._planned, self._names()), self._planned_binding(), self._planned_policy())
         return Plan(
             chain_id=record.chain_id,
             deployer=self.sender.address,
@@ -278,12 +286,18 @@ class _Run:
         arguments: dict[str, tuple[object, ...]] = {
             TEST_CURRENCY: (self._decimals(),),
             "PolicyBook": (self.sender.address,),
-            "LoanLedger": (_ANY_ADDRESS, _ANY_ADDRESS),
+            "GrievanceDesk": (_ANY_ADDRESS,),
+            "LoanLedger": (_ANY_ADDRESS, _ANY_ADDRESS, _ANY_ADDRESS),
             "ConsentRegistry": (_ANY_ADDRESS,),
-            "NoticeRegistry": (_ANY_ADDRESS, _ANY_ADDRESS, _ANY_ADDRESS),
+            "NoticeRegistry": (_ANY_ADDRESS, _ANY_ADDRESS, _ANY_ADDRESS, _ANY_ADDRESS),
         }
         gas = estimate_gas(self.w3, creation(name, *arguments[name]), self.sender.address)
         return Step(name, True, gas=gas)
+
+    def _planned_binding(self) -> Step:
+        desk = self.record.contracts.get("GrievanceDesk")
+        bound = desk is not None and GrievanceDesk(self.w3, desk.address).notices() != ZERO_ADDRESS
+        return Step(_BINDING, not bound, gas=0 if bound else 120_000)
 
     def _planned_policy(self) -> Step:
         name = f"policy {self.wish.pack.name}"
@@ -323,9 +337,11 @@ class _Run:
             wanted = self.wish.currency or (self.record.currency.address if self.record.currency else "")
             currency = self._keep_currency(wanted)
         book = made("PolicyBook", self.record.deployer or self.sender.address)
-        ledger = made("LoanLedger", currency, book)
+        desk = made("GrievanceDesk", book)
+        ledger = made("LoanLedger", currency, book, desk)
         consents = made("ConsentRegistry", ledger)
-        made("NoticeRegistry", ledger, book, consents)
+        notices = made("NoticeRegistry", ledger, book, consents, desk)
+        done(self._bind(GrievanceDesk(self.w3, desk), ledger, notices))
         done(self._policy(PolicyBook(self.w3, book)))
 
         deployment = Deployment.of(self.record)
@@ -434,6 +450,20 @@ class _Run:
         if not is_known_to_node(self.w3, transaction):
             return None
         return wait_for(self.w3, transaction, what=f"deploy {intent.name}")
+
+    # ----------------------------------------------------------------------------------- binding
+
+    def _bind(self, desk: GrievanceDesk, ledger: str, notices: str) -> Step:
+        """Bind the desk to the ledger and the gate that it was made for."""
+        intent = self.record.pending
+        if intent is not None and intent.name == _BINDING:
+            self._await(intent)
+        gas, made = 0, desk.notices() == ZERO_ADDRESS
+        if made:
+            call = desk.bind(ledger, notices)
+            gas = self.sender.wait(self.sender.submit(self._announce(_BINDING, call))).gas_used
+        self._keep(self.record.model_copy(update={"pending": None}))
+        return Step(_BINDING, made, gas=gas)
 
     # ------------------------------------------------------------------------------------ policy
 

@@ -14,8 +14,10 @@ from operator import itemgetter
 from typing import Protocol
 
 from duly.domain.consent import Channel, Profile
+from duly.domain.grievance import Case, Rest, rests_until
 from duly.domain.loan import Loan, Position, Status, position_of
 from duly.domain.notice import (
+    AMENDED,
     DUE_TODAY,
     OPENED,
     REMEMBERED_REMINDERS,
@@ -27,6 +29,8 @@ from duly.domain.notice import (
     Notice,
     Refusal,
     Said,
+    SeldomSaid,
+    Spoken,
     after_serving,
     decide,
     earliest,
@@ -57,7 +61,9 @@ class Candidate(Protocol):
 
     carried: what was paid ahead on the loan that this one replaced. servicer: whom the lender appointed, the
     zero address where nobody. reminders: the times of the borrower address's last seven reminders, newest
-    first. limits: the contact limits in force of the loan's policy.
+    first. limits: the contact limits in force of the loan's policy, cooling_off_days its days to rescind.
+    rest: what the borrower's grievances that concern all loans come to. dispute, hardship: those about this
+    loan.
     """
 
     @property
@@ -74,6 +80,16 @@ class Candidate(Protocol):
     def reminders(self) -> tuple[int, ...]: ...
     @property
     def limits(self) -> ContactLimits: ...
+    @property
+    def seldom_said(self) -> SeldomSaid: ...
+    @property
+    def cooling_off_days(self) -> int: ...
+    @property
+    def rest(self) -> Rest: ...
+    @property
+    def dispute(self) -> Case: ...
+    @property
+    def hardship(self) -> Case: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +210,20 @@ def _kinds(candidate: Candidate, position: Position, now: int) -> Iterator[Kind]
         if not said.flags & REPAID:
             yield Kind.LOAN_REPAID
         return
-    # Until the first instalment is due, that the loan was opened is news; an amended one was opened before.
-    fresh = position.today <= loan.terms.first_due and not loan.amends
-    if loan.owed and fresh and not said.flags & OPENED:
-        yield Kind.LOAN_OPENED
+    # Until the first instalment is due, that the loan was opened, or amended, is news.
+    if loan.owed and position.today <= loan.terms.first_due:
+        if loan.amends and not said.flags & AMENDED:
+            yield Kind.LOAN_AMENDED
+        if not loan.amends and not said.flags & OPENED:
+            yield Kind.LOAN_OPENED
+    if loan.assigned and candidate.seldom_said.lender != loan.lender:
+        yield Kind.LOAN_ASSIGNED
+    for kind, case in (
+        (Kind.DISPUTE_RECEIVED, candidate.dispute),
+        (Kind.HARDSHIP_RECEIVED, candidate.hardship),
+    ):
+        if case.stands and not case.received:
+            yield kind
     # What was paid on the loan that it replaced is no news either.
     if position.paid > max(said.received, candidate.carried):
         yield Kind.PAYMENT_RECEIVED
@@ -275,9 +301,9 @@ def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator
     reminders = person.reminders()
     later: list[tuple[tuple[int, int, bytes], Candidate, Position, Kind]] = []
     for candidate, position, kinds in person.wishes:
-        said = candidate.said
+        spoken = Spoken(candidate.said, candidate.seldom_said)
         for kind in kinds:
-            facts = _facts(person, candidate, position, said, reminders)
+            facts = _facts(person, candidate, position, spoken, reminders)
             if kind.is_reminder:
                 _, base = ground(kind, facts)
                 if waiting or base.first_day <= position.today:
@@ -286,15 +312,17 @@ def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator
                 continue
             planned = _forecast(kind, candidate.loan, facts, server, now)
             if planned and planned.ready:
-                said, _ = after_serving(planned.notice(b""), facts, now)
+                spoken = after_serving(kind, planned.instalment, planned.ground.basis, spoken, now)
             if planned and (waiting or planned.ready):
                 yield planned
     later.sort(key=itemgetter(0))
     for _, candidate, position, kind in later:
-        facts = _facts(person, candidate, position, candidate.said, reminders)
+        spoken = Spoken(candidate.said, candidate.seldom_said, reminders)
+        facts = _facts(person, candidate, position, spoken, reminders)
         planned = _forecast(kind, candidate.loan, facts, server, now)
         if planned and planned.ready:
-            _, reminders = after_serving(planned.notice(b""), facts, now)
+            spoken = after_serving(kind, planned.instalment, planned.ground.basis, spoken, now)
+            reminders = spoken.reminders
         if planned and (waiting or planned.ready):
             yield planned
 
@@ -314,10 +342,20 @@ def _forecast(kind: Kind, loan: Loan, facts: Facts, server: str, now: int) -> Pl
 
 
 def _facts(
-    person: _Person, candidate: Candidate, position: Position, said: Said, reminders: tuple[int, ...]
+    person: _Person, candidate: Candidate, position: Position, spoken: Spoken, reminders: tuple[int, ...]
 ) -> Facts:
-    limits = _tightened(candidate.limits, person.gap, person.per_day, person.per_week)
-    return Facts(position, limits, candidate.profile, said, reminders)
+    return Facts(
+        position,
+        _tightened(candidate.limits, person.gap, person.per_day, person.per_week),
+        candidate.profile,
+        spoken.said,
+        reminders,
+        spoken.seldom,
+        rests_until(candidate.loan.rest, candidate.rest),
+        candidate.cooling_off_days,
+        candidate.dispute,
+        candidate.hardship,
+    )
 
 
 @lru_cache(maxsize=1024)

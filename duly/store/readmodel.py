@@ -7,7 +7,7 @@ reading the other branch from the start would have made.
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from enum import IntEnum
 from itertools import chain, islice
 from typing import Any, Final, TypeVar, get_type_hints
@@ -21,6 +21,10 @@ from duly.domain.events import (
     EVENTS,
     Block,
     Event,
+    GrievanceAnswered,
+    GrievanceLodged,
+    GrievancesCarriedOver,
+    GrievanceWithdrawn,
     LoanAmended,
     LoanAssigned,
     LoanDefaulted,
@@ -29,8 +33,9 @@ from duly.domain.events import (
     NoticeServed,
     Repaid,
 )
+from duly.domain.grievance import NO_CASE, NO_REST, Case, Grievance, Rest
 from duly.domain.loan import Loan, Status
-from duly.domain.notice import OPENED, REPAID, Kind, Refusal, Said
+from duly.domain.notice import AMENDED, NOTHING_SELDOM, OPENED, REPAID, Kind, Refusal, Said, SeldomSaid
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
 from duly.domain.replay import Policy, State, apply_all, begins, subjects
 from duly.domain.terms import ZERO_ADDRESS, ZERO_HASH, Frequency, Schedule, Terms
@@ -89,8 +94,9 @@ class Candidate:
     """A loan that something may have to be said about, with all that a decision takes but the moment.
 
     `carried` is what was paid ahead on the loan that this one replaced. `servicer` is the zero address where
-    the lender appointed none. `reminders` are the times of the borrower's last seven, newest first. The
-    profile's nonce is not known here: 0.
+    the lender appointed none. `reminders` are the times of the borrower's last seven, newest first. `rest` is
+    what the borrower's grievances that concern all loans come to; `dispute` and `hardship` are the loan's.
+    The profile's nonce is not known here: 0.
     """
 
     loan: Loan
@@ -100,6 +106,11 @@ class Candidate:
     said: Said
     reminders: tuple[int, ...]
     limits: ContactLimits
+    seldom_said: SeldomSaid
+    cooling_off_days: int
+    rest: Rest
+    dispute: Case
+    hardship: Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,13 +330,18 @@ class ReadModel:
     def _load(self, connection: Connection, state: State, touched: "_Touched") -> None:
         """Read what stands about everything that is touched, where it is not remembered."""
         known = state.loans
-        for row in _rows_of(connection, _LOANS_AND_SAID, schema.loans.c.id, touched.loans - known.keys()):
+        unknown = touched.loans - known.keys()
+        for row in _rows_of(connection, _LOANS_AND_SAID, schema.loans.c.id, unknown):
             known[row.id] = _loan(row)
             self._numbers[row.id] = row.number
             if row.carried:
                 state.carried[row.id] = row.carried
             if row.said_received is not None:
                 state.said[row.id] = _said(row)
+                if (seldom := _seldom_said(row)) != NOTHING_SELDOM:
+                    state.seldom_said[row.id] = seldom
+        for row in _rows_of(connection, select(schema.cases), schema.cases.c.loan, unknown):
+            state.cases[row.loan] = state.cases.get(row.loan, {}) | {Grievance(row.grievance): _case(row)}
         parties = touched.parties
         for row in _rows_of(
             connection, select(schema.profiles), schema.profiles.c.borrower, parties - state.profiles.keys()
@@ -338,6 +354,10 @@ class ReadModel:
             parties - state.reminders.keys(),
         ):
             state.reminders[row.borrower] = tuple(json.loads(row.times))
+        for row in _rows_of(
+            connection, select(schema.rests), schema.rests.c.borrower, parties - state.rests.keys()
+        ):
+            state.rests[row.borrower] = _rest(row)
         for row in _rows_of(
             connection, select(schema.held), schema.held.c.lender, parties - state.held.keys()
         ):
@@ -423,32 +443,23 @@ class ReadModel:
         self, connection: Connection, state: State, touched: "_Touched", numbers: Mapping[bytes, int]
     ) -> None:
         """Write what stands now about everything that is touched."""
-        loans, said_of, carried, new = state.loans, state.said, state.carried, touched.opened
+        loans, new = state.loans, touched.opened
         self._put(
             connection,
             schema.loans,
-            sorted(
-                (numbers[loan], *_loan_row(loans[loan], said_of.get(loan), carried.get(loan)))
-                for loan in new & loans.keys()
-            ),
+            sorted((numbers[loan], *_loan_row(loans[loan], state)) for loan in new & loans.keys()),
         )
         # In the order of the rows, which is kinder to the disk.
         known = sorted((numbers[loan], loan) for loan in touched.loans - new if loan in numbers)
         self._update_loans(
             connection,
             _LOAN_CHANGES,
-            [
-                (*_loan_change(loans[loan], said_of.get(loan), carried.get(loan)), number)
-                for number, loan in known
-            ],
+            [(*_loan_change(loans[loan], state), number) for number, loan in known],
         )
         self._update_loans(
             connection,
             _CLAIM_CHANGES,
-            [
-                (loans[loan].lender, loans[loan].defaulted, numbers[loan])
-                for loan in (touched.claims - new) & loans.keys()
-            ],
+            [(*_claim(loans[loan]), numbers[loan]) for loan in (touched.claims - new) & loans.keys()],
         )
         self._put(
             connection,
@@ -463,9 +474,23 @@ class ReadModel:
                     said.overdue,
                     said.flags,
                     json.dumps(said.services),
+                    *astuple(state.seldom_said.get(loan, NOTHING_SELDOM)),
                 )
                 for loan in touched.loans
                 if (said := state.said.get(loan))
+            ],
+            replace=True,
+        )
+        for some in _chunks(loan for loan in touched.claims if not state.cases.get(loan)):
+            # They went over to another loan.
+            connection.execute(delete(schema.cases).where(schema.cases.c.loan.in_(some)))
+        self._put(
+            connection,
+            schema.cases,
+            [
+                (loan, int(grievance), *map(int, astuple(case)))
+                for loan in touched.loans
+                for grievance, case in state.cases.get(loan, {}).items()
             ],
             replace=True,
         )
@@ -474,7 +499,7 @@ class ReadModel:
             connection,
             schema.profiles,
             [
-                (borrower, p.offset, p.other_offset, p.registered, p.consented, int(p.ceased))
+                (borrower, p.offset, p.other_offset, p.registered, p.consented, int(p.ceased), p.changes)
                 for borrower in parties
                 if (p := state.profiles.get(borrower))
             ],
@@ -494,6 +519,12 @@ class ReadModel:
             connection,
             schema.reminders,
             [(b, json.dumps(times)) for b in parties if (times := state.reminders.get(b))],
+            replace=True,
+        )
+        self._put(
+            connection,
+            schema.rests,
+            [(borrower, *astuple(rest)) for borrower in parties if (rest := state.rests.get(borrower))],
             replace=True,
         )
         self._put(
@@ -520,6 +551,8 @@ class ReadModel:
         for column, keys in (
             (schema.loans.c.id, touched.opened),
             (schema.said.c.loan, touched.loans),
+            (schema.cases.c.loan, touched.loans),
+            (schema.rests.c.borrower, touched.parties),
             (schema.profiles.c.borrower, touched.parties),
             (schema.commitments.c.borrower, touched.parties),
             (schema.reminders.c.borrower, touched.parties),
@@ -749,34 +782,16 @@ class ReadModel:
             .union(select(loans.number).where(loans.unsaid == 1))
             .subquery()
         )
-        query = (
-            select(*_CANDIDATE_COLUMNS)
-            .select_from(ids)
-            .join(schema.loans, loans.number == ids.c.number)
-            .join(schema.policies, policies.number == loans.policy)
-            .outerjoin(schema.said, schema.said.c.loan == loans.id)
-            .outerjoin(schema.profiles, schema.profiles.c.borrower == loans.borrower)
-            .outerjoin(schema.reminders, schema.reminders.c.borrower == loans.borrower)
-            .outerjoin(schema.servicers, schema.servicers.c.lender == loans.lender)
-            .order_by(loans.number)
-        )
+        query = select(*_CANDIDATE_COLUMNS).select_from(ids).join(schema.loans, loans.number == ids.c.number)
+        query = _with_all(query).order_by(loans.number)
         with self._reading() as connection:
             for row in connection.execute(query):
                 yield _candidate(row)
 
     def candidate(self, loan_id: bytes) -> Candidate | None:
         """The same of one loan, whether or not something may have to be said about it."""
-        loans = schema.loans.c
-        query = (
-            select(*_CANDIDATE_COLUMNS)
-            .select_from(schema.loans)
-            .join(schema.policies, schema.policies.c.number == loans.policy)
-            .outerjoin(schema.said, schema.said.c.loan == loans.id)
-            .outerjoin(schema.profiles, schema.profiles.c.borrower == loans.borrower)
-            .outerjoin(schema.reminders, schema.reminders.c.borrower == loans.borrower)
-            .outerjoin(schema.servicers, schema.servicers.c.lender == loans.lender)
-            .where(loans.id == loan_id)
-        )
+        query = _with_all(select(*_CANDIDATE_COLUMNS).select_from(schema.loans))
+        query = query.where(schema.loans.c.id == loan_id)
         with self._reading() as connection:
             row = connection.execute(query).first()
         return None if row is None else _candidate(row)
@@ -879,7 +894,7 @@ class ReadModel:
 
 class _Touched:
     """What some events are about. `about` has the subjects of each, `opened` the loans that begin with them,
-    `claims` those whose lender or default they change, `others` the events that are no payments.
+    `claims` those whose lender, default or grievances they change, `others` the events that are no payments.
     """
 
     __slots__ = ("about", "claims", "loans", "opened", "others", "parties", "policies")
@@ -909,6 +924,10 @@ class _Touched:
                 self.opened.add(begun)
             elif isinstance(event, (LoanAssigned, LoanDefaulted)):
                 self.claims.add(event.id)
+            elif isinstance(event, (GrievanceLodged, GrievanceAnswered, GrievanceWithdrawn)):
+                self.claims.add(event.loan)
+            elif isinstance(event, GrievancesCarriedOver):
+                self.claims |= {event.loan, event.amendment}
         self.loans: set[bytes] = {found for found in loans if found is not None} | self.opened
         self.parties: set[str] = {found for found in parties if found is not None}
         self.policies: set[int] = {found for found in policies if found is not None}
@@ -976,12 +995,16 @@ def _built(kind: type[Any], values: Mapping[str, Any]) -> Any:
 
 _LOAN_CHANGES: Final = ("total", "paid", "fees", "assessed", "status", "next_due_day", "unsaid")
 # These stand apart, as few events change them: to update a column that an index is on takes long.
-_CLAIM_CHANGES: Final = ("lender", "defaulted")
+_CLAIM_CHANGES: Final = (
+    "lender", "defaulted", "assigned", "rest_standing", "rest_until", "rest_fees_standing", "rest_fees_until",
+)  # fmt: skip
 
 _SAID_COLUMNS: Final = [column.label(f"said_{column.name}") for column in schema.said.columns]
 _LOANS_AND_SAID: Final = select(schema.loans, *_SAID_COLUMNS).outerjoin(
     schema.said, schema.said.c.loan == schema.loans.c.id
 )
+_DISPUTES: Final = schema.cases.alias("disputes")
+_HARDSHIPS: Final = schema.cases.alias("hardships")
 _CANDIDATE_COLUMNS: Final = [
     *schema.loans.columns,
     *_SAID_COLUMNS,
@@ -989,20 +1012,48 @@ _CANDIDATE_COLUMNS: Final = [
     schema.reminders.c.times,
     schema.servicers.c.servicer,
     *[column for column in schema.policies.columns if column.name in ContactLimits.__slots__],
+    schema.policies.c.cooling_off_days,
+    *[column.label(f"all_{column.name}") for column in schema.rests.columns],
+    *[column.label(f"dispute_{column.name}") for column in _DISPUTES.columns],
+    *[column.label(f"hardship_{column.name}") for column in _HARDSHIPS.columns],
 ]
+
+
+def _with_all(query: Select[Any]) -> Select[Any]:
+    """Of a query of loans, with everything that a candidate is made from."""
+    loans = schema.loans.c
+    return (
+        query.join(schema.policies, schema.policies.c.number == loans.policy)
+        .outerjoin(schema.said, schema.said.c.loan == loans.id)
+        .outerjoin(schema.profiles, schema.profiles.c.borrower == loans.borrower)
+        .outerjoin(schema.reminders, schema.reminders.c.borrower == loans.borrower)
+        .outerjoin(schema.rests, schema.rests.c.borrower == loans.borrower)
+        .outerjoin(schema.servicers, schema.servicers.c.lender == loans.lender)
+        .outerjoin(
+            _DISPUTES, and_(_DISPUTES.c.loan == loans.id, _DISPUTES.c.grievance == int(Grievance.DISPUTE))
+        )
+        .outerjoin(
+            _HARDSHIPS, and_(_HARDSHIPS.c.loan == loans.id, _HARDSHIPS.c.grievance == int(Grievance.HARDSHIP))
+        )
+    )
 
 
 def _cursor_values(block: Block) -> dict[str, Any]:
     return {"block_number": block.number, "block_hash": block.hash, "block_timestamp": block.timestamp}
 
 
-def _loan_change(loan: Loan, said: Said | None, carried: int | None) -> tuple[Any, ...]:
+def _loan_change(loan: Loan, state: State) -> tuple[Any, ...]:
     """What changes about a loan."""
-    return str(loan.total), str(loan.paid), str(loan.fees), loan.assessed, *_planning(loan, said, carried)
+    return str(loan.total), str(loan.paid), str(loan.fees), loan.assessed, *_planning(loan, state)
 
 
-def _loan_row(loan: Loan, said: Said | None, carried: int | None) -> tuple[Any, ...]:
-    t = loan.terms
+def _claim(loan: Loan) -> tuple[Any, ...]:
+    """What seldom changes about a loan."""
+    return loan.lender, loan.defaulted, int(loan.assigned), *astuple(loan.rest)
+
+
+def _loan_row(loan: Loan, state: State) -> tuple[Any, ...]:
+    t, carried = loan.terms, state.carried.get(loan.id)
     return (
         loan.id,
         t.lender,
@@ -1029,19 +1080,19 @@ def _loan_row(loan: Loan, said: Said | None, carried: int | None) -> tuple[Any, 
         str(loan.fees),
         loan.assessed,
         None if carried is None else str(carried),
-        loan.lender,
-        loan.defaulted,
-        *_planning(loan, said, carried),
+        *_claim(loan),
+        *_planning(loan, state),
     )
 
 
-def _planning(loan: Loan, said: Said | None, carried: int | None) -> tuple[int, int | None, int]:
+def _planning(loan: Loan, state: State) -> tuple[int, int | None, int]:
     """Status, due day of the first unpaid instalment, and whether something was not said yet.
 
-    Of a loan that replaced another neither its beginning nor what was paid on the other is news; of one that
-    was replaced or rescinded only what was paid is.
+    Of a loan that replaced another what was paid on the other is no news; of one that was replaced or
+    rescinded only what was paid is.
     """
     terms, status = loan.terms, loan.status
+    said, carried = state.said.get(loan.id), state.carried.get(loan.id)
     flags, received = (said.flags, said.received) if said else (0, 0)
     if status is Status.REPAID:
         return int(status), None, int(not flags & REPAID)
@@ -1050,7 +1101,15 @@ def _planning(loan: Loan, said: Said | None, carried: int | None) -> tuple[int, 
         return int(status), None, int(unsaid)
     # With every instalment paid there may still be late fees.
     k = min(schedule.covered_by(loan) + 1, terms.instalments)
-    unsaid = unsaid or not (flags & OPENED or loan.amends)
+    unsaid = (
+        unsaid
+        or not flags & (AMENDED if loan.amends else OPENED)
+        or (loan.assigned and state.seldom_said.get(loan.id, NOTHING_SELDOM).lender != loan.lender)
+        or any(
+            case.stands and not case.received and grievance is not Grievance.REPRESENTATION
+            for grievance, case in state.cases.get(loan.id, {}).items()
+        )
+    )
     return int(status), calendar.due_day(terms.first_due, terms.frequency, k), int(unsaid)
 
 
@@ -1067,7 +1126,17 @@ def _loan(row: Row[Any]) -> Loan:
         lender=row.lender,
         defaulted=row.defaulted,
         recorded_status=_RECORDED.get(row.status, Status.ACTIVE),
+        assigned=bool(row.assigned),
+        rest=_rest(row) if row.rest_standing or row.rest_until else NO_REST,
     )
+
+
+def _rest(row: Row[Any]) -> Rest:
+    return Rest(row.rest_standing, row.rest_until, row.rest_fees_standing, row.rest_fees_until)
+
+
+def _case(row: Row[Any]) -> Case:
+    return Case(row.since, row.answered_at, bool(row.received), bool(row.all_loans), bool(row.fees_rest))
 
 
 _RECORDED: Final = {int(status): status for status in (Status.RESCINDED, Status.REPLACED)}
@@ -1109,8 +1178,21 @@ def _said(row: Row[Any]) -> Said:
     )
 
 
+def _seldom_said(row: Row[Any]) -> SeldomSaid:
+    return SeldomSaid(
+        row.said_lender, row.said_assignments, row.said_arrears_at, row.said_arrears, row.said_consents
+    )
+
+
 def _profile(row: Row[Any]) -> Profile:
-    return Profile(row.offset, row.other_offset, row.registered, row.consented, bool(row.ceased))
+    return Profile(
+        row.offset,
+        row.other_offset,
+        row.registered,
+        row.consented,
+        bool(row.ceased),
+        changes=row.changes,
+    )
 
 
 def _limits(row: Row[Any]) -> ContactLimits:
@@ -1125,6 +1207,8 @@ def _limits(row: Row[Any]) -> ContactLimits:
         upcoming_days=row.upcoming_days,
         overdue_days=row.overdue_days,
         pause_days=row.pause_days,
+        rest_all_loans=row.rest_all_loans,
+        rest_fees=row.rest_fees,
     )
 
 
@@ -1168,6 +1252,8 @@ def _policy_row(policy: Policy) -> tuple[Any, ...]:
         contact.upcoming_days,
         contact.overdue_days,
         contact.pause_days,
+        contact.rest_all_loans,
+        contact.rest_fees,
         policy.templates,
         policy.pack,
         int(policy.retired),
@@ -1183,6 +1269,28 @@ def _candidate(row: Row[Any]) -> Candidate:
         said=Said() if row.said_received is None else _said(row),
         reminders=tuple(json.loads(row.times)) if row.times else (),
         limits=_limits(row),
+        seldom_said=NOTHING_SELDOM if row.said_received is None else _seldom_said(row),
+        cooling_off_days=row.cooling_off_days,
+        rest=NO_REST
+        if row.all_rest_standing is None
+        else Rest(
+            row.all_rest_standing, row.all_rest_until, row.all_rest_fees_standing, row.all_rest_fees_until
+        ),
+        dispute=_case_named(row, "dispute"),
+        hardship=_case_named(row, "hardship"),
+    )
+
+
+def _case_named(row: Row[Any], name: str) -> Case:
+    values = row._mapping
+    if values[f"{name}_since"] is None:
+        return NO_CASE
+    return Case(
+        values[f"{name}_since"],
+        values[f"{name}_answered_at"],
+        bool(values[f"{name}_received"]),
+        bool(values[f"{name}_all_loans"]),
+        bool(values[f"{name}_fees_rest"]),
     )
 
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-VERSION = 2
+VERSION = 3
 """Of this schema; a database of another version is made anew from the chain."""
 
 metadata = MetaData()
@@ -129,6 +129,12 @@ loans = Table(
     Column("carried", Amount),
     Column("lender", Text, nullable=False),
     Column("defaulted", Integer, nullable=False),
+    Column("assigned", SmallInteger, nullable=False),
+    # What its own grievances come to, as `duly.domain.grievance.Rest`.
+    Column("rest_standing", Integer, nullable=False),
+    Column("rest_until", BigInteger, nullable=False),
+    Column("rest_fees_standing", Integer, nullable=False),
+    Column("rest_fees_until", BigInteger, nullable=False),
     # What the planner looks for: where it stands, the due day of the first instalment that is not fully paid
     # (none once nothing is owed), and whether an opening, a payment or the end has not been told the borrower
     # yet.
@@ -153,7 +159,7 @@ loans = Table(
     Index("loans_unsaid", "number", sqlite_where=text("unsaid = 1"), postgresql_where=text("unsaid = 1")),
 )
 
-# What was already said about each loan; `services` are times as JSON, newest first.
+# What was already said about each loan, often and seldom; `services` are times as JSON, newest first.
 said = Table(
     "said",
     metadata,
@@ -165,6 +171,36 @@ said = Table(
     Column("overdue", Integer, nullable=False),
     Column("flags", SmallInteger, nullable=False),
     Column("services", Text, nullable=False),
+    Column("lender", Text, nullable=False),
+    Column("assignments", Integer, nullable=False),
+    Column("arrears_at", BigInteger, nullable=False),
+    Column("arrears", Integer, nullable=False),
+    Column("consents", Integer, nullable=False),
+)
+
+# Grievances about each loan; those that were never lodged have no row.
+cases = Table(
+    "cases",
+    metadata,
+    Column("loan", LargeBinary, nullable=False),
+    Column("grievance", SmallInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("answered_at", BigInteger, nullable=False),
+    Column("received", SmallInteger, nullable=False),
+    Column("all_loans", SmallInteger, nullable=False),
+    Column("fees_rest", SmallInteger, nullable=False),
+    PrimaryKeyConstraint("loan", "grievance"),
+)
+
+# What a borrower's grievances that concern all loans come to.
+rests = Table(
+    "rests",
+    metadata,
+    Column("borrower", Text, primary_key=True),
+    Column("rest_standing", Integer, nullable=False),
+    Column("rest_until", BigInteger, nullable=False),
+    Column("rest_fees_standing", Integer, nullable=False),
+    Column("rest_fees_until", BigInteger, nullable=False),
 )
 
 policies = Table(
@@ -188,6 +224,8 @@ policies = Table(
     Column("upcoming_days", SmallInteger, nullable=False),
     Column("overdue_days", SmallInteger, nullable=False),
     Column("pause_days", SmallInteger, nullable=False),
+    Column("rest_all_loans", SmallInteger, nullable=False),
+    Column("rest_fees", SmallInteger, nullable=False),
     Column("templates", LargeBinary, nullable=False),
     Column("pack", LargeBinary, nullable=False),
     Column("retired", SmallInteger, nullable=False),
@@ -202,6 +240,7 @@ profiles = Table(
     Column("registered", SmallInteger, nullable=False),
     Column("consented", SmallInteger, nullable=False),
     Column("ceased", SmallInteger, nullable=False),
+    Column("changes", Integer, nullable=False),
 )
 
 # Salted hashes of the borrowers' own contacts.
@@ -284,6 +323,8 @@ READ_MODEL = (
     events,
     loans,
     said,
+    cases,
+    rests,
     policies,
     profiles,
     commitments,
