@@ -53,7 +53,14 @@ SLACK = 60
 DELIVERABLE = (Channel.EMAIL,)
 """The channels that something can be delivered on, the first one preferred."""
 
-_NO_CONSENT = (Refusal.NO_CONTACT, Refusal.CEASED, Refusal.NO_CONSENT)
+_HELD_UP = (
+    Refusal.NO_CONTACT,
+    Refusal.CEASED,
+    Refusal.NO_CONSENT,
+    Refusal.NOT_TOLD_OF_ASSIGNMENT,
+    Refusal.RESTING,
+)
+"""What keeps a notice from being served though there is something to say: a person should know."""
 
 
 class Candidate(Protocol):
@@ -330,13 +337,14 @@ def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator
 def _forecast(kind: Kind, loan: Loan, facts: Facts, server: str, now: int) -> Planned | None:
     """When a notice may be served; None where there is nothing to wait for and nothing that could be done."""
     _, base = ground(kind, facts)
-    channel = next(filter(facts.profile.consents_to, DELIVERABLE), DELIVERABLE[0])
+    allowed = facts.profile.has_contact if kind.is_owed else facts.profile.consents_to
+    channel = next(filter(allowed, DELIVERABLE), DELIVERABLE[0])
     notice = Notice(loan.id, kind, base.instalment, base.amount, channel, b"")
     decision = decide(notice, facts, server, now)
     moment: int | None = now
     if decision.reason:
         moment = earliest(kind, base.instalment, channel, facts, now)
-        if moment is None and decision.reason < Refusal.OUTSIDE_HOURS and decision.reason not in _NO_CONSENT:
+        if moment is None and decision.reason < Refusal.OUTSIDE_HOURS and decision.reason not in _HELD_UP:
             return None
     return Planned(kind, channel, loan, facts.position, base, decision, moment)
 

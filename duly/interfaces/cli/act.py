@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from duly.domain.amounts import amount_of, in_currency
 from duly.domain.errors import InvalidInput
+from duly.domain.grievance import Grievance
 from duly.interfaces.cli import look
 from duly.interfaces.cli._output import Json, confirm, console, print_json
 
@@ -27,6 +28,11 @@ Amount = Annotated[
     typer.Argument(metavar="AMOUNT", help="In the currency's units, such as 1061.82.", show_default=False),
 ]
 Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
+_GRIEVANCES = {
+    "dispute": Grievance.DISPUTE,
+    "hardship": Grievance.HARDSHIP,
+    "represented": Grievance.REPRESENTATION,
+}
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="On a live chain: do not ask before sending.")]
 
 
@@ -202,6 +208,73 @@ def default(loan_id: LoanId, rpc: Rpc = None, yes: Yes = False, json: Json = Fal
       duly loan default 0x3f2a
     """
     _send(loan_id, rpc, yes, json, lambda ledger, it: ledger.mark_default(it.loan.id))
+
+
+@loan.command()
+def dispute(loan_id: LoanId, rpc: Rpc = None, yes: Yes = False, json: Json = False) -> None:
+    """Say that what is asked for is not all owed: no reminders until the policy's days after the answer.
+
+    As the borrower, or as lender or servicer on the borrower's word.
+
+    \b
+    Example:
+      duly loan dispute 0x3f2a
+    """
+    _lodge(loan_id, rpc, yes, json, Grievance.DISPUTE)
+
+
+@loan.command()
+def hardship(loan_id: LoanId, rpc: Rpc = None, yes: Yes = False, json: Json = False) -> None:
+    """Say that paying is not possible at the moment: no reminders until the policy's days after the answer.
+
+    As the borrower, or as lender or servicer on the borrower's word. The lender can answer with other terms
+    (`duly loan defer`, an amendment).
+
+    \b
+    Example:
+      duly loan hardship 0x3f2a
+    """
+    _lodge(loan_id, rpc, yes, json, Grievance.HARDSHIP)
+
+
+@loan.command()
+def represented(loan_id: LoanId, rpc: Rpc = None, yes: Yes = False, json: Json = False) -> None:
+    """Say that somebody speaks for the borrower, not who: no reminders until the borrower withdraws it.
+
+    As the borrower, or as lender or servicer on the borrower's word.
+
+    \b
+    Example:
+      duly loan represented 0x3f2a
+    """
+    _lodge(loan_id, rpc, yes, json, Grievance.REPRESENTATION)
+
+
+@loan.command()
+def withdraw(
+    loan_id: LoanId,
+    grievance: Annotated[
+        str, typer.Argument(metavar="GRIEVANCE", help=f"One of {', '.join(_GRIEVANCES)}.", show_default=False)
+    ],
+    rpc: Rpc = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Take a dispute, hardship or representation back, as the borrower. It may be lodged again at any time.
+
+    \b
+    Example:
+      duly loan withdraw 0x3f2a hardship
+    """
+    if grievance not in _GRIEVANCES:
+        raise InvalidInput(f"{grievance!r} is no grievance", wanted=", ".join(_GRIEVANCES))
+    with _Acting(loan_id, rpc, yes, json) as it:
+        it.tell(it.party.do(it.app.contracts.desk.withdraw(it.loan.id, _GRIEVANCES[grievance])))
+
+
+def _lodge(loan_id: str, rpc: str | None, yes: bool, json: bool, grievance: Grievance) -> None:
+    with _Acting(loan_id, rpc, yes, json) as it:
+        it.tell(it.party.do(it.app.contracts.desk.lodge(it.loan.id, grievance)))
 
 
 def _send(

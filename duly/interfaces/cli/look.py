@@ -12,6 +12,7 @@ import typer
 
 from duly.domain import calendar, schedule
 from duly.domain.amounts import in_currency, in_percent
+from duly.domain.grievance import FOREVER, rests_until
 from duly.domain.loan import Loan, Position, Status, position_of
 from duly.domain.terms import Terms
 from duly.interfaces.cli._output import Json, console, print_json
@@ -237,6 +238,14 @@ class _View:
         last = amending.last_day_to_rescind(loan, policy.lending)
         return last if schedule.today(loan.terms, self.now) <= last else 0
 
+    def resting(self, loan: Loan) -> str:
+        """Until when reminders about a loan rest for grievances; nothing where they do not."""
+        candidate = self.model.candidate(loan.id)
+        until = rests_until(loan.rest, candidate.rest) if candidate else 0
+        if until == FOREVER:
+            return "a grievance stands"
+        return f"until {_moment(until, loan.terms.calendar_offset)}" if self.now < until else ""
+
     def local(self, moment: int, borrower: str) -> str:
         """A moment by the borrower's clock."""
         if borrower not in self._profiles:
@@ -297,6 +306,7 @@ def _show_terms(view: _View, loan: Loan, position: Position, successor: bytes | 
         ("late fees", f"{view.money(position.fees)} unpaid" if position.fees else ""),
         ("still owed", view.money(owed) if owed else ""),
         ("to settle now", view.money(schedule.payoff(loan, view.now)) if owed else ""),
+        ("reminders rest", view.resting(loan)),
         ("rescindable", f"until {calendar.iso(last_day)}" if last_day else ""),
         ("default", f"marked on instalment {loan.defaulted}" if position.status is Status.DEFAULTED else ""),
     ]
@@ -359,6 +369,8 @@ def in_words(event: "Event", loan: Loan) -> str:
     match event:
         case events.InstalmentMissed():
             return f"{what} {event.first}" + (f" to {event.last}" if event.last != event.first else "")
+        case events.GrievanceLodged() | events.GrievanceAnswered() | events.GrievanceWithdrawn():
+            return f"{event.grievance.name.lower()} {what.split()[-1]}"
         case events.LoanDefaulted():
             return f"{what} on instalment {event.instalment}"
         case events.LoanAssigned():
@@ -554,6 +566,8 @@ def _loan_json(loan: Loan, position: Position) -> dict[str, object]:
         "late_fee": terms.late_fee,
         "grace_days": terms.grace_days,
         "policy": terms.policy,
+        "grievances_standing": loan.rest.standing,
+        "assigned": loan.assigned,
         "total": loan.total,
         "paid": loan.paid,
         "overdue": position.overdue,
