@@ -118,7 +118,11 @@ def loan(
     found = view.model.find_loan(loan_id)
     position = view.position(found)
     successor = view.model.successor(found.id)
-    history = [item for item in view.model.history(found.id) if item.event.contract == "LoanLedger"]
+    history = [
+        item
+        for item in view.model.history(found.id)
+        if item.event.contract in ("LoanLedger", "GrievanceDesk")
+    ]
     notices = view.model.notices(loan=found.id)
     deliveries = view.deliveries(notices)
     if json:
