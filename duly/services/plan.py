@@ -53,6 +53,13 @@ SLACK = 60
 DELIVERABLE = (Channel.EMAIL,)
 """The channels that something can be delivered on, the first one preferred."""
 
+OUTCOMES: dict[Kind, tuple[str, ...]] = {
+    Kind.DISPUTE_ANSWERED: ("corrected", "confirmed"),
+    Kind.HARDSHIP_ANSWERED: ("offer", "no_offer"),
+}
+"""How a grievance can be answered: what was disputed is put right, or is as it was said; other terms are
+offered, or none."""
+
 _HELD_UP = (
     Refusal.NO_CONTACT,
     Refusal.CEASED,
@@ -105,7 +112,8 @@ class Planned:
 
     `decision` tells why it has to wait; `not_before` is the first moment (UTC seconds) at which it may be
     served as things stand, None where waiting does not help. `position` and `ground` are what the ledger says
-    at the moment of the plan: the words are rendered from them.
+    at the moment of the plan: the words are rendered from them, and from the `outcome` of an answer (see
+    `OUTCOMES`).
     """
 
     kind: Kind
@@ -115,6 +123,7 @@ class Planned:
     ground: Ground
     decision: Decision
     not_before: int | None
+    outcome: str = ""
 
     @property
     def ready(self) -> bool:
@@ -180,6 +189,18 @@ def plan(
         if kinds:
             person.wishes.append((candidate, position, kinds))
     return [planned for person in people for planned in _plan_for(person, server, now, waiting)]
+
+
+def plan_one(kind: Kind, candidate: Candidate, server: str, now: int, outcome: str = "") -> Planned | None:
+    """What `server` would say of one kind about one loan, now or later, whether or not a plan has it; None
+    where there is nothing to say and waiting does not help.
+    """
+    person = _People({}, {}).of(candidate)
+    position = position_of(candidate.loan, candidate.servicer, now)
+    spoken = Spoken(candidate.said, candidate.seldom_said, candidate.reminders)
+    facts = _facts(person, candidate, position, spoken, candidate.reminders)
+    planned = _forecast(kind, candidate.loan, facts, server, now)
+    return replace(planned, outcome=outcome) if planned else None
 
 
 def known_reminders(

@@ -8,10 +8,12 @@ import typer
 from typer.core import TyperGroup
 
 from duly.domain.amounts import amount_of, in_currency
-from duly.domain.errors import InvalidInput
+from duly.domain.errors import DulyError, InvalidInput
 from duly.domain.grievance import Grievance
+from duly.domain.notice import Kind
 from duly.interfaces.cli import look
 from duly.interfaces.cli._output import Json, confirm, console, print_json
+from duly.interfaces.cli.plan import reason
 
 if TYPE_CHECKING:
     from duly.bootstrap import Application
@@ -33,11 +35,16 @@ _GRIEVANCES = {
     "hardship": Grievance.HARDSHIP,
     "represented": Grievance.REPRESENTATION,
 }
+_KINDS = {kind.name.lower().replace("_", "-"): kind for kind in Kind}
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="On a live chain: do not ask before sending.")]
 
 
 class NoDocument(InvalidInput):
     """The document that proves a receipt cannot be read."""
+
+
+class CannotBeSaid(DulyError):
+    """The gate would not let this notice through."""
 
 
 class _Loan(TyperGroup):
@@ -270,6 +277,60 @@ def withdraw(
         raise InvalidInput(f"{grievance!r} is no grievance", wanted=", ".join(_GRIEVANCES))
     with _Acting(loan_id, rpc, yes, json) as it:
         it.tell(it.party.do(it.app.contracts.desk.withdraw(it.loan.id, _GRIEVANCES[grievance])))
+
+
+@loan.command()
+def tell(
+    loan_id: LoanId,
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help=f"One of {', '.join(_KINDS)}.", show_default=False)
+    ],
+    outcome: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OUTCOME",
+            help="Of an answer: corrected or confirmed for a dispute, offer or no-offer for hardship.",
+        ),
+    ] = None,
+    rpc: Rpc = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Serve a notice of some kind about a loan, as its lender or servicer; `duly deliver` sends it.
+
+    For what needs a person's decision, such as the answer to a dispute or to hardship: reminders rest for the
+    policy's days after it. The gate lets through what is so; what cannot be said now is told with the reason.
+
+    \b
+    Examples:
+      duly loan tell 0x3f2a dispute-answered --outcome corrected
+      duly loan tell 0x3f2a arrears
+    """
+    from duly.interfaces.cli import serve
+    from duly.services.plan import OUTCOMES, plan_one
+
+    if kind not in _KINDS:
+        raise InvalidInput(f"{kind!r} is no kind of notice", wanted=", ".join(_KINDS))
+    chosen = _KINDS[kind]
+    outcomes = [found.replace("_", "-") for found in OUTCOMES.get(chosen, ())]
+    if (outcome or "") not in (outcomes or [""]):
+        wanted = f"--outcome {' or '.join(outcomes)}" if outcomes else "no --outcome: it is no answer"
+        raise InvalidInput(f"{kind} with the outcome {outcome!r}", wanted=wanted)
+    with _Acting(loan_id, rpc, yes, json) as it:
+        candidate = it.app.read_model.candidate(it.loan.id)
+        assert candidate is not None  # the loan was found
+        result = (outcome or "").replace("-", "_")
+        planned = plan_one(chosen, candidate, it.app.sender.address, it.now, result)
+        if planned is None or not planned.ready:
+            raise CannotBeSaid(
+                f"{kind} cannot be said about this loan now", wanted=planned and reason(planned)
+            )
+        report = it.app.server.serve([planned], it.now)
+        it.app.indexer.run()
+        if json:
+            print_json(report.as_json())
+        else:
+            console().print(serve.in_words(report), soft_wrap=True)
 
 
 def _lodge(loan_id: str, rpc: str | None, yes: bool, json: bool, grievance: Grievance) -> None:
