@@ -322,9 +322,8 @@ def tell(
         result = (outcome or "").replace("-", "_")
         planned = plan_one(chosen, candidate, it.app.sender.address, it.now, result)
         if planned is None or not planned.ready:
-            raise CannotBeSaid(
-                f"{kind} cannot be said about this loan now", wanted=planned and reason(planned)
-            )
+            why = reason(planned) if planned else "there is nothing of the kind to say"
+            raise CannotBeSaid(f"{kind} cannot be said about this loan now: {why}")
         report = it.app.server.serve([planned], it.now)
         it.app.indexer.run()
         if json:
