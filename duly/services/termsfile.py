@@ -1,6 +1,7 @@
 """Terms in a file: JSON with the names and units of `Terms` in `contracts/interfaces/ILoanLedger.sol`.
 
-The same object is the message of an EIP-712 signature, so a wallet takes it as it stands.
+The same object is the message of an EIP-712 signature, so a wallet takes it as it stands. It stands in a file
+alone, or as the `terms` of an offer (`duly.services.offer`).
 """
 
 import json
@@ -35,14 +36,22 @@ def as_json(terms: Terms) -> dict[str, Any]:
 
 
 def parse(text: str, name: str = "the file") -> Terms:
-    """Terms from their JSON; `name` is what errors call it.
+    """Terms from their JSON, or from an offer's; `name` is what errors call it.
 
     Raises: InvalidTerms.
     """
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidTerms(f"{name} is not JSON: {error}") from None
+    return from_json(found.get("terms", found) if isinstance(found, dict) else found, name)
+
+
+def from_json(found: object, name: str) -> Terms:
+    """Terms from the object that `as_json` makes.
+
+    Raises: InvalidTerms.
+    """
     if not isinstance(found, dict) or set(found) != set(_NAMES):
         raise InvalidTerms(f"{name} does not hold terms", wanted=f"an object of {', '.join(_NAMES)}")
     return Terms.from_tuple(tuple(_value(key, found[key], name) for key in _NAMES))  # type: ignore[arg-type]
