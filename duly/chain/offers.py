@@ -87,17 +87,17 @@ def amendment_hash(terms: Terms, ledger: SigningDomain) -> bytes:
 
 def sign_offer(lender: "LocalAccount", terms: Terms, ledger: SigningDomain) -> bytes:
     """The lender's signature on an offer: with it, and until it expires, the borrower can open the loan."""
-    return _sign(lender, offer_hash(terms, ledger))
+    return sign(lender, offer_hash(terms, ledger))
 
 
 def sign_acceptance(borrower: "LocalAccount", terms: Terms, ledger: SigningDomain) -> bytes:
     """The borrower's signature on an offer: with both, and until it expires, anyone can open the loan."""
-    return _sign(borrower, acceptance_hash(terms, ledger))
+    return sign(borrower, acceptance_hash(terms, ledger))
 
 
 def sign_amendment(party: "LocalAccount", terms: Terms, ledger: SigningDomain) -> bytes:
     """A party's signature on an amendment: with both, and until it expires, anyone can send it."""
-    return _sign(party, amendment_hash(terms, ledger))
+    return sign(party, amendment_hash(terms, ledger))
 
 
 def is_signed_by_lender(terms: Terms, ledger: SigningDomain, signature: bytes) -> bool:
@@ -211,7 +211,7 @@ def sign_repayment(
         ["bytes32", "bytes32", "uint256", "uint256", "uint256"],
         [keccak(text=_REPAYMENT), loan, amount, nonce, deadline],
     )
-    return _sign(borrower, _digest(ledger, keccak(body)))
+    return sign(borrower, _digest(ledger, keccak(body)))
 
 
 def sign_assignment(
@@ -219,7 +219,7 @@ def sign_assignment(
 ) -> bytes:
     """The new lender's signature for taking a loan over from its lender."""
     assignment = Assignment(loan, lender, to.address.lower(), nonce, deadline)
-    return _sign(to, assignment_hash(assignment, ledger))
+    return sign(to, assignment_hash(assignment, ledger))
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +270,7 @@ def sign_permit(
         ["bytes32", "address", "address", "uint256", "uint256", "uint256"],
         [keccak(text=_PERMIT), holder.address, spender, amount, nonce, deadline],
     )
-    return _sign(holder, _digest(currency, keccak(body)))
+    return sign(holder, _digest(currency, keccak(body)))
 
 
 # ------------------------------------------------------------------------------------------ contact
@@ -300,7 +300,7 @@ def sign_register(
             deadline,
         ],
     )
-    return _sign(borrower, _digest(registry, keccak(body)))
+    return sign(borrower, _digest(registry, keccak(body)))
 
 
 def sign_grant(
@@ -311,7 +311,7 @@ def sign_grant(
         ["bytes32", "address", "uint8", "uint256", "uint256"],
         [keccak(text=_GRANT), borrower.address, channel, nonce, deadline],
     )
-    return _sign(borrower, _digest(registry, keccak(body)))
+    return sign(borrower, _digest(registry, keccak(body)))
 
 
 # ------------------------------------------------------------------------------------------ hashes
@@ -342,5 +342,6 @@ def _digest(domain: SigningDomain, struct: bytes) -> bytes:
     return keccak(b"\x19\x01" + _separator(domain) + struct)
 
 
-def _sign(account: "LocalAccount", digest: bytes) -> bytes:
+def sign(account: "LocalAccount", digest: bytes) -> bytes:
+    """The signature of a key on one of the hashes above."""
     return bytes(account.unsafe_sign_hash(Hash32(digest)).signature)
