@@ -51,6 +51,7 @@ VERSION: Final = 1
 _MOST_BYTES: Final = 100_000
 _MOST_OF_SIGNATURE: Final = 16_384
 _RECOVERABLE: Final = 65
+_LONGEST_NAME: Final = 40
 
 
 class NotAnOffer(InvalidInput):
@@ -291,6 +292,7 @@ def parse(text: str, name: str = "the file") -> Offer:
         first = error.errors(include_url=False, include_context=False)[0]
         # It begins with the kind, by which the document was told from others.
         where = ".".join(map(str, first["loc"][1:])) or "kind"
+        where = where if where.isprintable() and len(where) < _LONGEST_NAME else shown(where)
         raise NotAnOffer(f"{name}: {where}: {first['msg']}") from None
     ledger = SigningDomain(document.chain_id, document.ledger)
     signatures = {Role(role): signature for role, signature in document.signatures.items()}

@@ -142,6 +142,7 @@ def test_a_signature_for_one_role_is_none_for_another() -> None:
         ({"terms": None}, "does not hold terms"),
         ({"terms": {**termsfile.as_json(TERMS), "phone": "+30 210 0000000"}}, "does not hold terms"),
         ({"name": "somebody"}, "name: Extra inputs are not permitted"),
+        ({"\x1b[2J": 1}, "'\\x1b[2J': Extra inputs"),
         ({"signatures": {"friend": "0x12"}}, "friend"),
         ({"signatures": {"lender": "0x1"}}, "two for each byte"),
         ({"signatures": {"lender": "0x"}}, "should be 0x and hexadecimal digits"),
