@@ -167,6 +167,7 @@ def test_what_is_no_offer_is_refused(change: dict[str, object], words: str) -> N
         (b" " * 100_001, "too large"),
         (None, "cannot be read: No such file"),
     ],
+    ids=["cut", "list", "nested", "binary", "large", "missing"],
 )
 def test_what_is_no_file_of_an_offer_is_refused(content: bytes | None, words: str, tmp_path: Path) -> None:
     path = tmp_path / "offer.json"
