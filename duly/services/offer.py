@@ -271,8 +271,8 @@ def parse(text: str, name: str = "the file") -> Offer:
     Raises: NotAnOffer, InvalidTerms.
     """
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = termsfile.load(text)
+    except ValueError as error:
         raise NotAnOffer(f"{name} is not JSON: {error}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise NotAnOffer(
