@@ -382,22 +382,27 @@ class _Acting:
 
     def tell(self, done: "Done") -> None:
         """What came of it."""
-        self.app.indexer.run()
-        receipt, currency = done.receipt, self.app.deployment.currency
-        if self._json:
-            print_json(
-                {
-                    "transaction": "0x" + receipt.transaction.hex(),
-                    "block": receipt.block,
-                    "gas": receipt.gas_used,
-                    "events": [{"event": event.name} | look.event_json(event) for event in done.events],
-                }
-            )
-            return
-        out = console()
-        for event in done.events:
-            amount = look.amount_in(event)
-            words = look.in_words(event, self.loan)
-            told = "" if amount is None else f", {in_currency(amount, currency.decimals)} {currency.symbol}"
-            out.print(f"{words.capitalize()}{told}.", soft_wrap=True)
-        out.print(f"In block {receipt.block:,}, for {receipt.gas_used:,} gas.", style="dim")
+        tell(self.app, done, self.loan, self._json)
+
+
+def tell(app: "Application", done: "Done", loan: "Loan | None", json: bool) -> None:
+    """What came of a transaction, and of which loan's point of view; it is indexed as well."""
+    app.indexer.run()
+    receipt, currency = done.receipt, app.deployment.currency
+    if json:
+        print_json(
+            {
+                "transaction": "0x" + receipt.transaction.hex(),
+                "block": receipt.block,
+                "gas": receipt.gas_used,
+                "events": [{"event": event.name} | look.event_json(event) for event in done.events],
+            }
+        )
+        return
+    out = console()
+    for event in done.events:
+        amount = look.amount_in(event)
+        words = look.in_words(event, loan)
+        told = "" if amount is None else f", {in_currency(amount, currency.decimals)} {currency.symbol}"
+        out.print(f"{words.capitalize()}{told}.", soft_wrap=True)
+    out.print(f"In block {receipt.block:,}, for {receipt.gas_used:,} gas.", style="dim")

@@ -80,7 +80,7 @@ def loans(
     if not found:
         out.print("No loans." if status is Which.ALL else f"No loans that are {status}.")
         return
-    table = _table("=loan", "+lent", "+paid", "+overdue", "+owed", "=next due", "=status")
+    table = table_of("=loan", "+lent", "+paid", "+overdue", "+owed", "=next due", "=status")
     for loan, position in found[:_SHOWN]:
         state, style = _state(position)
         table.add_row(
@@ -212,7 +212,7 @@ class _View:
 
     @property
     def as_of(self) -> str:
-        return f"as of block {self.block.number}, {_moment(self.now)}"
+        return f"as of block {self.block.number}, {at_clock(self.now)}"
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -254,7 +254,7 @@ class _View:
         """A moment by the borrower's clock."""
         if borrower not in self._profiles:
             self._profiles[borrower] = self.model.profile(borrower)
-        return _moment(moment, self._profiles[borrower].offset)
+        return at_clock(moment, self._profiles[borrower].offset)
 
     @cached_property
     def _outbox(self) -> Any:
@@ -298,13 +298,13 @@ def _show_terms(view: _View, loan: Loan, position: Position, successor: bytes | 
         ("loan", _hex(loan.id)),
         ("replaces", _hex(terms.replaces) if loan.amends else ""),
         ("replaced by", _hex(successor) if successor else ""),
-        ("borrower", _checksummed(terms.borrower)),
-        ("lender", _checksummed(loan.lender)),
-        ("lent by", _checksummed(terms.lender) if loan.lender != terms.lender else ""),
-        ("servicer", _checksummed(servicer) if servicer else ""),
-        ("interest since" if loan.amends else "opened", _moment(loan.opened_at, terms.calendar_offset)),
+        ("borrower", checksummed(terms.borrower)),
+        ("lender", checksummed(loan.lender)),
+        ("lent by", checksummed(terms.lender) if loan.lender != terms.lender else ""),
+        ("servicer", checksummed(servicer) if servicer else ""),
+        ("interest since" if loan.amends else "opened", at_clock(loan.opened_at, terms.calendar_offset)),
         ("lent", lent),
-        ("to repay", f"{view.money(loan.total)} {_rhythm(terms)}, policy {terms.policy}"),
+        ("to repay", f"{view.money(loan.total)} {rhythm(terms)}, policy {terms.policy}"),
         ("paid", view.money(loan.paid)),
         ("overdue", view.money(position.overdue) if position.overdue else ""),
         ("late fees", f"{view.money(position.fees)} unpaid" if position.fees else ""),
@@ -324,7 +324,9 @@ def _show_terms(view: _View, loan: Loan, position: Position, successor: bytes | 
 
 
 def _show_schedule(view: _View, loan: Loan, position: Position) -> None:
-    table = _table("+no.", "=due", "+amount", "+principal", "+interest", "+paid", "=status", title="Schedule")
+    table = table_of(
+        "+no.", "=due", "+amount", "+principal", "+interest", "+paid", "=status", title="Schedule"
+    )
     reached = 0
     for row in schedule.schedule_of(loan.terms):
         paid = max(0, min(row.amount, loan.paid - reached))
@@ -352,11 +354,11 @@ def _show_schedule(view: _View, loan: Loan, position: Position) -> None:
 
 
 def _show_history(view: _View, loan: Loan, history: "Sequence[Logged]") -> None:
-    table = _table("=when", "what", "+amount", "=by", title="History")
+    table = table_of("=when", "what", "+amount", "=by", title="History")
     for item in history:
         amount, who = amount_in(item.event), getattr(item.event, "payer", "")
         table.add_row(
-            _moment(item.timestamp, loan.terms.calendar_offset),
+            at_clock(item.timestamp, loan.terms.calendar_offset),
             in_words(item.event, loan),
             "" if amount is None else view.money(amount),
             _short_address(who) if who else "",
@@ -365,8 +367,8 @@ def _show_history(view: _View, loan: Loan, history: "Sequence[Logged]") -> None:
     console().print(table)
 
 
-def in_words(event: "Event", loan: Loan) -> str:
-    """What an event told about a loan, in words."""
+def in_words(event: "Event", loan: Loan | None) -> str:
+    """What an event told, in words: of the loan that is looked at, where there is one."""
     from duly.domain import events
 
     what = _words(event.name)
@@ -379,7 +381,7 @@ def in_words(event: "Event", loan: Loan) -> str:
             return f"{what} on instalment {event.instalment}"
         case events.LoanAssigned():
             return f"{what} to {_short_address(event.to)}"
-        case events.LoanAmended() if event.id == loan.id:
+        case events.LoanAmended() if loan and event.id == loan.id:
             return f"replaced by {_short(event.amendment)}"
         case events.LoanAmended():
             return f"began in place of {_short(event.id)}"
@@ -405,7 +407,7 @@ def _show_notices(
         out.print("No notices were served.")
         return
     loan = () if of_one_loan else ("=loan",)
-    table = _table("=borrower's time", *loan, "kind", "+no.", "+amount", "by", "delivery", title="Notices")
+    table = table_of("=borrower's time", *loan, "kind", "+no.", "+amount", "by", "delivery", title="Notices")
     for notice in notices[:_SHOWN]:
         state, style = _delivery(deliveries.get(notice.id))
         table.add_row(
@@ -434,11 +436,11 @@ def _refusals(view: _View, json: bool) -> None:
     if not found:
         out.print("The gate refused no notices.")
         return
-    table = _table("=borrower's time", "=loan", "kind", "+no.", "by", "reason")
+    table = table_of("=borrower's time", "=loan", "kind", "+no.", "by", "reason")
     for refusal in found[:_SHOWN]:
         loan = view.model.loan(refusal.loan)
         table.add_row(
-            view.local(refusal.timestamp, loan.terms.borrower) if loan else _moment(refusal.timestamp),
+            view.local(refusal.timestamp, loan.terms.borrower) if loan else at_clock(refusal.timestamp),
             _short(refusal.loan),
             _words(refusal.kind.name),
             str(refusal.instalment or ""),
@@ -470,7 +472,7 @@ _ENDINGS = {
 """What became of instalments that were not paid when a loan ended."""
 
 
-def _rhythm(terms: Terms) -> str:
+def rhythm(terms: Terms) -> str:
     """How a loan is repaid, in words."""
     shape, interval = ScheduleName[terms.schedule.name], FrequencyName[terms.frequency.name]
     if shape is ScheduleName.BULLET:
@@ -493,7 +495,7 @@ def _next_due(position: Position) -> str:
     return calendar.iso(position.first_unpaid_due_day)
 
 
-def _table(*headings: str, title: str | None = None) -> "Table":
+def table_of(*headings: str, title: str | None = None) -> "Table":
     """A table; a plus before a heading puts its column to the right, an equals sign keeps it whole."""
     from rich import box
     from rich.table import Table
@@ -506,7 +508,7 @@ def _table(*headings: str, title: str | None = None) -> "Table":
     return table
 
 
-def _moment(moment: int, offset: int = 0) -> str:
+def at_clock(moment: int, offset: int = 0) -> str:
     """A moment by the clock of an offset from UTC in quarter hours."""
     zone = timezone(timedelta(minutes=_QUARTER_HOURS * offset)) if offset else UTC
     text = datetime.fromtimestamp(moment, zone).strftime("%Y-%m-%d %H:%M %z")
@@ -531,10 +533,11 @@ def _short(value: bytes) -> str:
 
 
 def _short_address(address: str) -> str:
-    return f"{_checksummed(address)[:8]}…"
+    return f"{checksummed(address)[:8]}…"
 
 
-def _checksummed(address: str) -> str:
+def checksummed(address: str) -> str:
+    """An address as people compare it (ERC-55)."""
     from eth_utils.address import to_checksum_address
 
     return to_checksum_address(address)
@@ -552,10 +555,10 @@ def _loan_json(loan: Loan, position: Position) -> dict[str, object]:
     return {
         "id": _hex(loan.id),
         "replaces": _hex(terms.replaces) if loan.amends else None,
-        "borrower": _checksummed(terms.borrower),
-        "lender": _checksummed(loan.lender),
-        "lent_by": _checksummed(terms.lender),
-        "servicer": _checksummed(position.servicer) if int(position.servicer, 16) else None,
+        "borrower": checksummed(terms.borrower),
+        "lender": checksummed(loan.lender),
+        "lent_by": checksummed(terms.lender),
+        "servicer": checksummed(position.servicer) if int(position.servicer, 16) else None,
         "status": position.status.name.lower(),
         "defaulted": loan.defaulted if position.status is Status.DEFAULTED else None,
         "opened_at": loan.opened_at,
@@ -589,8 +592,8 @@ def _notice_json(notice: "ServedNotice", deliveries: Mapping[bytes, Any]) -> dic
     return {
         "id": "0x" + notice.id.hex(),
         "loan": "0x" + notice.loan.hex(),
-        "borrower": _checksummed(notice.borrower),
-        "server": _checksummed(notice.server),
+        "borrower": checksummed(notice.borrower),
+        "server": checksummed(notice.server),
         "kind": notice.kind.name.lower(),
         "instalment": notice.instalment,
         "amount": notice.amount,
@@ -607,7 +610,7 @@ def _notice_json(notice: "ServedNotice", deliveries: Mapping[bytes, Any]) -> dic
 def _refusal_json(refusal: "RefusedNotice") -> dict[str, object]:
     return {
         "loan": "0x" + refusal.loan.hex(),
-        "server": _checksummed(refusal.server),
+        "server": checksummed(refusal.server),
         "kind": refusal.kind.name.lower(),
         "instalment": refusal.instalment,
         "channel": refusal.channel.name.lower(),
