@@ -280,7 +280,7 @@ def withdraw(
 
 
 @loan.command()
-def tell(
+def notify(
     loan_id: LoanId,
     kind: Annotated[
         str, typer.Argument(metavar="KIND", help=f"One of {', '.join(_KINDS)}.", show_default=False)
@@ -303,8 +303,8 @@ def tell(
 
     \b
     Examples:
-      duly loan tell 0x3f2a dispute-answered --outcome corrected
-      duly loan tell 0x3f2a arrears
+      duly loan notify 0x3f2a dispute-answered --outcome corrected
+      duly loan notify 0x3f2a arrears
     """
     from duly.interfaces.cli import serve
     from duly.services.plan import OUTCOMES, plan_one

@@ -248,7 +248,7 @@ class _View:
         until = rests_until(loan.rest, candidate.rest) if candidate else 0
         if until == FOREVER:
             return "a grievance stands"
-        return f"until {_moment(until, loan.terms.calendar_offset)}" if self.now < until else ""
+        return f"until {at_clock(until, loan.terms.calendar_offset)}" if self.now < until else ""
 
     def local(self, moment: int, borrower: str) -> str:
         """A moment by the borrower's clock."""
