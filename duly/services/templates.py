@@ -12,7 +12,7 @@ from functools import cached_property
 from importlib.resources import files as resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from eth_hash.auto import keccak
 from jinja2 import DictLoader, StrictUndefined, TemplateError, TemplateSyntaxError, nodes
@@ -59,6 +59,7 @@ class TemplateSet:
         self.files = {name: files[name] for name in sorted(files)}
         # The texts that are rendered are the ones that were hashed. Plain text: there is nothing to escape.
         self._plain = _environment(ImmutableSandboxedEnvironment, self.files)
+        self._marked = _environment(_Marked, self.files)
         self._checked: set[str] = set()
 
     @cached_property
@@ -96,7 +97,7 @@ class TemplateSet:
         found += list(self._unreadable())
         if found:
             return found
-        marked = _environment(_Marked, self.files)
+        marked = self._marked
         problems: dict[str, None] = {}
         taken: set[Branch] = set()
         subjects: dict[str, str] = {}
@@ -129,25 +130,29 @@ class TemplateSet:
 
     def branches(self) -> set[Branch]:
         """Every branch of every template."""
-        marked = _environment(_Marked, self.files)
         for name in self.files:
-            marked.get_template(name)
-        return set(marked.branches)
+            self._marked.get_template(name)
+        return set(self._marked.branches)
 
     def branches_taken(self, situations: Iterable[Situation]) -> set[Branch]:
         """The branches that are taken in some situations."""
-        marked = _environment(_Marked, self.files)
         return {
             branch
             for kind, locale, values in situations
-            for branch in marked.branches_in(marked.get_template(_name(kind, locale)).render(values))
+            for branch in self._marked.branches_in(self._with_marks(kind, locale, values))
         }
 
     def marked(self, kind: Kind, locale: str, values: Values, show: Callable[[str, str], str]) -> str:
         """The text with each value as `show` writes it, given its name and what it is."""
-        text = _environment(_Marked, self.files).get_template(_name(kind, locale)).render(values)
-        text = re.sub("\0b[^\0]*\0", "", text)
+        text = re.sub("\0b[^\0]*\0", "", self._with_marks(kind, locale, values))
         return re.sub("\0v([^\0]*)\0([^\0]*)\0/\0", lambda found: show(found[1], found[2]), text)
+
+    def said(self, kind: Kind, locale: str, values: Values) -> Said:
+        """The text as the rules about words see it."""
+        return said_of(kind, locale, self._with_marks(kind, locale, values), values)
+
+    def _with_marks(self, kind: Kind, locale: str, values: Values) -> str:
+        return self._marked.get_template(_name(kind, locale)).render(values)
 
     def _unreadable(self) -> Iterator[str]:
         for name, text in self.files.items():
@@ -225,13 +230,13 @@ def _divided(text: str) -> tuple[str, str]:
 class _Marked(ImmutableSandboxedEnvironment):
     """Renders what the templates say, with marks that tell the branches taken and the values shown."""
 
-    branches: list[Branch]
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.branches: list[Branch] = []
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
         _refuse_all_but_words(tree, name or "")
-        if not hasattr(self, "branches"):
-            self.branches = []
         for number, condition in enumerate(tree.find_all(nodes.If)):
             for holds in (True, False):
                 branch = Branch(name or "", condition.lineno, holds, number)
@@ -282,7 +287,9 @@ def _refuse_all_but_words(tree: nodes.Template, name: str) -> None:
 
     Raises: TemplateSyntaxError.
     """
+    line = 1
     for node in tree.find_all(nodes.Node):
+        line = node.lineno or line
         right = isinstance(node, _WORDS)
         if isinstance(node, nodes.Output):
             right = all(isinstance(part, nodes.TemplateData | nodes.Name) for part in node.nodes)
@@ -293,7 +300,7 @@ def _refuse_all_but_words(tree: nodes.Template, name: str) -> None:
         if not right:
             raise TemplateSyntaxError(
                 "a template holds text, values such as {{ amount }}, conditions and includes, nothing else",
-                node.lineno,
+                line,
                 name,
                 name,
             )

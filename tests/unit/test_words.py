@@ -4,6 +4,7 @@ every pack, in every situation."""
 import re
 from collections import defaultdict
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -19,15 +20,8 @@ from duly.domain.words import PREVIEW, check, find
 from duly.services.policy import InvalidPack, load_pack, pack_names, parse_pack, strict_rules, word_rules
 from duly.services.render import check_templates, load_templates, situations, templates
 from duly.services.samples import samples
-from duly.services.templates import (
-    LOCALES,
-    InvalidTemplates,
-    TemplateSet,
-    _environment,
-    _Marked,
-    _name,
-    said_of,
-)
+from duly.services.serve import OTHER_TEMPLATES, Server
+from duly.services.templates import LOCALES, InvalidTemplates, TemplateSet
 
 TEMPLATES = templates()
 
@@ -35,13 +29,17 @@ TEMPLATES = templates()
 @cache
 def every_text():
     """Each way in which a text can be made, once: kind, locale, values, the text as its reader sees it."""
-    marked, seen, found = _environment(_Marked, TEMPLATES.files), set(), []
+    seen, found = set(), []
     for kind, locale, values in situations():
-        text = marked.get_template(_name(kind, locale)).render(values)
-        way = kind, locale, tuple(re.findall("\0[bv][^\0]*\0", text)), tuple(map(bool, values.values()))
+        way = (
+            kind,
+            locale,
+            frozenset(TEMPLATES.branches_taken([(kind, locale, values)])),
+            tuple(map(bool, values.values())),
+        )
         if way not in seen:
             seen.add(way)
-            found.append((kind, locale, values, said_of(kind, locale, text, values)))
+            found.append((kind, locale, values, TEMPLATES.said(kind, locale, values)))
     return found
 
 
@@ -255,7 +253,12 @@ def test_words_1_a_template_that_computes_cannot_be_loaded(hidden):
         ),
         ("en/_open.txt", "Hello,", "Hello, you owe us", "'owe' in the first 120 characters"),
         ("zh/_open.txt", "您好", "您好，您的贷款", "'贷' in the first 120 characters"),
-        ("en/overdue.txt", '{% include "en/_open.txt" %}', "One more\n\n", "a subject of its own"),
+        (
+            "en/overdue.txt",
+            '{% include "en/_open.txt" %}',
+            'Another message\n\n{% include "en/_open.txt" %}',
+            "its subject differs",
+        ),
         ("en/_open.txt", "Hello", "{{ '{{' }}", "nothing else"),
     ],
 )
@@ -394,3 +397,18 @@ def test_a_partly_paid_instalment_is_split_by_the_order_of_payment():
         now = 86_400 * loan.terms.first_due
         _, base = ground(Kind.DUE_TODAY, case.facts(now))
         assert split_of(Kind.DUE_TODAY, part, case.facts(now).position, base) == (principal, interest, 0)
+
+
+# ------------------------------------------------------------------------------------ what was published
+
+
+@pytest.mark.parametrize("published", [TEMPLATES.hash, bytes(32), None])
+def test_basis_1_notices_are_served_with_the_templates_that_the_policy_was_published_with(published):
+    policy = published and SimpleNamespace(templates=published, pack=load_pack("STRICT").pack_hash)
+    model = SimpleNamespace(policy=lambda number: policy)
+    server = Server(None, None, model, None, None, None, TEMPLATES)  # type: ignore[arg-type]
+    ready = SimpleNamespace(ready=True, policy=1)
+    if published == TEMPLATES.hash:
+        assert server._fits(1)
+    else:
+        assert server.serve([ready], 0).skipped == {OTHER_TEMPLATES: 1}  # type: ignore[list-item]
