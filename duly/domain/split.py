@@ -27,14 +27,14 @@ class Split(NamedTuple):
 def split_of(kind: Kind, loan: Loan, position: Position, ground: Ground) -> Split | None:
     """The parts of the amount that a notice names.
 
-    Of a reminder: of what is still to be paid. Of an opened loan: of all that is to be repaid. Of a payment,
-    and of a loan that is repaid: of everything credited so far; None where an amendment or the borrower ended
-    the loan otherwise.
+    Of a reminder, and of arrears: of what is still to be paid. Of a loan that was opened or amended: of all
+    that is to be repaid. Of a payment, and of a loan that is repaid: of everything credited so far; None
+    where an amendment or the borrower ended the loan otherwise. None of the others, which name no amount.
     """
-    if kind is Kind.LOAN_OPENED:
+    if kind in (Kind.LOAN_OPENED, Kind.LOAN_AMENDED):
         terms = loan.terms
         return Split(terms.principal, loan.total - terms.principal, 0)
-    if kind is Kind.OVERDUE:
+    if kind in (Kind.OVERDUE, Kind.ARREARS):
         last = position.next - 1 if position.next else loan.terms.instalments
         if position.next and not position.overdue:
             last = ground.instalment - 1
@@ -42,6 +42,8 @@ def split_of(kind: Kind, loan: Loan, position: Position, ground: Ground) -> Spli
         return owed._replace(fee=position.fees)
     if kind.is_reminder:
         return _between(loan, position.paid, ground.instalment, ground.amount)
+    if kind not in (Kind.PAYMENT_RECEIVED, Kind.LOAN_REPAID):
+        return None
     if position.status in (Status.REPLACED, Status.RESCINDED, Status.NONE):
         return None
     return _credited(loan, position)

@@ -89,18 +89,20 @@ def render(
     place: Place,
     locale: str = "en",
     template_set: TemplateSet | None = None,
+    outcome: str = "",
 ) -> Text:
     """The words of a notice of some kind about a loan.
 
     `position` is what the ledger says of the loan at the moment, `ground` what of it the notice may say (see
     `duly.domain.notice.ground`). The text carries the code under which the notice will be served. Without a
-    `template_set` that was loaded, the templates that come with the program are used.
+    `template_set` that was loaded, the templates that come with the program are used. `outcome` is that of an
+    answer to a grievance (see `duly.services.plan.OUTCOMES`).
 
     Raises: UnknownLocale; InvalidTemplates, from those templates.
     """
     if locale not in LOCALES:
         raise UnknownLocale(f"there are no notices in {locale!r}", wanted=" or ".join(LOCALES))
-    values = _values(kind, loan, position, ground, place, locale)
+    values = _values(kind, loan, position, ground, place, locale, outcome)
     return Text(*(template_set or templates()).render(kind, locale, values))
 
 
@@ -150,14 +152,24 @@ def check_templates(found: TemplateSet, rules: WordRules) -> None:
 def situations() -> tuple[Situation, ...]:
     """Every sample in every language, with the values that its template may name."""
     return tuple(
-        (one.kind, locale, _values(one.kind, one.loan, one.position, one.ground, _SOMEWHERE, locale))
+        (
+            one.kind,
+            locale,
+            _values(one.kind, one.loan, one.position, one.ground, _SOMEWHERE, locale, one.outcome),
+        )
         for one in samples()
         for locale in LOCALES
     )
 
 
 def _values(
-    kind: Kind, loan: Loan, position: Position, ground: Ground, place: Place, locale: str
+    kind: Kind,
+    loan: Loan,
+    position: Position,
+    ground: Ground,
+    place: Place,
+    locale: str,
+    outcome: str,
 ) -> dict[str, object]:
     """What the template of a kind may name; anything else is an error when it is rendered."""
     terms, curve = loan.terms, loan.curve
@@ -166,7 +178,8 @@ def _values(
     at_once = terms.schedule is Schedule.BULLET or terms.instalments == 1
     split = split_of(kind, loan, position, ground)
     in_part = False
-    if split and kind.is_reminder:
+    asks = kind.is_reminder or kind is Kind.ARREARS
+    if split and asks:
         # Something was credited to the instalment already, so that the order of payment matters.
         in_part = loan.curve.cumulative(max(0, position.first_unpaid - 1)) < position.paid
     values: dict[str, object] = {
@@ -178,7 +191,7 @@ def _values(
         "consents": to_checksum_address(place.consents),
         "chain": place.chain_id,
         "code": "0x" + notice_id(loan.id, kind, ground.basis, ground.serial).hex(),
-        "amount": money(ground.amount),
+        "amount": money(ground.amount) if ground.amount else "",
         "today": day(position.today),
         "zone": _zone(terms.calendar_offset),
         "instalments": terms.instalments,
@@ -186,19 +199,25 @@ def _values(
         "principal_part": money(split.principal) if split else "",
         "interest_part": money(split.interest) if split else "",
         # A reminder of a loan without late fees does not speak of them.
-        "fee_part": money(split.fee) if split and (terms.late_fee or not kind.is_reminder) else "",
+        "fee_part": money(split.fee) if split and (terms.late_fee or not asks) else "",
         "in_part": in_part,
     }
-    if kind is Kind.LOAN_REPAID or (kind is Kind.PAYMENT_RECEIVED and loan.owed == 0):
+    tells = kind in (Kind.PAYMENT_RECEIVED, Kind.LOAN_ASSIGNED) or kind.grievance is not None
+    if kind in _NOTHING_TO_PAY or (tells and loan.owed == 0):
         # Nothing is to be paid, so nothing tells how.
         values |= {"ledger": "", "loan": ""}
     if kind is Kind.LOAN_OPENED:
         values |= {
-            # The origination fee is a part of the principal, and told by itself.
-            "fee_part": "",
             "opened_date": day(calendar.local_day(loan.opened_at, terms.calendar_offset)),
             "received": money(terms.received),
             "origination_fee": money(terms.origination_fee) if terms.origination_fee else "",
+        }
+    elif kind is Kind.LOAN_AMENDED:
+        values |= {"fees": money(position.fees) if position.fees else ""}
+    if kind in (Kind.LOAN_OPENED, Kind.LOAN_AMENDED):
+        values |= {
+            # An origination fee is part of the principal, late fees stand beside it: each is told by itself.
+            "fee_part": "",
             "schedule": terms.schedule.name.lower(),
             "frequency": terms.frequency.name.lower(),
             "instalment": money(loan.instalment),
@@ -226,6 +245,29 @@ def _values(
             "late_fee": late_fee,
             "grace_days": terms.grace_days,
         }
+    elif kind is Kind.ARREARS:
+        values |= {
+            "missed": position.missed,
+            "due_date": day(position.first_unpaid_due_day),
+            "late_fee": late_fee,
+            "grace_days": terms.grace_days,
+        }
+    elif kind is Kind.PAID_AHEAD:
+        values |= {"number": ground.instalment, "due_date": day(position.next_due_day)}
+    elif kind is Kind.COOLING_OFF_ENDING:
+        values |= {"last_day": day(ground.last_day)}
+    elif kind is Kind.LOAN_ASSIGNED:
+        values |= {
+            "closed": loan.owed == 0,
+            "new_lender": to_checksum_address(position.lender),
+            "new_servicer": to_checksum_address(position.servicer) if int(position.servicer, 16) else "",
+        }
+    elif kind.grievance is not None:
+        values |= {
+            "closed": loan.owed == 0,
+            "lodged_date": day(calendar.local_day(ground.basis, terms.calendar_offset)),
+            "outcome": outcome,
+        }
     elif kind is Kind.PAYMENT_RECEIVED:
         values |= {
             "paid": money(position.paid),
@@ -240,6 +282,9 @@ def _values(
             "due_date": day(position.next_due_day),
         }
     return values
+
+
+_NOTHING_TO_PAY = (Kind.LOAN_REPAID, Kind.PAID_AHEAD, Kind.CONSENT_CHANGED)
 
 
 def _money(place: Place, locale: str) -> Callable[[int], str]:

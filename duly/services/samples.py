@@ -11,10 +11,12 @@ from functools import cache
 
 from duly.domain import calendar, schedule
 from duly.domain.consent import Profile
+from duly.domain.grievance import NO_CASE, Case
 from duly.domain.loan import Loan, Position, Status, position_of
 from duly.domain.notice import Decision, Facts, Ground, Kind, Refusal, Said, ground
 from duly.domain.policy import ContactLimits
 from duly.domain.terms import ZERO_ADDRESS, Frequency, Schedule, Terms
+from duly.services.plan import OUTCOMES
 
 _LIMITS = ContactLimits(540, 1140, 900, 127, 1, 2, 172_800, 7, 1, 30)
 _OPENED = 1_797_739_200  # 20 December 2026, noon in Shanghai
@@ -30,6 +32,7 @@ class Sample:
     loan: Loan
     position: Position
     ground: Ground
+    outcome: str = ""
 
 
 @cache
@@ -38,14 +41,30 @@ def samples() -> tuple[Sample, ...]:
     return tuple(_all())
 
 
-def samples_of(loan: Loan, now: int, said: Said | None = None) -> Iterator[Sample]:
-    """A notice of every kind that has a basis in the loan at a moment."""
-    position = position_of(loan, ZERO_ADDRESS, now)
-    facts = Facts(position, _LIMITS, Profile(), said or Said())
+def samples_of(
+    loan: Loan,
+    now: int,
+    said: Said | None = None,
+    servicer: str = ZERO_ADDRESS,
+    grievance: Case = NO_CASE,
+    changes: int = 0,
+) -> Iterator[Sample]:
+    """A notice of every kind that has a basis in the loan at a moment; an answer of every outcome."""
+    position = position_of(loan, servicer, now)
+    facts = Facts(
+        position,
+        _LIMITS,
+        Profile(changes=changes),
+        said or Said(),
+        cooling_off_days=14,
+        dispute=grievance,
+        hardship=grievance,
+    )
     for kind in Kind:
         decision, base = ground(kind, facts)
         if _may_be_said(kind, decision, base, position):
-            yield Sample(kind, loan, position, base)
+            for outcome in OUTCOMES.get(kind, ("",)):
+                yield Sample(kind, loan, position, base, outcome)
 
 
 def _may_be_said(kind: Kind, decision: Decision, base: Ground, position: Position) -> bool:
@@ -122,6 +141,15 @@ def _changed(loan: Loan) -> Iterator[Sample]:
         amended = replace(paid, terms=replace(paid.terms, replaces=b"\7" * 32, late_fee=late_fee))
         yield from samples_of(amended, now)
         yield from samples_of(amended, now, Said(received=40_000))
+    yield from samples_of(replace(amended, paid=0, fees=8_000, assessed=2), now)
+    yield from samples_of(loan, _OPENED + 12 * calendar.DAY, changes=2)
+    # Assigned, or grieved about; owing, or not any more.
+    lodged = Case(now - 3 * calendar.DAY)
+    settled, _, _ = schedule.settle(loan, now)
+    for each in (loan, settled):
+        assigned = replace(each, lender="0x" + "c2" * 20, assigned=True)
+        for servicer in (ZERO_ADDRESS, "0x" + "d3" * 20):
+            yield from samples_of(assigned, now, servicer=servicer, grievance=lodged)
     for status in (Status.REPLACED, Status.RESCINDED):
         yield from samples_of(replace(paid, total=paid.paid, fees=0, recorded_status=status), now)
 

@@ -158,6 +158,7 @@ class Server:
             self.place,
             language,
             self.templates,
+            planned.outcome,
         )
         return Content(
             content_hash=text.content_hash(contact.salt),
