@@ -118,9 +118,15 @@ def policy_book(publisher):
 
 
 @pytest.fixture(scope="module")
-def ledger(publisher, lender, borrower, stranger, dollar, policy_book):
+def desk(publisher, policy_book):
+    """The desk for grievances; `notices` binds it."""
+    return brownie.GrievanceDesk.deploy(policy_book, {"from": publisher})
+
+
+@pytest.fixture(scope="module")
+def ledger(publisher, lender, borrower, stranger, dollar, policy_book, desk):
     """The ledger, with a lender, a borrower and a stranger who have money and let the ledger take it."""
-    ledger = brownie.LoanLedger.deploy(dollar, policy_book, {"from": publisher})
+    ledger = brownie.LoanLedger.deploy(dollar, policy_book, desk, {"from": publisher})
     for holder in (lender, borrower, stranger):
         dollar.mint(holder, PLENTY, {"from": publisher})
         dollar.approve(ledger, 2**256 - 1, {"from": holder})
@@ -133,8 +139,11 @@ def consents(publisher, ledger):
 
 
 @pytest.fixture(scope="module")
-def notices(publisher, ledger, policy_book, consents):
-    return brownie.NoticeRegistry.deploy(ledger, policy_book, consents, {"from": publisher})
+def notices(publisher, ledger, policy_book, consents, desk):
+    """The gate. The desk is bound to it, and to the ledger."""
+    notices = brownie.NoticeRegistry.deploy(ledger, policy_book, consents, desk, {"from": publisher})
+    desk.bind(ledger, notices, {"from": publisher})
+    return notices
 
 
 # --- builders -----------------------------------------------------------------------------------

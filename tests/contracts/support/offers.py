@@ -25,6 +25,12 @@ class Frequency(IntEnum):
     FOUR_WEEKLY = 4
 
 
+class Grievance(IntEnum):
+    DISPUTE = 0
+    HARDSHIP = 1
+    REPRESENTATION = 2
+
+
 class Status(IntEnum):
     NONE = 0
     ACTIVE = 1
@@ -77,6 +83,8 @@ class Contact(NamedTuple):
     upcoming_days: int = 7
     overdue_days: int = 2
     pause_days: int = 30
+    rest_all_loans: int = 0
+    rest_fees: int = 0
 
 
 TERMS_TYPE = [
