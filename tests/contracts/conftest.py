@@ -220,3 +220,31 @@ def open_loan(ledger, terms, sign):
         return ledger.open(offered, sign(offered), {"from": offered.borrower}).return_value
 
     return open_loan
+
+
+@pytest.fixture(scope="module")
+def consenting(_from_the_start, consents, borrower):
+    """The borrower can be reached by e-mail, and lives by UTC+8 the year round."""
+    consents.register(0, b"\xc0" * 32, 32, 32, {"from": borrower})
+    consents.grant(0, {"from": borrower})
+
+
+@pytest.fixture(scope="module")
+def lodge(notices, desk, borrower):
+    """Lodges a grievance, as the borrower where nobody else is named."""
+    return lambda loan, grievance, sender=None: desk.lodge(loan, grievance, {"from": sender or borrower})
+
+
+@pytest.fixture(scope="module")
+def withdraw(desk, borrower):
+    return lambda loan, grievance: desk.withdraw(loan, grievance, {"from": borrower})
+
+
+@pytest.fixture(scope="module")
+def answer(notices, lender, consenting):
+    """Serves the answer to a dispute or a hardship in the app, as the lender."""
+
+    def answer(loan, grievance, sender=lender):
+        return notices.serve((loan, 12 + grievance, 0, 0, 3, b"\xcc" * 32), {"from": sender})
+
+    return answer

@@ -76,13 +76,6 @@ def notice():
 
 
 @pytest.fixture(scope="module")
-def consenting(consents, borrower):
-    """The borrower can be reached by e-mail, and lives by UTC+8 the year round."""
-    consents.register(EMAIL, b"\xc0" * 32, 32, 32, {"from": borrower})
-    consents.grant(EMAIL, {"from": borrower})
-
-
-@pytest.fixture(scope="module")
 def loan(_from_the_start, consenting, open_loan):
     """Twelve instalments from 16 February on, in UTC+8; borrower and loan share the calendar."""
     return open_loan()

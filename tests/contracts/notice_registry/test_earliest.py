@@ -100,8 +100,8 @@ def any_limits(random):
 
 @pytest.mark.parametrize("seed", range(16))
 def test_hours_1_cap_1_basis_1_pause_1_both_sides_of_the_earliest_second(
-    ledger, consents, desk, publish, open_loan, notice, serve, earliest, as_it_will_be, clock, borrower, kinds,
-    refusals, seed,
+    ledger, consents, desk, publish, open_loan, notice, serve, earliest, as_it_will_be, clock, borrower,
+    kinds, refusals, seed,
 ):  # fmt: skip
     random = Random(seed)
     offset = random.randint(-48, 48)

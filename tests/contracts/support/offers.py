@@ -31,6 +31,10 @@ class Grievance(IntEnum):
     REPRESENTATION = 2
 
 
+# When a rest ends that nothing ends yet.
+FOREVER = 2**256 - 1
+
+
 class Status(IntEnum):
     NONE = 0
     ACTIVE = 1
@@ -85,6 +89,10 @@ class Contact(NamedTuple):
     pause_days: int = 30
     rest_all_loans: int = 0
     rest_fees: int = 0
+
+
+# How long a rest goes on after the answer, by the ordinary policy.
+PAUSE = Contact().pause_days * 86_400
 
 
 TERMS_TYPE = [
