@@ -282,7 +282,7 @@ def test_pause_1_the_earliest_second_waits_for_the_window(
 @pytest.fixture
 def changes(ledger, publish, open_loan, terms, key_of, lender, borrower, keeper, clock):
     """A loan without cooling-off period, and each way in which it goes on in another."""
-    policy = publish(Lending(cooling_off_days=0), Contact(pause_days=60))
+    policy = publish(Lending(cooling_off_days=0), Contact(pause_days=57))
     loan = open_loan(policy=policy)
 
     def change(how):
@@ -306,7 +306,7 @@ def test_pause_1_no_change_takes_a_grievance_away(
 ):
     loan, change = changes
     lodge(loan, Grievance.HARDSHIP)
-    until = answer(loan, Grievance.HARDSHIP).timestamp + 60 * DAY if when == "answered" else FOREVER
+    until = answer(loan, Grievance.HARDSHIP).timestamp + 57 * DAY if when == "answered" else FOREVER
     new = change(how)
     first = int(ledger.instalmentOf(new, 1)["dueAt"])
     if when == "answered":
