@@ -118,9 +118,15 @@ def policy_book(publisher):
 
 
 @pytest.fixture(scope="module")
-def ledger(publisher, lender, borrower, stranger, dollar, policy_book):
+def desk(publisher, policy_book):
+    """The desk for grievances; `notices` binds it."""
+    return brownie.GrievanceDesk.deploy(policy_book, {"from": publisher})
+
+
+@pytest.fixture(scope="module")
+def ledger(publisher, lender, borrower, stranger, dollar, policy_book, desk):
     """The ledger, with a lender, a borrower and a stranger who have money and let the ledger take it."""
-    ledger = brownie.LoanLedger.deploy(dollar, policy_book, {"from": publisher})
+    ledger = brownie.LoanLedger.deploy(dollar, policy_book, desk, {"from": publisher})
     for holder in (lender, borrower, stranger):
         dollar.mint(holder, PLENTY, {"from": publisher})
         dollar.approve(ledger, 2**256 - 1, {"from": holder})
@@ -133,8 +139,11 @@ def consents(publisher, ledger):
 
 
 @pytest.fixture(scope="module")
-def notices(publisher, ledger, policy_book, consents):
-    return brownie.NoticeRegistry.deploy(ledger, policy_book, consents, {"from": publisher})
+def notices(publisher, ledger, policy_book, consents, desk):
+    """The gate. The desk is bound to it, and to the ledger."""
+    notices = brownie.NoticeRegistry.deploy(ledger, policy_book, consents, desk, {"from": publisher})
+    desk.bind(ledger, notices, {"from": publisher})
+    return notices
 
 
 # --- builders -----------------------------------------------------------------------------------
@@ -211,3 +220,31 @@ def open_loan(ledger, terms, sign):
         return ledger.open(offered, sign(offered), {"from": offered.borrower}).return_value
 
     return open_loan
+
+
+@pytest.fixture(scope="module")
+def consenting(_from_the_start, consents, borrower):
+    """The borrower can be reached by e-mail, and lives by UTC+8 the year round."""
+    consents.register(0, b"\xc0" * 32, 32, 32, {"from": borrower})
+    consents.grant(0, {"from": borrower})
+
+
+@pytest.fixture(scope="module")
+def lodge(notices, desk, borrower):
+    """Lodges a grievance, as the borrower where nobody else is named."""
+    return lambda loan, grievance, sender=None: desk.lodge(loan, grievance, {"from": sender or borrower})
+
+
+@pytest.fixture(scope="module")
+def withdraw(desk, borrower):
+    return lambda loan, grievance: desk.withdraw(loan, grievance, {"from": borrower})
+
+
+@pytest.fixture(scope="module")
+def answer(notices, lender, consenting):
+    """Serves the answer to a dispute or a hardship in the app, as the lender."""
+
+    def answer(loan, grievance, sender=lender):
+        return notices.serve((loan, 12 + grievance, 0, 0, 3, b"\xcc" * 32), {"from": sender})
+
+    return answer

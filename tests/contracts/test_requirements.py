@@ -3,7 +3,7 @@
 import brownie
 import pytest
 
-CONTRACTS = ("LoanLedger", "PolicyBook", "ConsentRegistry", "NoticeRegistry")
+CONTRACTS = ("LoanLedger", "PolicyBook", "ConsentRegistry", "NoticeRegistry", "GrievanceDesk")
 SIGNATURES = {"signature", "offer", "acceptance", "byLender", "byBorrower"}
 HASHES = {("flagMissedMany", "ids")}
 CALLS = ("multicall", "data")
@@ -79,6 +79,8 @@ def test_terms_1_nothing_else_changes_a_loan():
         # The lender alone.
         "defer", "acknowledgeReceipt", "waive", "forgive", "assign", "markDefault", "claim",
         "appointServicer",
+        # The desk alone: charge what was missed, and ask it from now on.
+        "noteGrievance",
     }  # fmt: skip
 
 
@@ -115,6 +117,21 @@ def test_terms_1_what_one_party_does_alone_takes_an_amount_at_most():
     assert takes == {function: {name for name, _ in writing("LoanLedger")[function]} for function in takes}
 
 
+def test_pause_1_a_grievance_has_no_place_for_whoever_speaks_for_the_borrower():
+    takes = {
+        "lodge": {"loan", "grievance"},
+        "withdraw": {"loan", "grievance"},
+        "receiptServed": {"loan", "grievance"},
+        "answerServed": {"loan", "grievance"},
+        "carryOver": {"loan", "amendment"},
+        # Once, by who deployed it: two contracts.
+        "bind": {"ledger_", "notices_"},
+    }
+    assert takes == {
+        function: {name for name, _ in inputs} for function, inputs in writing("GrievanceDesk").items()
+    }
+
+
 def test_terms_1_lending_limits_are_given_at_publication_only():
     lending = {"aprCap", "aprConvention", "lateFeeCap", "minGraceDays", "coolingOffDays", "defaultDays"}
     takers = {
@@ -125,7 +142,7 @@ def test_terms_1_lending_limits_are_given_at_publication_only():
     assert takers == {"publish"}
 
 
-@pytest.mark.parametrize("contract", ["LoanLedger", "ConsentRegistry", "NoticeRegistry"])
+@pytest.mark.parametrize("contract", ["LoanLedger", "ConsentRegistry", "NoticeRegistry", "GrievanceDesk"])
 def test_terms_1_there_is_no_owner_and_no_way_to_replace_the_code(contract):
     names = {function.lower() for function in functions(contract)}
     for power in ("owner", "admin", "role", "upgrade", "initialize", "pause", "setimplementation"):

@@ -88,4 +88,4 @@ def test_consent_1_what_was_signed_before_a_stop_starts_nothing(
     with reverts_with("InvalidInstruction", borrower, 1):
         relay(early)
     relay(signed(nonce=1))
-    assert consents.profileOf(borrower) == (0, 0, 0b1001, 1 << EMAIL, False, 2)
+    assert consents.profileOf(borrower) == (0, 0, 0b1001, 1 << EMAIL, False, 2, 4)

@@ -33,7 +33,7 @@ def test_the_position_of_an_unknown_loan_is_empty(ledger):
     position = ledger.positionOf(NOBODY).dict()
     assert position.pop("today") == local_day(START, 0)
     assert position["status"] == Status.NONE
-    assert set(map(str, position.values())) == {"0", ZERO_ADDRESS}
+    assert set(map(str, position.values())) == {"0", "False", ZERO_ADDRESS}
 
 
 def test_a_schedule_has_its_instalments_only(ledger, loan):
@@ -56,7 +56,11 @@ def test_a_loan_in_good_order(ledger, loan, lender, borrower, policy):
         "calendarOffset": 32,
         "principal": record["principal"],
         "paid": 0,
+        "openedAt": record["openedAt"],
+        "amends": False,
+        "assigned": False,
         "overdue": 0,
+        "missed": 0,
         "fees": 0,
         "firstUnpaid": 1,
         "firstUnpaidDueDay": day,
@@ -71,7 +75,7 @@ def test_arrears_and_the_next_instalment(ledger, loan, due, clock, borrower):
     ledger.repay(loan, 10, {"from": borrower})
     clock.to(due(2) + 1)
     position = ledger.positionOf(loan)
-    assert position["overdue"] == 2 * record["instalment"] - 10
+    assert (position["overdue"], position["missed"]) == (2 * record["instalment"] - 10, 2)
     assert position["fees"] == 5_000_000
     assert (position["firstUnpaid"], position["firstUnpaidDueDay"]) == (1, record["firstDue"])
     assert (position["next"], position["nextDueDay"]) == (3, months_later(record["firstDue"], 2))
@@ -100,7 +104,9 @@ def test_a_repaid_loan_asks_for_nothing(ledger, loan, due, clock, borrower):
         clock.to(moment)
         position = ledger.positionOf(loan)
         assert position["status"] == Status.REPAID
-        assert not any(position[name] for name in ("overdue", "fees", "firstUnpaid", "next", "nextAmount"))
+        assert not any(
+            position[name] for name in ("overdue", "missed", "fees", "firstUnpaid", "next", "nextAmount")
+        )
         assert ledger.delinquency(loan) == (0, 0, 0, 0)
         assert ledger.payoff(loan) == 0
 
@@ -141,7 +147,8 @@ def test_a_bullet_asks_for_nothing_before_its_end(ledger, open_loan, due_at, clo
         assert ledger.instalmentOf(loan, k)["amount"] == 0
         assert ledger.delinquency(loan) == (0, 0, 4, due_at(loan, 4))
     clock.to(due_at(loan, 4) + 1)
-    assert ledger.positionOf(loan)["overdue"] == total
+    position = ledger.positionOf(loan)
+    assert (position["overdue"], position["missed"]) == (total, 1)
 
 
 @pytest.mark.parametrize("end", ["settled", "rescinded", "replaced"])

@@ -17,6 +17,16 @@ class Kind(IntEnum):
     OVERDUE = 3
     RECEIVED = 4
     REPAID = 5
+    PAID_AHEAD = 6
+    AMENDED = 7
+    COOLING_OFF_ENDING = 8
+    CONSENT_CHANGED = 9
+    DISPUTE_RECEIVED = 10
+    HARDSHIP_RECEIVED = 11
+    DISPUTE_ANSWERED = 12
+    HARDSHIP_ANSWERED = 13
+    ASSIGNED = 14
+    ARREARS = 15
 
 
 class Refusal(IntEnum):
@@ -32,11 +42,13 @@ class Refusal(IntEnum):
     NO_CONTACT = 9
     CEASED = 10
     NO_CONSENT = 11
-    OUTSIDE_HOURS = 12
-    TOO_SOON = 13
-    DAY_CAP = 14
-    WEEK_CAP = 15
-    SERVICE_CAP = 16
+    NOT_TOLD_OF_ASSIGNMENT = 12
+    RESTING = 13
+    OUTSIDE_HOURS = 14
+    TOO_SOON = 15
+    DAY_CAP = 16
+    WEEK_CAP = 17
+    SERVICE_CAP = 18
 
 
 class Notice(NamedTuple):
@@ -61,13 +73,6 @@ def refusals():
 @pytest.fixture(scope="module")
 def notice():
     return Notice
-
-
-@pytest.fixture(scope="module")
-def consenting(consents, borrower):
-    """The borrower can be reached by e-mail, and lives by UTC+8 the year round."""
-    consents.register(EMAIL, b"\xc0" * 32, 32, 32, {"from": borrower})
-    consents.grant(EMAIL, {"from": borrower})
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 from support.clock import DAY, HOUR, MINUTE
-from support.offers import Contact
+from support.offers import Contact, Grievance
 
 EMAIL, SMS = 0, 1
 
@@ -25,9 +25,11 @@ def as_it_will_be(notices, ledger, lender, kinds):
             kinds.UPCOMING: position["nextAmount"],
             kinds.DUE_TODAY: position["nextAmount"],
             kinds.OVERDUE: position["overdue"] + position["fees"],
-            kinds.RECEIVED: position["paid"] - notices.saidOf(about.loan)["received"],
+            kinds.RECEIVED: position["paid"] - notices.saidOf(about.loan)[0]["received"],
             kinds.REPAID: position["paid"],
-        }[about.kind]
+            kinds.AMENDED: position["principal"],
+            kinds.ARREARS: position["overdue"] + position["fees"],
+        }.get(about.kind, 0)
         return notices.refusal(about._replace(amount=amount), lender)["reason"], amount
 
     return reason
@@ -90,13 +92,16 @@ def any_limits(random):
         gap=random.choice([0, HOUR, 5 * HOUR, 30 * HOUR, 3 * DAY]),
         upcoming_days=random.choice([0, 1, 3, 10, 31]),
         overdue_days=random.choice([1, 2, 5]),
+        pause_days=random.choice([0, 1, 3]),
+        rest_all_loans=random.randint(0, 7),
+        rest_fees=random.randint(0, 7),
     )
 
 
 @pytest.mark.parametrize("seed", range(16))
-def test_hours_1_cap_1_basis_1_both_sides_of_the_earliest_second(
-    ledger, consents, publish, open_loan, notice, serve, earliest, as_it_will_be, clock, borrower, kinds,
-    refusals, seed,
+def test_hours_1_cap_1_basis_1_pause_1_both_sides_of_the_earliest_second(
+    ledger, consents, desk, publish, open_loan, notice, serve, earliest, as_it_will_be, clock, borrower,
+    kinds, refusals, seed,
 ):  # fmt: skip
     random = Random(seed)
     offset = random.randint(-48, 48)
@@ -107,16 +112,23 @@ def test_hours_1_cap_1_basis_1_both_sides_of_the_earliest_second(
     loan = open_loan(policy=policy, calendar_offset=random.randint(-48, 56))
     due = int(ledger.instalmentOf(loan, 1)["dueAt"])
     moments = sorted(random.randint(due - 12 * DAY, due + 4 * DAY) for _ in range(3))
+    # In every other, two instalments are overdue at last.
+    moments += [due + 33 * DAY + random.randint(0, DAY)] * (seed % 2)
     for now in moments:
         clock.to(max(now, clock.now() + MINUTE))
         if random.random() < 0.3:
             ledger.repay(loan, random.choice([1, 10**8, 2 * 10**8]), {"from": borrower})
+        grievance = random.choice([*Grievance, None, None, None])
+        if grievance is not None and not desk.caseOf(loan, grievance)["since"]:
+            desk.lodge(loan, grievance, {"from": borrower})
         position = ledger.positionOf(loan)
         for kind in kinds:
             instalment = {
                 kinds.UPCOMING: position["next"],
                 kinds.DUE_TODAY: position["next"],
                 kinds.OVERDUE: position["firstUnpaid"],
+                kinds.PAID_AHEAD: position["next"],
+                kinds.ARREARS: position["firstUnpaid"],
             }.get(kind, 0)
             about = notice(loan, kind, instalment)
             now, moment = clock.now(), earliest(about)
@@ -127,7 +139,7 @@ def test_hours_1_cap_1_basis_1_both_sides_of_the_earliest_second(
                         assert (reason == refusals.NONE) == (second == moment)
             reason, amount = as_it_will_be(about)
             assert (reason == refusals.NONE) == (moment == now)
-            if moment == 0:
+            if moment == 0 and kind != kinds.ARREARS:  # which come with more instalments, not with waiting
                 with clock.glimpse(now + random.randint(1, 40 * DAY)):
                     assert as_it_will_be(about)[0] != refusals.NONE
             elif moment == now and random.random() < 0.7:

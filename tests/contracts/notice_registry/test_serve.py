@@ -417,7 +417,7 @@ def test_ids_tell_kind_basis_and_serial(notices, ledger, loan, at, level, notice
     """A life of a loan, with what was said after each notice."""
 
     def said():
-        return notices.saidOf(loan).dict()
+        return notices.saidOf(loan)[0].dict()
 
     wanted = {"received": 0, "next": 0, "upcoming": 0, "missed": 0, "overdue": 0, "flags": 0, "services": 0}
     assert said() == wanted
@@ -464,4 +464,4 @@ def test_a_refused_notice_leaves_nothing_behind(
     with reverts_with("Refused", refusals.OUTSIDE_HOURS, now, now + 6 * 3600):
         notices.serve(notice(loan, kinds.UPCOMING, 1, level), {"from": lender})
     assert notices.remindersOf(borrower) == (0,) * 7
-    assert notices.saidOf(loan) == (0,) * 7
+    assert notices.saidOf(loan) == ((0,) * 7, (ZERO_ADDRESS, 0, 0, 0, 0))

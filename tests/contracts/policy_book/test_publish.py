@@ -44,6 +44,8 @@ BOUNDS = [
     ("gap", 0, 31 * DAY, {}),
     ("upcoming_days", 0, 31, {}),
     ("overdue_days", 1, 255, {}),
+    ("rest_all_loans", 0, 7, {}),
+    ("rest_fees", 0, 7, {}),
 ]
 
 

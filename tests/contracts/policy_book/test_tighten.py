@@ -16,7 +16,7 @@ STEPS = [
 ]
 STRICTER = Contact(
     opens=600, closes=1100, lead=1000, weekdays=31, per_day=1, per_week=3, gap=20_000, upcoming_days=3,
-    overdue_days=4, pause_days=60,
+    overdue_days=4, pause_days=60, rest_all_loans=6, rest_fees=3,
 )  # fmt: skip
 
 
@@ -52,6 +52,15 @@ def test_terms_1_no_weekday_is_added(policy_book, publish, publisher):
             policy_book.tighten(workdays, Contact(weekdays=weekdays), {"from": publisher})
     policy_book.tighten(workdays, Contact(weekdays=0b0000101), {"from": publisher})
     assert policy_book.contactOf(workdays)["weekdays"] == 0b0000101
+
+
+@pytest.mark.parametrize(("field", "name"), [("rest_all_loans", b"restAllLoans"), ("rest_fees", b"restFees")])
+def test_terms_1_no_grievance_rests_less(policy_book, publish, publisher, field, name):
+    resting = publish(contact=Contact(**{field: 0b011}))
+    for fewer in (0b000, 0b001, 0b110):
+        with reverts_with("LimitLoosened", name, fewer, 0b011):
+            policy_book.tighten(resting, STRICTER._replace(**{field: fewer}), {"from": publisher})
+    policy_book.tighten(resting, Contact(**{field: 0b111}), {"from": publisher})
 
 
 def test_terms_1_tightening_leaves_the_lending_limits(policy_book, policy, publisher):

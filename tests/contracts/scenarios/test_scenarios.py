@@ -48,7 +48,8 @@ def ledgers(publisher, actors, policy_book):
     ledgers = {}
     for decimals in DECIMALS:
         dollar = brownie.BlockingDollar.deploy(decimals, {"from": publisher})
-        ledgers[decimals] = brownie.LoanLedger.deploy(dollar, policy_book, {"from": publisher})
+        desk = brownie.GrievanceDesk.deploy(policy_book, {"from": publisher})
+        ledgers[decimals] = brownie.LoanLedger.deploy(dollar, policy_book, desk, {"from": publisher})
         for actor in actors.values():
             dollar.mint(actor, 10**9 * 10**decimals, {"from": publisher})
             dollar.approve(ledgers[decimals], WITHOUT_LIMIT, {"from": actor})

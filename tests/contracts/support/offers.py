@@ -25,6 +25,16 @@ class Frequency(IntEnum):
     FOUR_WEEKLY = 4
 
 
+class Grievance(IntEnum):
+    DISPUTE = 0
+    HARDSHIP = 1
+    REPRESENTATION = 2
+
+
+# When a rest ends that nothing ends yet.
+FOREVER = 2**256 - 1
+
+
 class Status(IntEnum):
     NONE = 0
     ACTIVE = 1
@@ -77,6 +87,12 @@ class Contact(NamedTuple):
     upcoming_days: int = 7
     overdue_days: int = 2
     pause_days: int = 30
+    rest_all_loans: int = 0
+    rest_fees: int = 0
+
+
+# How long a rest goes on after the answer, by the ordinary policy.
+PAUSE = Contact().pause_days * 86_400
 
 
 TERMS_TYPE = [
