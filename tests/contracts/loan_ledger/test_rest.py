@@ -275,6 +275,42 @@ def test_fees_1_deferred_it_rests_on(
     assert fees(new) == FEE
 
 
+@pytest.mark.parametrize("standing", [True, False])
+def test_fees_1_deferring_charges_nothing_that_rested(
+    lodge, withdraw, ledger, loan, ends, due_at, fees, clock, lender, record, keeper, standing
+):
+    """A lender who lets what rested fall due anew could charge it after all."""
+    lodge(loan, Grievance.HARDSHIP)
+    clock.to(ends(2) + 1)
+    if not standing:
+        withdraw(loan, Grievance.HARDSHIP)
+    deferred = ledger.defer(loan, 3, {"from": lender})
+    new = deferred.return_value
+    assert deferred.events["LoanAmended"]["assessed"] == record(new)["assessed"] == 2
+    if standing:
+        withdraw(new, Grievance.HARDSHIP)
+    clock.to(due_at(new, 2) + GRACE + 1)
+    assert fees(new) == 0
+    clock.to(due_at(new, 3) + GRACE + 1)
+    assert fees(new) == FEE
+
+
+def test_fees_1_deferring_counts_only_what_is_left(
+    lodge, withdraw, ledger, loan, ends, due_at, fees, clock, lender, record, pay
+):
+    lodge(loan, Grievance.HARDSHIP)
+    clock.to(ends(2) + 1)
+    pay(loan, record(loan)["instalment"])
+    withdraw(loan, Grievance.HARDSHIP)
+    clock.to(due_at(loan, 3) + 1)  # in grace: missed by nobody yet
+    new = ledger.defer(loan, 2, {"from": lender}).return_value
+    assert (record(new)["instalments"], record(new)["assessed"]) == (N - 1, 1)
+    clock.to(due_at(new, 1) + GRACE + 1)
+    assert fees(new) == 0
+    clock.to(due_at(new, 2) + GRACE + 1)
+    assert fees(new) == FEE
+
+
 def test_fees_1_what_was_paid_while_it_rested_is_not_told_as_missed(
     lodge, withdraw, ledger, loan, ends, due_at, clock, lender, record, pay
 ):
