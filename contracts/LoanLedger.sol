@@ -495,8 +495,11 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         uint256 paid = (rest.paid + owed).max(total + rest.fees) - owed;
         if (paid > total) paid = total;
         uint256 openedAt = rest.instalments == 0 ? _origins[id].openedAt : debt.dueTime(rest.instalments);
-        // What was missed already is not charged again.
-        uint256 assessed = uint256(debt.assessed).zeroFloorSub(rest.instalments);
+        // What was missed already is not charged again, and what was missed while late fees rested not at all.
+        uint256 assessed = debt.assessed;
+        uint256 restUntil = _feesRestUntil(id, debt);
+        if (restUntil != 0) assessed = assessed.max(debt.rested(restUntil));
+        assessed = assessed.zeroFloorSub(rest.instalments);
         amendment = _hashTypedData(terms.hash());
         Start memory start = Start({
             openedAt: uint32(openedAt),

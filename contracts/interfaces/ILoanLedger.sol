@@ -380,8 +380,9 @@ interface ILoanLedger {
     ) external returns (bytes32 id);
 
     /// @notice Let all unpaid instalments fall due some intervals later, free of interest. To be sent by the lender. The loan
-    /// closes into another one, whose terms the ledger derives; instalments that were missed already are not charged again, and
-    /// never is it dearer than before. Not before the cooling-off period is over.
+    /// closes into another one, whose terms the ledger derives; instalments that were missed already are not charged again, those
+    /// that were missed while late fees rested not at all, and never is it dearer than before. Not before the cooling-off period
+    /// is over.
     /// @return amendment The other loan.
     function defer(bytes32 id, uint8 intervals) external returns (bytes32 amendment);
 

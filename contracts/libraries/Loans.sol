@@ -151,15 +151,23 @@ library Loans {
             first = curve.covered(debt.paid);
             if (debt.assessed > first) first = debt.assessed;
             if (restUntil != 0) {
-                uint256 end = restUntil < block.timestamp ? restUntil : block.timestamp;
-                uint256 rested = passed(debt, Calendar.localDay(end, debt.calendarOffset) - debt.graceDays);
-                if (rested > first) first = rested;
+                uint256 free = rested(debt, restUntil);
+                if (free > first) first = free;
                 if (first >= judged) return (0, 0, past);
             }
             ++first;
             last = judged;
             debt.assessed = uint16(last);
             debt.fees += uint80((last - first + 1) * debt.lateFee);
+        }
+    }
+
+    /// How many instalments' grace periods ended by now, or by the end of a rest of late fees that is over: what was not charged
+    /// of these before the rest never is.
+    function rested(Debt memory debt, uint256 restUntil) internal view returns (uint256) {
+        unchecked {
+            uint256 end = restUntil < block.timestamp ? restUntil : block.timestamp;
+            return passed(debt, Calendar.localDay(end, debt.calendarOffset) - debt.graceDays);
         }
     }
 

@@ -212,6 +212,10 @@ def _go_on(
     )
     curve, late_fee = lending.admit_derived(terms, limits, now, fees)
     terms = replace(terms, late_fee=late_fee)
+    # What was missed already is not charged again, and what was missed while late fees rested not at all.
+    assessed = loan.assessed
+    if end := loan.rest.fees_end:
+        assessed = max(assessed, schedule.rested(old, end, now))
     new = Loan(
         id_of(terms),
         terms,
@@ -222,8 +226,7 @@ def _go_on(
         # than its total.
         paid=min(max(paid, curve.total + fees - loan.owed), curve.total),
         fees=fees,
-        # What was missed already is not charged again.
-        assessed=max(0, loan.assessed - k),
+        assessed=max(0, assessed - k),
         assigned=loan.assigned,
         rest=loan.rest,
     )

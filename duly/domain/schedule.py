@@ -144,8 +144,16 @@ def missed(loan: Loan, now: int) -> tuple[int, int]:
     first = max(covered_by(loan), loan.assessed)
     if end := loan.rest.fees_end:
         # What was missed by then, and not charged before the grievance was lodged, is never charged.
-        first = max(first, passed(terms, today(terms, min(end, now)) - terms.grace_days))
+        first = max(first, rested(terms, end, now))
     return first + 1, judged
+
+
+def rested(terms: Terms, end: int, now: int) -> int:
+    """How many instalments' grace periods ended by now, or by the end of a rest of late fees that is over.
+
+    What was not charged of these before the rest never is.
+    """
+    return passed(terms, today(terms, min(end, now)) - terms.grace_days)
 
 
 def assess(loan: Loan, now: int) -> Loan:

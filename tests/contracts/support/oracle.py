@@ -152,7 +152,7 @@ def effective_period_rate(rate: int, frequency: int) -> Fraction:
 @dataclass
 class EagerLoan:
     """A loan kept instalment by instalment: every grace period is judged in the second after it ended,
-    whether or not anybody looks at the loan.
+    whether or not anybody looks at the loan. What rested then is never judged.
     """
 
     rows: list[tuple[int, int]]
@@ -160,6 +160,8 @@ class EagerLoan:
     grace_days: int
     late_fee: int
     payments: list[tuple[int, int]] = field(default_factory=list)
+    rests: list[tuple[int, int]] = field(default_factory=list)
+    """Of each rest of late fees, its first second and the second after its last."""
 
     def pay(self, timestamp: int, amount: int) -> None:
         self.payments.append((timestamp, amount))
@@ -168,13 +170,16 @@ class EagerLoan:
         """Received up to and in a second."""
         return sum(amount for moment, amount in self.payments if moment <= timestamp)
 
+    def resting(self, timestamp: int) -> bool:
+        return any(first <= timestamp < end for first, end in self.rests)
+
     def missed(self, now: int) -> list[int]:
-        """Numbers of the instalments that were unpaid when their grace ended."""
+        """Numbers of the instalments that were unpaid when their grace ended, save while late fees rested."""
         found, sum_due = [], 0
         for number, (due_at, amount) in enumerate(self.rows, 1):
             sum_due += amount
             grace_ends = due_at + self.grace_days * DAY
-            if grace_ends < now and self.paid(grace_ends) < sum_due:
+            if grace_ends < now and self.paid(grace_ends) < sum_due and not self.resting(grace_ends):
                 found.append(number)
         return found
 
