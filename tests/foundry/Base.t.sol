@@ -3,7 +3,10 @@ pragma solidity ^0.8.37;
 
 import {Test} from "forge-std/Test.sol";
 
+import {ConsentRegistry} from "contracts/ConsentRegistry.sol";
+import {GrievanceDesk} from "contracts/GrievanceDesk.sol";
 import {LoanLedger} from "contracts/LoanLedger.sol";
+import {NoticeRegistry} from "contracts/NoticeRegistry.sol";
 import {PolicyBook} from "contracts/PolicyBook.sol";
 import {Frequency, Schedule, Terms} from "contracts/interfaces/ILoanLedger.sol";
 import {AprConvention, ContactLimits, LendingLimits} from "contracts/interfaces/IPolicyBook.sol";
@@ -27,7 +30,9 @@ abstract contract Base is Test {
 
     BlockingDollar internal dollar;
     PolicyBook internal policyBook;
+    GrievanceDesk internal desk;
     LoanLedger internal ledger;
+    NoticeRegistry internal notices;
     uint32 internal policy;
 
     function setUp() public virtual {
@@ -36,7 +41,10 @@ abstract contract Base is Test {
         borrower = makeSigner("borrower");
         dollar = new BlockingDollar(6);
         policyBook = new PolicyBook(publisher);
-        ledger = new LoanLedger(dollar, policyBook);
+        desk = new GrievanceDesk(policyBook);
+        ledger = new LoanLedger(dollar, policyBook, desk);
+        notices = new NoticeRegistry(ledger, policyBook, new ConsentRegistry(ledger), desk);
+        desk.bind(ledger, notices);
         policy = publish(ordinaryLimits());
         fund(lender);
         fund(borrower);
@@ -60,7 +68,25 @@ abstract contract Base is Test {
     }
 
     function publish(LendingLimits memory limits) internal returns (uint32) {
-        ContactLimits memory contact = ContactLimits(540, 1140, 900, 127, 2, 3, 4 hours, 7, 2, 30);
+        return publish(limits, 0, 0);
+    }
+
+    /// @param restAllLoans, restFees What grievances rest, a bit for each.
+    function publish(LendingLimits memory limits, uint8 restAllLoans, uint8 restFees) internal returns (uint32) {
+        ContactLimits memory contact = ContactLimits(
+            540,
+            1140,
+            900,
+            127,
+            2,
+            3,
+            4 hours,
+            7,
+            2,
+            30,
+            restAllLoans,
+            restFees
+        );
         vm.prank(publisher);
         return policyBook.publish(limits, contact, "templates", "pack");
     }

@@ -498,7 +498,8 @@ contract LoanLedgerPayingTest is Base {
             emit ILoanLedger.ServicerAppointed(lender, appointed[i]);
             vm.prank(lender);
             ledger.appointServicer(appointed[i]);
-            (address itsBorrower, address itsLender, address itsServicer) = ledger.partiesOf(id);
+            (address itsBorrower, address itsLender, address itsServicer, uint32 itsPolicy) = ledger.partiesOf(id);
+            assertEq(itsPolicy, policy);
             assertEq(itsBorrower, borrower);
             assertEq(itsLender, lender);
             assertEq(itsServicer, appointed[i]);
@@ -529,7 +530,7 @@ contract LoanLedgerPayingTest is Base {
     function useHostileDollar() private returns (HostileDollar hostile) {
         hostile = new HostileDollar(6);
         dollar = BlockingDollar(address(hostile));
-        ledger = new LoanLedger(hostile, policyBook);
+        ledger = new LoanLedger(hostile, policyBook, desk);
         fund(lender);
         fund(borrower);
     }
