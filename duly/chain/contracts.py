@@ -443,7 +443,8 @@ class LoanLedger(Contract):
     def loan_of(self, loan: bytes, terms: Terms, at: BlockIdentifier = "latest") -> Loan:
         """The loan as the domain knows it; its terms come from its opening, or from its amendment.
 
-        Of defaults only one that is not cured is known. Raises: ContractError UnknownLoan.
+        Of defaults only one that is not cured is known, of grievances nothing: the desk knows them.
+        Raises: ContractError UnknownLoan.
         """
         found = self.record_of(loan, at)
         ended = found.status in (Status.RESCINDED, Status.REPLACED)
@@ -458,6 +459,7 @@ class LoanLedger(Contract):
             assessed=found.assessed,
             lender=found.lender,
             recorded_status=found.status if ended else Status.ACTIVE,
+            assigned=self.position_of(loan, at).assigned,
         )
         if found.status is not Status.DEFAULTED:
             return made

@@ -18,6 +18,7 @@ from duly.chain.clock import ChainClock, travel
 from duly.chain.contracts import (
     Call,
     ConsentRegistry,
+    GrievanceDesk,
     LoanLedger,
     NoticeRegistry,
     PolicyBook,
@@ -30,6 +31,7 @@ from duly.domain import calendar
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
+from duly.domain.grievance import Grievance
 from duly.domain.notice import Kind, Notice
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
 from duly.domain.terms import Frequency, Schedule, Terms
@@ -40,7 +42,7 @@ _GAS: Final = 15_000_000
 _ALLOWANCE: Final = 10**14
 _LENDING: Final = LendingLimits(240_000, AprConvention.NOMINAL, 500, 3, 14, 30)
 # Open all day and without gaps: what a check costs does not depend on what it allows.
-_CONTACT: Final = ContactLimits(7 * 60, 22 * 60, 0, 127, 7, 7, 0, 7, 1, 30)
+_CONTACT: Final = ContactLimits(7 * 60, 22 * 60, 0, 127, 7, 7, 0, 7, 1, 30, 0b111, 0b111)
 _HASH: Final = b"\x0d" * 32
 # The length of the months to come has its part in what calendar arithmetic costs.
 _START: Final = 2_210_000_000
@@ -77,14 +79,18 @@ OPERATIONS: Final = (
     Operation("amend", "amend, by both signatures", 210_000, 457_568),
     Operation("defer", "defer", 161_500),
     Operation("rescind", "rescind", 81_000),
-    Operation("assign", "assign", 69_100),
+    Operation("assign", "assign", 72_400),
     Operation("waive", "waive", 40_000),
     Operation("forgive", "forgive", 39_700),
     Operation("mark_default", "markDefault", 60_300),
     Operation("register", "register a contact", 70_800),
-    Operation("grant", "grant consent", 29_100),
+    Operation("grant", "grant consent", 29_400),
     Operation("serve", "serve: the first of a loan", 99_700),
-    Operation("serve_each_of_50", "serveMany: each of 50 such", 64_700),
+    Operation("serve_each_of_50", "serveMany: each of 50 such", 69_800),
+    Operation("lodge", "lodge a grievance", 129_400),
+    Operation("answer", "serve: the answer to it", 139_000),
+    Operation("withdraw", "withdraw a grievance", 55_600),
+    Operation("late_instalment_after_a_grievance", "repay: late, once a grievance was lodged", 70_300),
 )
 
 
@@ -137,14 +143,19 @@ class _Scene:
         self._salt = 0
         self._token = Token(w3, self._deploy("TestDollar", 6))
         self._policies = PolicyBook(w3, self._deploy("PolicyBook", self._publisher))
-        self._ledger = LoanLedger(w3, self._deploy("LoanLedger", self._token.address, self._policies.address))
+        book = self._policies.address
+        self._desk = GrievanceDesk(w3, self._deploy("GrievanceDesk", book))
+        self._ledger = LoanLedger(
+            w3, self._deploy("LoanLedger", self._token.address, book, self._desk.address)
+        )
         self._consents = ConsentRegistry(w3, self._deploy("ConsentRegistry", self._ledger.address))
         self._notices = NoticeRegistry(
             w3,
             self._deploy(
-                "NoticeRegistry", self._ledger.address, self._policies.address, self._consents.address
+                "NoticeRegistry", self._ledger.address, book, self._consents.address, self._desk.address
             ),
         )
+        self._send(self._publisher, self._desk.bind(self._ledger.address, self._notices.address))
         self._domain = SigningDomain(w3.eth.chain_id, self._ledger.address)
 
     def play(self) -> GasReport:
@@ -168,6 +179,8 @@ class _Scene:
         self._lenders_side()
         self._progress("Serving notices")
         self._serving()
+        self._progress("Grievances")
+        self._complaining()
         return self._report
 
     def _paying(self) -> None:
@@ -246,6 +259,19 @@ class _Scene:
         notices = [Notice(loan, Kind.LOAN_OPENED, 0, principal, Channel.EMAIL, _HASH) for loan in loans]
         self._send(self._lender, self._notices.serve(notices[0]), "serve")
         self._send(self._lender, self._notices.serve_many(notices[1:]), "serve_each_of_50", BATCH)
+
+    def _complaining(self) -> None:
+        loan, hour = self._open(), 3_600
+        self._send(self._borrower, self._desk.lodge(loan, Grievance.DISPUTE), "lodge")
+        answer = Notice(loan, Kind.DISPUTE_ANSWERED, 0, 0, Channel.EMAIL, _HASH)
+        today = calendar.local_day(ChainClock(self._w3).now(), 0)
+        travel(self._w3, calendar.start_of(today + 1, 0) + 12 * hour)
+        self._send(self._lender, self._notices.serve(answer), "answer")
+        self._send(self._borrower, self._desk.lodge(loan, Grievance.HARDSHIP), "lodge")
+        self._send(self._borrower, self._desk.withdraw(loan, Grievance.HARDSHIP), "withdraw")
+        # Late fees rested once: the ledger asks the desk from now on.
+        self._to_due(loan, 1, days_after=9)
+        self._repay(loan, 1, "late_instalment_after_a_grievance")
 
     # ------------------------------------------------------------------------------------ doing
 

@@ -32,7 +32,10 @@ from duly.interfaces.cli import app as cli
 from duly.services import deploy
 from duly.services.deploy import InvalidDeployment, Wish
 
-STEPS = ["TestDollar", "PolicyBook", "LoanLedger", "ConsentRegistry", "NoticeRegistry", "policy STRICT"]
+STEPS = [
+    "TestDollar", "PolicyBook", "GrievanceDesk", "LoanLedger", "ConsentRegistry", "NoticeRegistry",
+    "desk's binding", "policy STRICT",
+]  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -126,19 +129,32 @@ def test_a_run_that_was_killed_anywhere_is_finished_by_the_next(
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
 
 
-def test_it_is_finished_with_another_key_too(fresh_chain: Application, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("last", "reason", "argument"),
+    [
+        # Only who deployed the desk can bind it, and only who owns the book can publish.
+        ("LoanLedger", "not by who deployed it", "sender"),
+        ("desk's binding", "lacks the role", "account"),
+    ],
+)
+def test_it_is_finished_with_another_key_too(
+    fresh_chain: Application, tmp_path: Path, last: str, reason: str, argument: str
+) -> None:
     other = fresh_chain.sender.sibling(networks.development_account(fresh_chain.w3, 1))
 
     def stop(step: deploy.Step) -> None:
-        if step.name == "LoanLedger":
+        if step.name == last:
             raise Killed
 
     with pytest.raises(Killed):
         deploy.deploy(fresh_chain.sender, strict(), tmp_path, tell=stop)
-    with pytest.raises(ContractError, match="lacks the role") as refused:
+    with pytest.raises(ContractError, match=reason) as refused:
         deploy.deploy(other, strict(), tmp_path)
-    assert refused.value.arguments["account"] == other.address
-    assert names(deploy.deploy(fresh_chain.sender, strict(), tmp_path).steps) == ["policy STRICT"]
+    assert refused.value.arguments[argument] == other.address
+    finished = deploy.deploy(fresh_chain.sender, strict(), tmp_path)
+    # What anybody can do the other key did.
+    left = [name for name in ("desk's binding", "policy STRICT") if name != last]
+    assert names(finished.steps) == left
 
 
 def test_a_real_process_killed_at_random_times(node: Node, tmp_path: Path) -> None:
@@ -359,7 +375,7 @@ def test_contracts_that_know_another_deployment(tmp_path: Path) -> None:
     mixed = first.model_copy(
         update={"contracts": first.contracts | {"NoticeRegistry": second.contracts["NoticeRegistry"]}}
     )
-    with pytest.raises(DeploymentMismatch, match=r"NoticeRegistry\.ledger is 0x"):
+    with pytest.raises(DeploymentMismatch, match=r"GrievanceDesk\.notices is 0x"):
         deploy.check(application.w3, mixed)
     deploy.check(application.w3, second)
     assert Contracts.at(application.w3, second).ledger.address != application.contracts.ledger.address
@@ -382,7 +398,7 @@ def test_the_command(node: Node, tmp_path: Path) -> None:
     environment = {"DULY_DEPLOYMENTS": str(tmp_path), "DULY_RPC": node.url}
     first = run(cli, ["deploy"], env=environment)
     assert first.exit_code == 0, first.output
-    for name in ("PolicyBook", "LoanLedger", "ConsentRegistry", "NoticeRegistry", "number 1", "Recorded in"):
+    for name in (*STEPS[1:-1], "number 1", "Recorded in"):
         assert name in first.stdout
     assert "chain:    31337" in first.stderr
     assert "at most 0.0" in first.stderr
@@ -429,4 +445,4 @@ def test_a_live_chain_is_not_spent_on_unconfirmed(start_node: Callable[..., Node
     assert transactions(application) == 1
     done = CliRunner().invoke(cli, [*arguments, "--yes"], env=environment)
     assert done.exit_code == 0, done.output
-    assert transactions(application) == 6
+    assert transactions(application) == len(STEPS)

@@ -22,8 +22,17 @@ from duly.chain.offers import SigningDomain
 from duly.domain import amending, calendar, lending, schedule
 from duly.domain.calendar import DAY
 from duly.domain.errors import DulyError, InvalidTerms
+from duly.domain.events import (
+    Event,
+    GrievanceAnswered,
+    GrievanceLodged,
+    GrievancesCarriedOver,
+    GrievanceWithdrawn,
+)
+from duly.domain.grievance import NO_CASE, NO_REST, Grievance, rests_until
 from duly.domain.loan import Loan, Status
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
+from duly.domain.replay import State, apply
 from duly.domain.terms import ZERO_HASH, Frequency, Schedule, Terms
 
 SEED = 6_210_417
@@ -36,10 +45,11 @@ ASSIGNEE = Account.from_key(b"assignee".rjust(32, b"\1"))
 BORROWER = Account.from_key(b"borrower".rjust(32, b"\1"))
 PUBLISHER = "0x" + "9b" * 20
 KEEPER = "0x" + "cc" * 20
+GATE = "0x" + "9a" * 20
 
 START = 1_800_000_000  # in January 2027
 EVERYTHING = 2**256 - 1
-ANY_CONTACT = ContactLimits(420, 1320, 0, 127, 7, 7, 0, 31, 1, 0)
+ANY_CONTACT = ContactLimits(420, 1320, 0, 127, 7, 7, 0, 31, 1, 9, rest_all_loans=0b011, rest_fees=0b110)
 LOOSE = LendingLimits(2**32 - 1, AprConvention.NOMINAL, 10_000, 0, 0, 0)
 POLICIES = (
     LOOSE,
@@ -49,17 +59,27 @@ POLICIES = (
     LendingLimits(360_000, AprConvention.EFFECTIVE, 1_000, 0, 0, 90),
 )
 
+CONTACTS = (
+    ANY_CONTACT,
+    replace(ANY_CONTACT, pause_days=30, rest_all_loans=0b111, rest_fees=0b111),
+    replace(ANY_CONTACT, pause_days=0, rest_fees=0b001),
+    replace(ANY_CONTACT, pause_days=255, rest_all_loans=0, rest_fees=0b011),
+    replace(ANY_CONTACT, rest_fees=0),
+)
+"""Of each policy."""
+
 # What the ledger calls otherwise than the domain does.
 NAMES = {"ZeroAmount": "InvalidPayment", "OfferExpired": "AmendmentExpired", "ZeroPrincipal": "InvalidTerms"}
 
 
 ACTIONS = (
     "open", "repay", "acknowledgeReceipt", "forgive", "flagMissed", "waive", "markDefault", "settle",
-    "rescind", "prepay", "defer", "amend", "assign",
+    "rescind", "prepay", "defer", "amend", "assign", "lodge", "withdraw", "answer",
 )  # fmt: skip
 REASONS = {
     "AmendmentExpired", "AmountTooLarge", "AprAboveCap", "CoolingOffOver", "CoolingOffRuns",
-    "FirstDueTooEarly", "FirstDueTooLate", "GraceTooShort", "InstalmentTooCoarse", "InvalidPayment",
+    "FirstDueTooEarly", "FirstDueTooLate", "GraceTooShort", "GrievanceStands", "InstalmentTooCoarse",
+    "InvalidPayment", "NoGrievance",
     "LateFeeAboveCap", "LoanNotActive", "NotInDefault", "NotTheSameLoan", "NothingMissed", "NothingToDefer",
     "NothingToWaive", "PrepaymentTooSmall", "PrincipalAbovePayoff", "RateRaised",
 }  # fmt: skip
@@ -69,14 +89,25 @@ class NothingMissed(DulyError):
     """The domain has no such refusal: assessing twice is no mistake there."""
 
 
+class GrievanceStands(DulyError):
+    """Nor this one: the desk alone knows who may lodge what."""
+
+
+class NoGrievance(DulyError):
+    """Nor this one."""
+
+
 @dataclass
 class World:
     """The deployed contracts, and the policies that were published."""
 
     machine: Machine
     ledger: Contract
+    desk: Contract
     domain: SigningDomain
     policies: dict[int, LendingLimits]
+    state: State = field(default_factory=State)
+    """Of grievances, as the domain makes it of events."""
 
     @property
     def now(self) -> int:
@@ -100,15 +131,23 @@ def world() -> World:
     machine.set_time(START)
     currency = machine.deploy("TestDollar", PUBLISHER, 6)
     book = machine.deploy("PolicyBook", PUBLISHER, PUBLISHER)
-    ledger = machine.deploy("LoanLedger", PUBLISHER, currency.address, book.address)
+    desk = machine.deploy("GrievanceDesk", PUBLISHER, book.address)
+    ledger = machine.deploy("LoanLedger", PUBLISHER, currency.address, book.address, desk.address)
+    consents = machine.deploy("ConsentRegistry", PUBLISHER, ledger.address)
+    notices = machine.deploy(
+        "NoticeRegistry", PUBLISHER, ledger.address, book.address, consents.address, desk.address
+    )
+    desk.call("bind", ledger.address, notices.address, sender=PUBLISHER)
+    # A gate that serves answers at any second.
+    desk.write(desk.slot_of("notices"), GATE)
     policies = {}
-    for limits in POLICIES:
-        arguments = astuple(limits), astuple(ANY_CONTACT), bytes(32), bytes(32)
+    for limits, contact in zip(POLICIES, CONTACTS, strict=True):
+        arguments = astuple(limits), astuple(contact), bytes(32), bytes(32)
         policies[book.call("publish", *arguments, sender=PUBLISHER)] = limits
     for party in (LENDER, BORROWER):
         currency.call("mint", party.address, 2**200)
         currency.call("approve", ledger.address, 2**255, sender=party.address)
-    return World(machine, ledger, SigningDomain(1, ledger.address), policies)
+    return World(machine, ledger, desk, SigningDomain(1, ledger.address), policies)
 
 
 def some_terms(dice: random.Random, now: int, policy: int, limits: LendingLimits) -> Terms:
@@ -152,6 +191,8 @@ def later(dice: random.Random, loan: Loan, limits: LendingLimits, now: int) -> i
         cooled_off - 1,
         schedule.due_time(terms, terms.instalments),
     ]
+    if loan.rest.until:
+        moments += [loan.rest.until, loan.rest.fees_until]
     moment = dice.choice(moments) + dice.randint(-1, 2)
     anywhere = now + dice.choice((0, 1, dice.randint(0, 5 * DAY), dice.randint(0, 60 * DAY)))
     return moment if moment >= now and dice.random() < 0.6 else anywhere
@@ -169,6 +210,13 @@ def check_same(world: World, loan: Loan, told: object) -> None:
     assert ledger.call("payoff", loan.id) == schedule.payoff(loan, now), told
     position = schedule.position(loan, now)
     assert ledger.call("positionOf", loan.id) == astuple(position), told
+    rest, everywhere = loan.rest, world.state.rests.get(terms.borrower, NO_REST)
+    assert world.desk.call("feesRestUntil", loan.id) == rest.fees_end, told
+    assert world.desk.call("restsUntil", loan.id, terms.borrower) == rests_until(rest, everywhere), told
+    cases = world.state.cases.get(loan.id, {})
+    for grievance in Grievance:
+        case = cases.get(grievance, NO_CASE)
+        assert world.desk.call("caseOf", loan.id, grievance) == astuple(case), told
     first_unpaid = position.first_unpaid
     due_at = schedule.due_time(terms, first_unpaid) if first_unpaid else 0
     assert ledger.call("delinquency", loan.id) == (
@@ -225,7 +273,10 @@ def some_step(dice: random.Random, world: World, loan: Loan, limits: LendingLimi
         )
     )  # fmt: skip
     amount = max(0, amount)
-    name = dice.choice((*ACTIONS[1:], "repay", "repay", "prepay", "amend"))
+    name = dice.choice((*ACTIONS[1:], "repay", "repay", "prepay", "amend", "lodge", "lodge"))
+    standing = [case for case in world.state.cases.get(loan.id, {}).values() if case.stands]
+    if standing and dice.random() < 0.25:
+        name = dice.choice(("withdraw", "answer"))
     if schedule.today(terms, now) <= amending.last_day_to_rescind(loan, limits) and dice.random() < 0.2:
         name = "rescind"
     match name:
@@ -302,6 +353,8 @@ def some_step(dice: random.Random, world: World, loan: Loan, limits: LendingLimi
                 return [new, old], new.id
 
             return Step(name, called(name, other.as_tuple(), *signatures, sender=KEEPER), amend)
+        case "lodge" | "withdraw" | "answer":
+            return some_grievance_step(dice, world, name, loan, lender.address)
         case _:
             to = LENDER if lender is ASSIGNEE else ASSIGNEE
             nonce = ledger.call("nonces", to.address)
@@ -309,10 +362,70 @@ def some_step(dice: random.Random, world: World, loan: Loan, limits: LendingLimi
 
             def assign() -> tuple[list[Loan], Any]:
                 schedule.check_owed(loan)
-                return [replace(loan, lender=low(to))], ()
+                return [replace(loan, lender=low(to), assigned=True)], ()
 
             call = called(name, loan.id, to.address, now, signature, sender=lender.address)
             return Step(name, call, assign)
+
+
+def some_grievance_step(dice: random.Random, world: World, name: str, loan: Loan, lender: str) -> Step:
+    """A grievance lodged, withdrawn or answered: any, or one of those that stand."""
+    cases = world.state.cases.get(loan.id, {})
+    standing = [grievance for grievance, case in cases.items() if case.stands]
+    grievance = dice.choice(tuple(Grievance))
+    if name != "lodge" and standing and dice.random() < 0.8:
+        grievance = dice.choice(standing)
+    return grievance_step(dice, world, name, loan, lender, grievance)
+
+
+def grievance_step(
+    dice: random.Random, world: World, name: str, loan: Loan, lender: str, grievance: Grievance
+) -> Step:
+    now, state, borrower = world.now, world.state, loan.terms.borrower
+    stands = state.cases.get(loan.id, {}).get(grievance, NO_CASE).stands
+    contact = CONTACTS[loan.terms.policy - 1]
+
+    def told(event: Event, assessed: Loan = loan) -> tuple[list[Loan], Any]:
+        state.loans[loan.id] = assessed
+        apply(event, now, state)
+        return [state.loans[loan.id]], ()
+
+    if name == "lodge":
+
+        def lodge() -> tuple[list[Loan], Any]:
+            if stands:
+                raise GrievanceStands
+            schedule.check_owed(loan)
+            everywhere, fees = contact.rest_all_loans >> grievance & 1, contact.rest_fees >> grievance & 1
+            event = GrievanceLodged(loan.id, borrower, grievance, borrower, bool(everywhere), bool(fees))
+            return told(event, schedule.assess(loan, now))
+
+        sender = dice.choice((BORROWER.address, lender))
+        return Step(name, partial(world.desk.call, name, loan.id, grievance, sender=sender), lodge)
+
+    def end() -> tuple[list[Loan], Any]:
+        if not stands:
+            raise NoGrievance
+        if name == "withdraw":
+            return told(GrievanceWithdrawn(loan.id, borrower, grievance))
+        return told(GrievanceAnswered(loan.id, borrower, grievance, now + contact.pause_days * DAY))
+
+    if name == "withdraw":
+        call = partial(world.desk.call, name, loan.id, grievance, sender=BORROWER.address)
+    else:
+        # What the gate does when it serves the answer.
+        call = partial(world.desk.call, "answerServed", loan.id, grievance, sender=GATE)
+    return Step(name, call, end)
+
+
+def carry_over(world: World, old: Loan, new: Loan, told: object) -> None:
+    """What the ledger tells of grievances about a loan that another replaced."""
+    if old.id not in world.state.cases:
+        return
+    # By its events alone.
+    world.state.loans |= {old.id: replace(old, rest=new.rest), new.id: replace(new, rest=NO_REST)}
+    apply(GrievancesCarriedOver(old.id, new.id), world.now, world.state)
+    assert (world.state.loans[old.id], world.state.loans[new.id]) == (old, new), told
 
 
 def test_whatever_happens_to_a_loan_is_the_same_on_both_sides(world: World) -> None:
@@ -348,6 +461,10 @@ def test_whatever_happens_to_a_loan_is_the_same_on_both_sides(world: World) -> N
             assert returned == expected, told
             loan, *replaced = loans
             closed += replaced
+            for each in replaced:
+                carry_over(world, each, loan, told)
+            if schedule.missed(replace(loan, rest=NO_REST), world.now) != schedule.missed(loan, world.now):
+                seen["late fees rest"] += 1
             for each in loans:
                 check_same(world, each, told)
                 seen[each.status.name] += 1
@@ -357,6 +474,7 @@ def test_whatever_happens_to_a_loan_is_the_same_on_both_sides(world: World) -> N
         for each in (loan, *closed):
             check_same(world, each, told)
     assert {status.name for status in Status} - {"NONE", "CANCELLED"} < set(seen)
+    assert seen["late fees rest"] > LIVES / 20, seen
     # Everything was done often, and refused for every reason that there is.
     assert all(seen[name] >= 20 for name in ACTIONS), seen
     assert {reason.partition(": ")[2] for reason in seen} > REASONS, seen
@@ -375,6 +493,8 @@ class Eager:
     """Of each instalment, the last second in which it is on time, and its amount."""
     grace_days: int
     late_fee: int
+    rests: dict[Grievance, list[tuple[int, int]]] = field(default_factory=dict)
+    """Of each grievance by which late fees rest, whenever it was lodged: after which second, up to which."""
     payments: list[tuple[int, int]] = field(default_factory=list)
 
     def pay(self, moment: int, amount: int) -> int:
@@ -393,9 +513,19 @@ class Eager:
         for due_at, amount in self.rows:
             due += amount
             grace_ends = due_at + self.grace_days * DAY
-            if grace_ends < now and self.paid(grace_ends) < due:
+            missed = grace_ends + 1
+            rested = any(one < missed <= other for some in self.rests.values() for one, other in some)
+            if missed <= now and self.paid(grace_ends) < due and not rested:
                 charged += self.late_fee
         return charged
+
+    def lodge(self, grievance: Grievance, now: int) -> None:
+        self.rests.setdefault(grievance, []).append((now, EVERYTHING))
+
+    def end(self, grievance: Grievance, until: int) -> None:
+        """The grievance that stands rests late fees up to a second, and no longer."""
+        lodged, _ = self.rests[grievance].pop()
+        self.rests[grievance].append((lodged, until))
 
     def owed(self, now: int) -> int:
         return sum(amount for _, amount in self.rows) + self.fees(now) - self.paid(now)
@@ -419,8 +549,29 @@ def poke(world: World, loan: Loan) -> None:
             raise
 
 
+def complain(dice: random.Random, world: World, loan: Loan, eager: Eager, told: list[object]) -> Loan:
+    """Lodge a grievance, or end the one that stands: the loan then."""
+    grievance, now = dice.choice(tuple(Grievance)), world.now
+    contact = CONTACTS[loan.terms.policy - 1]
+    stands = world.state.cases.get(loan.id, {}).get(grievance, NO_CASE).stands
+    name = dice.choice(("withdraw", "answer")) if stands else "lodge"
+    step = grievance_step(dice, world, name, loan, low(LENDER), grievance)
+    told.append((now, name, grievance.name))
+    step.call()
+    [loan], _ = step.mirror()
+    if not contact.rest_fees >> grievance & 1:
+        return loan
+    if name == "lodge":
+        eager.lodge(grievance, now)
+    else:
+        eager.end(grievance, now + contact.pause_days * DAY if name == "answer" else now)
+    return loan
+
+
 def test_fees_1_charged_lazily_are_those_that_an_eager_ledger_charges(world: World) -> None:
-    """10,000 histories of payments of any size at any time, and of pokes by anyone in between."""
+    """10,000 histories of payments of any size at any time, and of pokes by anyone in between; of grievances
+    too, that are lodged again and again, and overlap.
+    """
     dice = random.Random(SEED + 1)
     ledger, seen = world.ledger, Counter[str]()
     policy, limits = next(iter(world.policies.items()))
@@ -437,13 +588,18 @@ def test_fees_1_charged_lazily_are_those_that_an_eager_ledger_charges(world: Wor
         rows = [ledger.call("instalmentOf", loan.id, k)[:2] for k in range(1, terms.instalments + 1)]
         eager = Eager(rows, terms.grace_days, terms.late_fee)
         told: list[object] = [f"seed {SEED + 1}, history {seen['histories']}", terms]
-        for _ in range(dice.randint(0, 7)):
+        complains = dice.random() < 0.5
+        for _ in range(dice.randint(0, 12 if complains else 7)):
             world.machine.set_time(later(dice, loan, limits, world.now))
             if eager.owed(world.now) == 0:
                 break
-            if dice.random() < 0.2:
+            action = dice.random()
+            if action < 0.2:
                 told.append((world.now, "poke"))
                 poke(world, loan)
+            elif action < 0.6 and complains:
+                loan = complain(dice, world, loan, eager, told)
+                seen["complaints"] += 1
             else:
                 regular = max(1, loan.instalment)
                 amount = dice.choice((regular, regular, dice.randint(1, loan.total), 1))
@@ -467,8 +623,13 @@ def test_fees_1_charged_lazily_are_those_that_an_eager_ledger_charges(world: Wor
         assert recorded == eager.fees(now), told
         seen["histories"] += 1
         seen["with fees"] += recorded > 0
+        without = replace(eager, rests={}).fees(now)
+        seen["all rested"] += 0 == recorded < without
+        seen["some rested"] += 0 < recorded < without
         seen["repaid with fees"] += recorded > 0 and eager.owed(now) == 0
         seen["some missed, some not"] += 0 < recorded < terms.instalments * terms.late_fee
     assert seen["with fees"] > HISTORIES / 3, seen
     assert seen["some missed, some not"] > HISTORIES / 10, seen
     assert seen["repaid with fees"] > HISTORIES / 20, seen
+    assert seen["all rested"] > HISTORIES / 50, seen
+    assert seen["some rested"] > HISTORIES / 50, seen

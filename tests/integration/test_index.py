@@ -12,6 +12,7 @@ from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
 from duly.domain.events import EVENTS, LoanOpened, Repaid
 from duly.domain.loan import Status
+from duly.domain.notice import NOTHING_SELDOM
 from duly.domain.replay import State, apply
 from duly.services.index import Indexer
 from duly.store.readmodel import AmbiguousLoan, AnotherLedger, ReadModel, UnknownLoan
@@ -122,6 +123,12 @@ def test_the_read_model_follows_whatever_a_crowd_does(world: World, model: ReadM
         apply(item.event, item.timestamp, state)
     assert state.loans == {loan.id: loan for loan in model.loans()}
     assert state.said == {loan: model.said(loan) for loan in state.said}
+    candidates = {loan: model.candidate(loan) for loan in state.loans}
+    assert state.seldom_said == {
+        loan: candidate.seldom_said
+        for loan, candidate in candidates.items()
+        if candidate.seldom_said != NOTHING_SELDOM
+    }
     amended = [loan for loan in state.loans.values() if loan.amends]
     assert len(amended) > 5
     assert all(model.successor(loan.terms.replaces) == loan.id for loan in amended)
@@ -181,6 +188,7 @@ def test_a_branch_that_is_left_while_it_is_read(
     loan = world.open(BORROWERS[0], 1)
     snapshot = world.rpc("evm_snapshot")
     world.send(world.ledger.repay(loan, 111), BORROWERS[0])
+    paid = world.w3.eth.block_number
     world.rpc("anvil_mine", hex(20))
     indexer = world.indexer(model)
     indexer._reader.window = 10
@@ -188,7 +196,7 @@ def test_a_branch_that_is_left_while_it_is_read(
 
     def fetch_and_leave(first: int, last: int) -> object:
         found = fetch(first, last)
-        if found and not left and last > world.w3.eth.block_number - 15:
+        if not left and first <= paid <= last:
             left.append(world.rpc("evm_revert", snapshot))
             world.send(world.ledger.repay(loan, 222), BORROWERS[0])
             world.rpc("anvil_mine", hex(20))

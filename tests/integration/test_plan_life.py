@@ -167,10 +167,17 @@ def test_loans_that_are_changed_are_spoken_of_as_what_they_became(world: World) 
         kinds = {kind for kind, _ in said(loan)}
         assert Kind.OVERDUE in kinds
         assert kinds.isdisjoint({Kind.LOAN_OPENED, Kind.PAYMENT_RECEIVED})
+        # That it goes on otherwise is told once, and first.
+        assert said(loan)[0] == (Kind.LOAN_AMENDED, service.model.loan(loan).terms.principal)  # type: ignore[union-attr]
+        assert [kind for kind, _ in said(loan)].count(Kind.LOAN_AMENDED) == 1
     # The due day had been moved by a month: the first reminder asks for what is still missing.
-    assert said(after_deferral)[0] == (Kind.INSTALMENT_UPCOMING, new.instalment - 7_000)
+    assert said(after_deferral)[1] == (Kind.INSTALMENT_UPCOMING, new.instalment - 7_000)
     assert {notice.server for notice in service.model.notices(loan=loans[assigned])} == {
         world.accounts[SERVICER]
     }
-    assert Kind.OVERDUE in {kind for kind, _ in said(loans[assigned])}
+    kinds = [kind for kind, _ in said(loans[assigned])]
+    # Of the new lender the borrower is told before anything is asked for.
+    assert kinds[:2] == [Kind.LOAN_OPENED, Kind.LOAN_ASSIGNED]
+    assert kinds.count(Kind.LOAN_ASSIGNED) == 1
+    assert Kind.OVERDUE in kinds
     assert len(said(loans[rescinds])) == 2

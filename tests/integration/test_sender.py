@@ -27,7 +27,7 @@ from duly.config import Settings
 from duly.domain import calendar
 from duly.domain.consent import Channel
 from duly.domain.loan import Status
-from duly.domain.notice import Kind, Notice, Refusal
+from duly.domain.notice import Kind, Notice, Refusal, Said, SeldomSaid
 from duly.domain.terms import Terms
 from duly.services import deploy
 from duly.services.importing import borrower_account, give_gas, lend_from, open_loan
@@ -225,7 +225,7 @@ def test_a_notice_that_is_refused_names_the_reason(
     error = refused(lambda: lender.send(notices.serve(notice)), "Refused")
     assert error.arguments["reason"] is Refusal.NO_CONTACT
     assert "reason NO_CONTACT" in str(error)
-    assert notices.said_of(loan).services == ()
+    assert notices.said_of(loan) == (Said(), SeldomSaid())
     assert notices.reminders_of(borrower.address) == ()
     assert notices.earliest(loan, Kind.LOAN_OPENED, 0, Channel.EMAIL) is None
 

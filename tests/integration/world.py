@@ -15,6 +15,7 @@ from duly.chain import networks
 from duly.chain.contracts import (
     Call,
     ConsentRegistry,
+    GrievanceDesk,
     LoanLedger,
     NoticeRegistry,
     PolicyBook,
@@ -33,6 +34,7 @@ from duly.chain.offers import (
 )
 from duly.domain import calendar
 from duly.domain.consent import Channel
+from duly.domain.grievance import NO_REST, Grievance, rests_until
 from duly.domain.loan import Loan, Status
 from duly.domain.notice import Facts, Kind, Notice, ground
 from duly.domain.terms import ZERO_ADDRESS, Frequency, Schedule, Terms
@@ -67,14 +69,18 @@ class World:
         # Its issuer can block a holder, so that payments to lenders fail.
         self.token = Token(w3, self.deploy("BlockingDollar", 2))
         self.policy_book = PolicyBook(w3, self.deploy("PolicyBook", publisher))
-        self.ledger = LoanLedger(w3, self.deploy("LoanLedger", self.token.address, self.policy_book.address))
+        book = self.policy_book.address
+        self.desk = GrievanceDesk(w3, self.deploy("GrievanceDesk", book))
+        self.ledger = LoanLedger(w3, self.deploy("LoanLedger", self.token.address, book, self.desk.address))
         self.consents = ConsentRegistry(w3, self.deploy("ConsentRegistry", self.ledger.address))
         self.notices = NoticeRegistry(
             w3,
             self.deploy(
-                "NoticeRegistry", self.ledger.address, self.policy_book.address, self.consents.address
+                "NoticeRegistry", self.ledger.address, book, self.consents.address, self.desk.address
             ),
         )
+        bound = self.send(self.desk.bind(self.ledger.address, self.notices.address), PUBLISHER)
+        assert bound["status"] == 1
         self.publish()
         for account in range(8):
             self.send(self.token.mint(self.accounts[account], 10**12), account)
@@ -153,7 +159,7 @@ class World:
     def source(self) -> Source:
         genesis = bytes(self.w3.eth.get_block(0)["hash"])
         identity = Identity(self.w3.eth.chain_id, genesis, self.ledger.address, self.first_block)
-        wrappers = (self.policy_book, self.ledger, self.consents, self.notices)
+        wrappers = (self.policy_book, self.desk, self.ledger, self.consents, self.notices)
         return Source(identity, tuple(wrapper.address for wrapper in wrappers))
 
     def indexer(self, model: ReadModel, **options: Any) -> Indexer:
@@ -198,6 +204,7 @@ class Crowd:
             self.flag: 1,
             self.appoint: 1,
             self.consent: 3,
+            self.complain: 3,
             self.serve: 4,
             self.block: 1,
             self.policy: 1,
@@ -380,6 +387,23 @@ class Crowd:
             case _:
                 self.world.send(consents.grant(channel), borrower)
 
+    def complain(self, model: ReadModel) -> None:
+        """Say that something is wrong, or take it back: the borrower, or who has their word."""
+        loans = self.owed(model)
+        if not loans:
+            return
+        loan, grievance, desk = (
+            self.random.choice(loans),
+            self.random.choice(tuple(Grievance)),
+            self.world.desk,
+        )
+        borrower = self.account(loan.terms.borrower)
+        sender = self.random.choice((borrower, borrower, self.account(loan.lender), SERVICER))
+        if desk.case_of(loan.id, grievance).stands:
+            self.world.send(desk.withdraw(loan.id, grievance), borrower)
+        else:
+            self.world.send(desk.lodge(loan.id, grievance), sender)
+
     def serve(self, model: ReadModel) -> None:
         """A batch: mostly what the gate will let through, and some of the rest."""
         if not 9 <= self.world.now % 86_400 // 3_600 <= 16 and self.random.random() < 0.7:
@@ -399,7 +423,16 @@ class Crowd:
         if not candidate:
             return None
         position = self.world.ledger.position_of(loan.id)
-        facts = Facts(position, candidate.limits, candidate.profile, candidate.said)
+        facts = Facts(
+            position,
+            candidate.limits,
+            candidate.profile,
+            candidate.said,
+            seldom_said=candidate.seldom_said,
+            cooling_off_days=candidate.cooling_off_days,
+            dispute=candidate.dispute,
+            hardship=candidate.hardship,
+        )
         kinds = self.random.sample(tuple(Kind), len(Kind))
         channel = self.random.choice((Channel.EMAIL, Channel.EMAIL, Channel.EMAIL, Channel.SMS))
         content = self.number().to_bytes(32, "big")
@@ -456,21 +489,25 @@ def assert_mirrors(model: ReadModel, world: World) -> None:
         on_chain = world.ledger.loan_of(loan.id, loan.terms)
         # Defaults that were cured are history.
         in_default = loan.status is Status.DEFAULTED
-        assert (loan if in_default else replace(loan, defaulted=0)) == on_chain
+        told = loan if in_default else replace(loan, defaulted=0)
+        # The ledger leaves grievances to the desk.
+        assert replace(told, rest=NO_REST) == on_chain
         record = world.ledger.record_of(loan.id)
         assert (loan.status, loan.amends) == (record.status, record.amends)
-        assert model.said(loan.id) == world.notices.said_of(loan.id)
+        candidate = model.candidate(loan.id)
+        assert candidate
+        assert (model.said(loan.id), candidate.seldom_said) == world.notices.said_of(loan.id)
+        assert candidate.dispute == world.desk.case_of(loan.id, Grievance.DISPUTE)
+        assert candidate.hardship == world.desk.case_of(loan.id, Grievance.HARDSHIP)
+        borrower = loan.terms.borrower
+        assert rests_until(loan.rest, candidate.rest) == world.desk.rests_until(loan.id, borrower)
+        assert loan.rest.fees_end == world.desk.fees_rest_until(loan.id)
         assert loan.id == loan_id(loan.terms, world.domain)
     for account in world.accounts:
         profile = world.consents.profile_of(account)
         known = model.profile(account)
-        assert (known.offset, known.other_offset, known.registered, known.consented, known.ceased) == (
-            profile.offset,
-            profile.other_offset,
-            profile.registered,
-            profile.consented,
-            profile.ceased,
-        )
+        # The nonce is of use to the borrower alone.
+        assert known == replace(profile, nonce=0)
         for channel in Channel:
             assert (model.commitment(account, channel) or bytes(32)) == world.consents.commitment_of(
                 account, channel
