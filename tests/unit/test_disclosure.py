@@ -38,7 +38,8 @@ from duly.services import termsfile
 from duly.services.disclose import Basis, Statement, disclose, verify
 from duly.services.pdf import MissingGlyphs
 from duly.services.policy import load_pack
-from duly.services.render import LOCALES, UnknownLocale
+from duly.services.render import UnknownLocale
+from duly.services.templates import LOCALES
 
 PACK = load_pack("STRICT")
 LIMITS, CONTACT = PACK.lending_limits, PACK.contact_limits
