@@ -43,7 +43,7 @@ from duly.chain.sender import (
     wait_for,
 )
 from duly.domain.errors import InvalidInput
-from duly.domain.policy import PolicyPack
+from duly.domain.pack import PolicyPack
 
 DEFAULT_DECIMALS: Final = 2
 _MOST_DECIMALS: Final = 26

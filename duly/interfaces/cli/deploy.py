@@ -68,11 +68,10 @@ def deploy(
 def wish_for(policy: str, currency: str | None = None, decimals: int | None = None) -> "Wish":
     """What to deploy: the pack of this name or in this file, and the templates that come with the program."""
     from duly.services.deploy import Wish
-    from duly.services.policy import load_pack, read_pack
+    from duly.services.policy import find_pack
     from duly.services.render import templates_hash
 
-    pack = read_pack(Path(policy)) if policy.endswith(".toml") else load_pack(policy)
-    return Wish(pack, templates_hash(), currency, decimals)
+    return Wish(find_pack(policy), templates_hash(), currency, decimals)
 
 
 def run(
