@@ -90,7 +90,7 @@ def run(
     from duly.services import deploy as service
 
     plan = service.plan(application.sender, wish, folder, fresh=fresh)
-    _show_plan(plan, folder)
+    show_plan(plan, folder)
     if plan.missing and not application.is_local and not yes:
         confirm("Send these transactions?")
 
@@ -111,22 +111,24 @@ def ask_passphrase(path: Path) -> str:
     return answer
 
 
-def _show_plan(plan: "Plan", folder: Path | None) -> None:
+def show_plan(plan: "Plan", folder: Path | None, *, who: str = "deployer") -> None:
+    """What is about to be done and what it costs, on standard error."""
     from duly.chain import deployments, networks
 
     where = "nowhere: this chain ends with this run" if folder is None else None
     gas = sum(step.gas for step in plan.missing)
     lines = {
         "chain": networks.chain_name(plan.chain_id),
-        "deployer": f"{_checksummed(plan.deployer)}, holding {_coins(plan.balance)}",
+        who: f"{_checksummed(plan.deployer)}, holding {_coins(plan.balance)}",
         "currency": plan.currency,
         "policy": plan.policy,
         "record": where or str(deployments.path_of(folder or Path(), plan.chain_id)),
         "to do": ", ".join(step.name for step in plan.missing) or "nothing; everything is checked",
         "cost": f"at most {_coins(plan.cost)} for about {gas:,} gas" if plan.missing else "nothing",
     }
+    width = max(map(len, lines)) + 2
     for name, value in lines.items():
-        typer.echo(f"{name + ':':10}{value}", err=True)
+        typer.echo(f"{name + ':':{width}}{value}", err=True)
 
 
 def _show(result: "Result") -> None:
