@@ -1,5 +1,6 @@
 """Chains to test against: one inside this process, and real nodes."""
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from duly.bootstrap import Application
-from duly.chain import compiler
+from duly.chain import compiler, networks
 from duly.config import Settings
 from duly.services import deploy
 from duly.services.policy import load_pack
@@ -81,3 +82,17 @@ def application() -> Application:
 def transactions(application: Application) -> int:
     """How many transactions the deployer has sent, ever."""
     return application.w3.eth.get_transaction_count(application.account.address)
+
+
+def live(node: Node, folder: Path) -> Application:
+    """An application on a chain that is not local, with a keystore file."""
+    from eth_account import Account
+
+    rich = networks._DEVELOPMENT_PHRASE
+    Account.enable_unaudited_hdwallet_features()
+    key = Account.from_mnemonic(rich).key
+    file = folder / "key.json"
+    file.write_text(json.dumps(Account.encrypt(key, "open sesame", kdf="pbkdf2", iterations=10)))
+    return Application(
+        Settings(key_file=file, key_passphrase="open sesame", deployments=folder / "d"), rpc=node.url
+    )

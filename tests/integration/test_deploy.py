@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Node, embedded, strict, transactions
+from conftest import Node, embedded, live, strict, transactions
 from typer.testing import CliRunner
 from web3.types import RPCEndpoint
 
@@ -261,20 +261,6 @@ def test_a_live_chain_takes_no_raw_and_no_well_known_key(
         _ = Application(Settings(private_key=bytes(31) + b"\x01"), rpc=node.url).sender
     with pytest.raises(KeyRefused, match="known to everyone"):
         networks.development_account(networks.connect(node.url))
-
-
-def live(node: Node, folder: Path) -> Application:
-    """An application on a chain that is not local, with a keystore file."""
-    from eth_account import Account
-
-    rich = networks._DEVELOPMENT_PHRASE
-    Account.enable_unaudited_hdwallet_features()
-    key = Account.from_mnemonic(rich).key
-    file = folder / "key.json"
-    file.write_text(json.dumps(Account.encrypt(key, "open sesame", kdf="pbkdf2", iterations=10)))
-    return Application(
-        Settings(key_file=file, key_passphrase="open sesame", deployments=folder / "d"), rpc=node.url
-    )
 
 
 def test_a_live_chain_needs_a_currency_and_takes_it(start_node: Callable[..., Node], tmp_path: Path) -> None:
