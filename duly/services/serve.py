@@ -21,13 +21,15 @@ from duly.services.plan import Planned
 from duly.services.render import Place, Text, locale_for, render
 from duly.store.notices import Content, Handed, NoticeStore
 from duly.store.readmodel import ReadModel
-from duly.store.vault import Contact, Vault
+from duly.store.vault import Kept, Vault
 
 BATCH: Final = 50
 """Notices in one transaction at most."""
 
 NO_ADDRESS: Final = "no_address"
 """The vault has no address of the borrower for the channel."""
+NOT_VERIFIED: Final = "not_verified"
+"""The borrower has not proved the vault's address by a code."""
 OTHER_ADDRESS: Final = "other_address"
 """The vault's address is not the one that the borrower registered on chain."""
 
@@ -37,7 +39,7 @@ class ServeReport:
     """What became of planned notices.
 
     served: their ids. refused: by the gate, counted by reason. skipped: not sent to the gate, counted by
-    reason (`NO_ADDRESS`, `OTHER_ADDRESS`).
+    reason (`NO_ADDRESS`, `NOT_VERIFIED`, `OTHER_ADDRESS`).
     """
 
     served: tuple[bytes, ...] = ()
@@ -103,9 +105,12 @@ class Server:
         contents: list[Content] = []
         notices: list[Notice] = []
         for each in batch:
-            contact = self.vault.contact(each.borrower, each.channel, salt_purpose(each.id))
+            contact = self.vault.kept(each.borrower, each.channel, salt_purpose(each.id))
             if contact is None:
                 skipped[NO_ADDRESS] += 1
+                continue
+            if not contact.verified:
+                skipped[NOT_VERIFIED] += 1
                 continue
             if contact.commitment != self.read_model.commitment(each.borrower, each.channel):
                 skipped[OTHER_ADDRESS] += 1
@@ -127,7 +132,7 @@ class Server:
         self.store.hand(Handed(event.id, event.borrower, event.kind, now) for event in served)
         return ServeReport(tuple(event.id for event in served), refused, skipped)
 
-    def _words(self, planned: Planned, contact: Contact, now: int) -> Content:
+    def _words(self, planned: Planned, contact: Kept, now: int) -> Content:
         language = locale_for(contact.language)
         text = render(planned.kind, planned.loan, planned.position, planned.ground, self.place, language)
         return Content(
