@@ -24,13 +24,13 @@ from duly.config import MailSecurity, MailServer, Settings
 from duly.domain import calendar
 from duly.domain.consent import Channel
 from duly.domain.terms import Terms
-from duly.services import deploy, importing
+from duly.services import deploy, importing, verifying
 from duly.services.deploy import Wish
 from duly.services.policy import load_pack
 from duly.services.render import templates_hash
 from duly.store.vault import MasterKey
 from scripts.anvil import free_port
-from scripts.inbox import Inbox
+from scripts.inbox import Inbox, code_in
 
 ROOT = Path(__file__).resolve().parents[2]
 START = 1_790_078_400  # noon UTC of a Tuesday
@@ -61,7 +61,12 @@ class Mailbox:
             self._process = None
 
     def mails(self) -> list[EmailMessage]:
-        return Inbox(self.directory).mails()
+        """The mails with notices."""
+        return [mail for mail in Inbox(self.directory).mails() if "Duly-Notice" in mail]
+
+    def code(self, address: str) -> str:
+        """The code that came to an address, as its owner reads it."""
+        return code_in(Inbox(self.directory).mails(), address)
 
     def count(self) -> int:
         return len(Inbox(self.directory).files())
@@ -138,20 +143,21 @@ class Stage:
         others = {name: value for name, value in os.environ.items() if not name.startswith("DULY_")}
         return others | mine
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """A `duly` command, in a process of its own."""
+    def start(self, *arguments: str, given: bool = False) -> "subprocess.Popen[str]":
+        """A `duly` command, in a process of its own. given: something is piped in."""
         program = [sys.executable, "-c", "from duly.interfaces.cli import main; main()"]
-        return self._start([*program, *arguments])
+        return self._start([*program, *arguments], given=given)
 
     def start_worker(self, *arguments: str) -> "subprocess.Popen[str]":
         """The worker of `worker.py`."""
         return self._start([sys.executable, str(WORKER), *arguments])
 
-    def _start(self, command: list[str]) -> "subprocess.Popen[str]":
+    def _start(self, command: list[str], *, given: bool = False) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             command,
             env=self.environment,
             cwd=self.directory,
+            stdin=subprocess.PIPE if given else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -200,7 +206,11 @@ class Borrower:
         signature = sign_offer(stage.lender.account, terms, domain)
         calls = [contracts.ledger.open(terms, signature)]
         if reachable:
-            kept = stage.app.vault.add(self.sender.address, Channel.EMAIL, self.address, language=language)
+            vault = stage.app.vault
+            vault.add(self.sender.address, Channel.EMAIL, self.address, language=language)
+            verifying.send_code(vault, stage.app.carriers, self.sender.address, Channel.EMAIL)
+            code = stage.mailbox.code(self.address)
+            kept = vault.check_code(self.sender.address, Channel.EMAIL, code)
             calls += [
                 contracts.consents.register(Channel.EMAIL, kept.hash, 0, 0),
                 contracts.consents.grant(Channel.EMAIL),

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from duly.channels.email import EmailCarrier
-from duly.channels.message import CarrierUnavailable, Message, Receipt, Result
+from duly.channels.message import CarrierUnavailable, CodeMessage, Message, Receipt, Result
 from duly.config import MailSecurity, MailServer
 from duly.domain.errors import InvalidInput
-from scripts.inbox import Inbox, text_of
+from duly.services.verifying import words
+from scripts.inbox import Inbox, code_in, text_of
 
 ADDRESS = "wang.fang@example.org"
 SENDER = "Duly <notices@lender.example>"
@@ -363,3 +364,17 @@ def test_the_inbox_shows_whatever_comes(inbox, tmp_path):
     assert page.count("<tr><td>") == 7
     assert "<script>\n" in page
     assert "&lt;script&gt;" in (tmp_path / "inbox/mail/00007.html").read_text(encoding="utf-8")
+
+
+def test_gate_1_a_mail_with_a_code_names_no_notice_and_nobody(carrier, inbox):
+    text = words("012345", "zh")
+    sent = carrier.send(CodeMessage("b@example.org", text.subject, text.body, "zh", 1_790_078_400))
+    assert sent == Receipt(Result.SENT)
+    (mail,) = inbox.mails()
+    assert (mail["To"], mail["Content-Language"]) == ("b@example.org", "zh-Hans")
+    assert code_in([mail], "b@example.org") == "012345"
+    assert text_of(mail) == text.body
+    # Not the sender's name either, nor a word to stop what has not begun.
+    assert mail["From"] == "notices@lender.example"
+    assert not {"Duly-Notice", "Duly-Salt", "List-Unsubscribe"} & set(mail.keys())
+    assert "duly" not in str(mail).lower()
