@@ -500,8 +500,8 @@ class PolicyPack(_Frozen):
         return keccak(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
 
     def entries(self) -> "dict[str, Entry]":
-        """Every value by its path, such as `contact.opens`, in the pack's order; but for `words`, which come on
-        top of STRICT's and so can loosen nothing.
+        """Every value by its path, such as `contact.opens`, in the pack's order; but for `words`, which come
+        on top of STRICT's and so can loosen nothing.
         """
         return {entry.path: entry for entry in _entries(self, "") if not entry.path.startswith(_WORDS)}
 

@@ -19,7 +19,8 @@ from duly.channels.message import Carrier, CarrierUnavailable, CodeMessage, Resu
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
 from duly.services.importing import LocalChainsOnly
-from duly.services.render import LOCALES, Text, locale_for
+from duly.services.render import Text, locale_for
+from duly.services.templates import LOCALES
 from duly.store.vault import CODE_SECONDS, Commitment, Vault
 
 
