@@ -204,10 +204,12 @@ class Application:
             key = MasterKey.from_text(settings.master_key)
         elif settings.master_key_file is not None:
             key = MasterKey.from_file(settings.master_key_file)
+        elif settings.master_key_keyring is not None:
+            key = MasterKey.from_keyring(settings.master_key_keyring)
         else:
             raise NoMasterKey(
                 "there is no key to open the vault with",
-                wanted="DULY_MASTER_KEY_FILE or DULY_MASTER_KEY",
+                wanted="DULY_MASTER_KEY_FILE, DULY_MASTER_KEY_KEYRING or DULY_MASTER_KEY",
                 remedy="Make one: duly vault init.",
             )
         return Vault.open(settings.vault, key)

@@ -13,6 +13,7 @@
 | `DULY_VAULT` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |
 | `DULY_MASTER_KEY` | the vault's master key: 32 bytes, in hex or base64 | |
 | `DULY_MASTER_KEY_FILE` | file that holds it instead (`duly vault init` makes one) | |
+| `DULY_MASTER_KEY_KEYRING` | entry of the system's keyring that holds it instead: service/name | |
 | `DULY_SMTP_HOST` | mail server; without it no e-mail is sent | |
 | `DULY_SMTP_PORT` | its port | 465 with `tls`, 587 with `starttls`, 25 with `none` |
 | `DULY_SMTP_TLS` | `starttls`, `tls` or `none` | `starttls` |
@@ -93,6 +94,7 @@ class Settings:
     vault: str = field(default="sqlite:///duly-vault.db", repr=False)
     master_key: str | None = field(default=None, repr=False)
     master_key_file: Path | None = None
+    master_key_keyring: str | None = None
     mail: MailServer | None = None
 
     @classmethod
@@ -114,6 +116,7 @@ class Settings:
             vault=reader.text("VAULT", "sqlite:///duly-vault.db"),
             master_key=reader.master_key(),
             master_key_file=reader.path("MASTER_KEY_FILE"),
+            master_key_keyring=reader.keyring(),
             mail=reader.mail(),
         )
         reader.finish()
@@ -209,6 +212,17 @@ class _Reader:
         value = self.optional("MASTER_KEY")
         if value is not None and "MASTER_KEY_FILE" in self._values:
             self.problem("MASTER_KEY", "DULY_MASTER_KEY_FILE is set as well; give one of them")
+        return value
+
+    def keyring(self) -> str | None:
+        value = self.optional("MASTER_KEY_KEYRING")
+        if value is None:
+            return None
+        if not re.fullmatch(r".+/[^/]+", value):
+            self.problem("MASTER_KEY_KEYRING", "not an entry such as duly/vault: service/name")
+        for other in ("MASTER_KEY", "MASTER_KEY_FILE"):
+            if other in self._values:
+                self.problem("MASTER_KEY_KEYRING", f"{_PREFIX}{other} is set as well; give one of them")
         return value
 
     def path(self, name: str) -> Path | None:

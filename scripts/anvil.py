@@ -19,10 +19,16 @@ class AnvilMissing(DulyError):
 
 
 def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on, and that the system gives nobody else for a minute.
+
+    A connection that was closed at this end keeps its port from whoever asks for any; a server that asks for
+    this very one gets it. So two programs that start a server at once do not end up at the same one.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address):
+            listener.accept()[0].close()
+        return int(address[1])
 
 
 def wait_for_port(port: int, process: "subprocess.Popen[bytes]", what: str) -> None:

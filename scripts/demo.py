@@ -45,13 +45,13 @@ from duly.domain.loanbook import BookLoan
 from duly.domain.notice import Facts, Kind, Notice, ground
 from duly.interfaces.cli._output import show_error
 from duly.interfaces.cli.deploy import wish_for
-from duly.services import audit, deploy, importing, loanbook, run
+from duly.services import audit, deploy, importing, loanbook, run, verifying
 from duly.services.index import Source
 from duly.services.plan import plan
 from duly.store.notices import State
 from duly.store.vault import MasterKey
 from scripts.anvil import anvil, free_port, wait_for_port
-from scripts.inbox import Inbox
+from scripts.inbox import Inbox, code_in, read
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "data" / "lendingclub_sample.csv"
@@ -165,8 +165,11 @@ class Life:
 class Play:
     """Moves the clock, and lets borrowers, a keeper and the service act."""
 
-    def __init__(self, app: Application, deployer: Sender, lender: Sender, lives: list[Life]) -> None:
-        self.app, self.deployer, self.lender, self.lives = app, deployer, lender, lives
+    def __init__(
+        self, app: Application, inbox: Inbox, deployer: Sender, lender: Sender, lives: list[Life]
+    ) -> None:
+        self.app, self.inbox = app, inbox
+        self.deployer, self.lender, self.lives = deployer, lender, lives
         self.contracts = app.contracts
         self.policy = app.deployment.policy()
         self.limits = self.contracts.policy_book.lending_of(self.policy)
@@ -211,7 +214,7 @@ class Play:
     # ------------------------------------------------------------------------------- what borrowers do
 
     def _open(self, life: Life) -> None:
-        """Sign, open, register a contact, consent, and get ready to pay."""
+        """Sign, open, prove and register a contact, consent, and get ready to pay."""
         book, borrower, contracts = life.book, life.borrower, self.contracts
         decimals = self.app.deployment.currency.decimals
         terms = importing.terms_for(
@@ -226,9 +229,13 @@ class Play:
         life.id = importing.open_loan(contracts, self.lender.account, borrower, terms)
         loan = contracts.ledger.loan_of(life.id, terms)
         _, offset, other_offset, language = life.place
-        commitment = self.app.vault.add(
-            borrower.address, Channel.EMAIL, f"borrower-{life.number:02}@example.org", language=language
-        )
+        address = f"borrower-{life.number:02}@example.org"
+        self.app.vault.add(borrower.address, Channel.EMAIL, address, language=language)
+        # The borrower proves the address: a code comes there, and is told to the service.
+        vault, now = self.app.vault, self.app.clock.now()
+        verifying.send_code(vault, self.app.carriers, borrower.address, Channel.EMAIL, at=now)
+        code = code_in([read(self.inbox.files()[-1])], address)
+        commitment = vault.check_code(borrower.address, Channel.EMAIL, code)
         calls = [
             contracts.consents.register(Channel.EMAIL, commitment.hash, offset, other_offset),
             contracts.currency.mint(borrower.address, loan.total),
@@ -307,13 +314,14 @@ def _done(_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was counted in the end. Amounts in cents."""
+    """What was counted in the end: `mails` with notices, `codes` that proved addresses. Amounts in cents."""
 
     lives: list[Life]
     loans: list[Loan]
     findings: Findings
     deliveries: dict[State, int]
     mails: int
+    codes: int
     seconds: float
 
     @property
@@ -330,6 +338,7 @@ class Result:
         return (
             not self.findings.violations
             and self.mails == sent
+            and self.codes == len(self.lives)
             and self.findings.notices == sent + dropped
             and all(
                 (loan.status is Status.REPAID) == (life.outcome is not Outcome.CHARGED_OFF)
@@ -377,14 +386,16 @@ def play(directory: Path, console: Console) -> Result:
         importing.give_gas(deployer, [life.borrower.address for life in lives])
         importing.lend_from(app.contracts, lender, sum(book.principal for book in books), can_mint=True)
         lender.send(app.contracts.ledger.appoint_servicer(servicer.address))
-        play = Play(app, deployer, lender, lives)
+        play = Play(app, Inbox(directory / "inbox"), deployer, lender, lives)
         with clock(console, genesis, _horizon(lives)) as progress:
             play.run(progress)
         findings = audit.audit(w3, Source.of(app.deployment))
         loans = [loan for life in lives if (loan := app.read_model.loan(life.id)) is not None]
         deliveries = app.notice_store.counts()
-    mails = len(Inbox(directory / "inbox").files())
-    return Result(lives, loans, findings, deliveries, mails, time.monotonic() - started)
+    mails = Inbox(directory / "inbox").mails()
+    notices = sum("Duly-Notice" in mail for mail in mails)
+    codes = len(mails) - notices
+    return Result(lives, loans, findings, deliveries, notices, codes, time.monotonic() - started)
 
 
 def _empty(directory: Path) -> None:
@@ -525,7 +536,8 @@ def show(result: Result, directory: Path, console: Console) -> None:
     for state, number in sorted(result.deliveries.items()):
         delivered.add_row(state, f"{number:,}")
     delivered.add_section()
-    delivered.add_row("mails in the inbox", f"{result.mails:,}")
+    delivered.add_row("mails with notices in the inbox", f"{result.mails:,}")
+    delivered.add_row("mails with codes, to prove addresses", f"{result.codes:,}")
     console.print(delivered)
 
     clean = not result.findings.violations
@@ -576,6 +588,7 @@ def as_json(result: Result) -> dict[str, object]:
         },
         "deliveries": {str(state): number for state, number in result.deliveries.items()},
         "mails": result.mails,
+        "codes": result.codes,
         "audit_clean": not result.findings.violations,
         "seconds": round(result.seconds, 1),
     }

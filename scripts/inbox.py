@@ -10,6 +10,7 @@ tests: mail stays on this machine.
 import argparse
 import asyncio
 import html
+import re
 import signal
 import sys
 import threading
@@ -162,6 +163,18 @@ def read(path: Path) -> EmailMessage:
 def text_of(mail: EmailMessage) -> str:
     """What a mail of plain text says, its lines ending in LF."""
     return str(mail.get_content()).replace("\r\n", "\n")
+
+
+def code_in(mails: Sequence[EmailMessage], address: str) -> str:
+    """The confirmation code in the latest mail to an address that holds one: what the borrower would read.
+
+    Raises: LookupError.
+    """
+    for mail in reversed(mails):
+        found = re.search(r"(?<!\d)\d{6}(?!\d)", text_of(mail)) if "Duly-Notice" not in mail else None
+        if found and mail["To"] == address:
+            return found[0]
+    raise LookupError("no code came to this address")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,11 @@ def main() -> int | None:
 
 
 def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    """A port that nothing listens on, kept from others for a minute as scripts/anvil.py does it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            listener.accept()[0].close()
         return port
 
 

@@ -4,13 +4,14 @@ What matters is to know whether a message went out. Before its text a server has
 whatever goes wrong until then is certain: not sent. From the final dot on only the server's answer tells;
 without one nobody knows.
 
-Each mail names its notice's id and the salt of its content hash. keccak256(salt ‖ subject ‖ "\\n\\n" ‖ text)
+A notice's mail names its id and the salt of its content hash. keccak256(salt ‖ subject ‖ "\\n\\n" ‖ text)
 is the hash on chain, lines ending in LF: the mail proves itself.
 """
 
 import asyncio
 import contextlib
 import re
+import secrets
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -30,7 +31,7 @@ from aiosmtplib import (
 )
 from aiosmtplib.protocol import SMTPProtocol
 
-from duly.channels.message import CarrierUnavailable, Message, Receipt, Result
+from duly.channels.message import CarrierUnavailable, CodeMessage, Message, Receipt, Result
 from duly.config import MailSecurity, MailServer
 from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
@@ -87,7 +88,7 @@ class EmailCarrier:
                 remedy="Check that it runs, and the settings DULY_SMTP_….",
             ) from None
 
-    def send(self, message: Message) -> Receipt:
+    def send(self, message: Message | CodeMessage) -> Receipt:
         """Send one mail, at most once."""
         try:
             recipient, data = self._compose(message)
@@ -107,7 +108,7 @@ class EmailCarrier:
 
     # ------------------------------------------------------------------------------------------ the mail
 
-    def _compose(self, message: Message) -> tuple[str, bytes]:
+    def _compose(self, message: Message | CodeMessage) -> tuple[str, bytes]:
         """The recipient and the bytes of a mail.
 
         Raises: ValueError, where a header would hold more than it should.
@@ -120,16 +121,21 @@ class EmailCarrier:
         if not (recipient.domain and message.address.isascii() and recipient.addr_spec == message.address):
             raise ValueError("not one plain address")
         mail = EmailMessage(policy=SMTP_POLICY)
-        mail["From"] = self._sender
+        # A code's mail does not even name the sender: the display name may tell of a lender's business.
+        nameless = Address(addr_spec=self._sender.addr_spec)
+        mail["From"] = self._sender if isinstance(message, Message) else nameless
         mail["To"] = recipient
         mail["Subject"] = message.subject
         mail["Date"] = datetime.fromtimestamp(message.at, UTC)
-        mail["Message-ID"] = f"<{message.notice.hex()[:32]}@{self._sender.domain}>"
+        name = message.notice.hex()[:32] if isinstance(message, Message) else secrets.token_hex(16)
+        mail["Message-ID"] = f"<{name}@{self._sender.domain}>"
         mail["Auto-Submitted"] = "auto-generated"
-        # What the text offers too: to reply with this word.
-        mail["List-Unsubscribe"] = f"<mailto:{quote(self._sender.addr_spec, safe='@')}?subject=STOP>"
-        mail["Duly-Notice"] = message.notice.hex()
-        mail["Duly-Salt"] = message.salt.hex()
+        if isinstance(message, Message):
+            # What the text offers too: to reply with this word.
+            stop = f"<mailto:{quote(self._sender.addr_spec, safe='@')}?subject=STOP>"
+            mail["List-Unsubscribe"] = stop
+            mail["Duly-Notice"] = message.notice.hex()
+            mail["Duly-Salt"] = message.salt.hex()
         mail.set_content(message.body, charset="utf-8")
         mail["Content-Language"] = _LANGUAGES.get(message.language, message.language)
         return recipient.addr_spec, mail.as_bytes()

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from duly.channels.message import CarrierUnavailable, Message, Receipt, Result
+from duly.channels.message import CarrierUnavailable, CodeMessage, Message, Receipt, Result
 from duly.domain.consent import Channel
 
 
 @dataclass
 class MemoryCarrier:
-    """Keeps messages in `sent`. Answers with `receipts` while there are any, then with SENT.
+    """Keeps notices in `sent`, codes in `codes`. Answers with `receipts` while there are any, then with SENT.
 
     `available` is whether it is ready; `handed` counts the sends, however they went.
     """
@@ -18,6 +18,7 @@ class MemoryCarrier:
     receipts: list[Receipt] = field(default_factory=list)
     available: bool = True
     sent: list[Message] = field(default_factory=list)
+    codes: list[CodeMessage] = field(default_factory=list)
     handed: int = 0
 
     def will(self, *results: Result, reason: str | None = None) -> None:
@@ -28,11 +29,14 @@ class MemoryCarrier:
         if not self.available:
             raise CarrierUnavailable("this channel was made unavailable")
 
-    def send(self, message: Message) -> Receipt:
+    def send(self, message: Message | CodeMessage) -> Receipt:
         self.handed += 1
         receipt = self.receipts.pop(0) if self.receipts else Receipt(Result.SENT)
         if receipt.result is Result.SENT:
-            self.sent.append(message)
+            if isinstance(message, CodeMessage):
+                self.codes.append(message)
+            else:
+                self.sent.append(message)
         return receipt
 
     def to(self, address: str) -> Iterable[Message]:

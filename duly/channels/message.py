@@ -30,6 +30,20 @@ class Message:
     at: int
 
 
+@dataclass(frozen=True, slots=True)
+class CodeMessage:
+    """A code on its way to the address that it proves: the one message that needs no notice (GATE-1).
+
+    It has no notice's id, and its words come from templates that know of nothing but the code.
+    """
+
+    address: str = field(repr=False)
+    subject: str = field(repr=False)
+    body: str = field(repr=False)
+    language: str
+    at: int
+
+
 class Result(Enum):
     """How a send went. Only UNKNOWN leaves it open whether the message went out."""
 
@@ -64,7 +78,7 @@ class Carrier(Protocol):
         """
         ...
 
-    def send(self, message: Message) -> Receipt:
+    def send(self, message: Message | CodeMessage) -> Receipt:
         """Send a message, at most once. What goes wrong on the way is told in the receipt."""
         ...
 

@@ -1,21 +1,14 @@
 """What a loan may cost and when its borrower may be contacted. Mirrors `contracts/PolicyBook.sol`.
 
-The limits are what the chain keeps. A pack is where they come from: a file that a compliance officer can read
-and check, in which every value tells its source.
+The limits are what the chain keeps. Where they come from, value by value, a pack tells: see
+`duly.domain.pack`.
 """
 
-import json
 from dataclasses import dataclass
-from datetime import date, time
 from enum import IntEnum
-from typing import Annotated, Generic, Literal, Self, TypeVar, get_args
-
-from eth_hash.auto import keccak
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from duly.domain import amortisation
 from duly.domain.errors import InvalidInput
-from duly.domain.words import LineId, Phrases, WordRules
 
 
 class InvalidPolicy(InvalidInput):
@@ -121,155 +114,3 @@ def check_bounds(limits: ContactLimits) -> None:
             "; ".join(f"{field} is {value}" for field, value, _, _ in found),
             wanted="; ".join(f"{field} from {least} to {most}" for field, _, least, most in found),
         )
-
-
-# ---------------------------------------------------------------------------------------- packs
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-T = TypeVar("T")
-
-Origin = Literal["primary", "secondary", "unverified", "chosen"]
-"""How a value is known: read in the text of the law or regulator; read about in the press, at a law firm or
-the like; remembered, and to be checked before anyone relies on it; no rule's value but the pack's own choice.
-"""
-
-
-class Value(_Frozen, Generic[T]):
-    """One value of a pack: where it comes from, how it is known, and as of when."""
-
-    value: T
-    source: Annotated[str, Field(min_length=1)]
-    status: Origin
-    as_of: date
-
-
-Weekday = Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-_WEEKDAYS = get_args(Weekday)
-
-
-def _whole_minutes(moment: time) -> time:
-    if moment.second or moment.microsecond or moment.tzinfo:
-        raise ValueError("a time of day is in whole minutes, such as 09:00:00")
-    return moment
-
-
-def _each_once(days: list[Weekday]) -> list[Weekday]:
-    if len(set(days)) != len(days):
-        raise ValueError("a weekday is named twice")
-    return days
-
-
-TimeOfDay = Annotated[time, AfterValidator(_whole_minutes)]
-Weekdays = Annotated[list[Weekday], Field(min_length=1), AfterValidator(_each_once)]
-Byte = Annotated[int, Field(ge=0, le=_BYTE)]
-TwoBytes = Annotated[int, Field(ge=0, le=2**16 - 1)]
-FourBytes = Annotated[int, Field(ge=0, le=2**32 - 1)]
-
-
-class PackLending(_Frozen):
-    """`LendingLimits`, with sources. The same names and units."""
-
-    apr_cap: Value[FourBytes]
-    apr_convention: Value[Literal["nominal", "effective"]]
-    late_fee_cap: Value[TwoBytes]
-    min_grace_days: Value[Byte]
-    cooling_off_days: Value[Byte]
-    default_days: Value[TwoBytes]
-
-
-class PackContact(_Frozen):
-    """`ContactLimits`, with sources. The same names; times of day and weekdays by name."""
-
-    opens: Value[TimeOfDay]
-    closes: Value[TimeOfDay]
-    lead: Value[TwoBytes]
-    weekdays: Value[Weekdays]
-    per_day: Value[Byte]
-    per_week: Value[Byte]
-    gap: Value[FourBytes]
-    upcoming_days: Value[Byte]
-    overdue_days: Value[Byte]
-    pause_days: Value[Byte]
-
-
-Kinds = Annotated[list[str], Field(min_length=1)]
-
-
-class PackWords(_Frozen):
-    """`WordRules`, with sources. The same names; a pack's own come on top of STRICT's."""
-
-    required: dict[LineId, Value[Kinds]] = {}
-    prohibited: dict[str, Value[Phrases]] = {}
-    telling: Value[Phrases] | None = None
-
-    @property
-    def rules(self) -> WordRules:
-        """As a text is checked against them."""
-        return WordRules(
-            required={line: kinds.value for line, kinds in self.required.items()},
-            prohibited={group: phrases.value for group, phrases in self.prohibited.items()},
-            telling=self.telling.value if self.telling else {},
-        )
-
-
-class PolicyPack(_Frozen):
-    """The limits of one jurisdiction, or of none, with where each comes from.
-
-    `as_of` is when the pack was last read through as a whole. A pack whose contact limits no policy book
-    would publish cannot be made.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9-]*$")]
-    title: str
-    as_of: date
-    lending: PackLending
-    contact: PackContact
-    words: PackWords = PackWords()
-
-    @model_validator(mode="after")
-    def _within_bounds(self) -> Self:
-        try:
-            check_bounds(self.contact_limits)
-        except InvalidPolicy as error:
-            raise ValueError(str(error)) from None
-        return self
-
-    @property
-    def lending_limits(self) -> LendingLimits:
-        """As a policy book takes them."""
-        lending = self.lending
-        return LendingLimits(
-            apr_cap=lending.apr_cap.value,
-            apr_convention=AprConvention[lending.apr_convention.value.upper()],
-            late_fee_cap=lending.late_fee_cap.value,
-            min_grace_days=lending.min_grace_days.value,
-            cooling_off_days=lending.cooling_off_days.value,
-            default_days=lending.default_days.value,
-        )
-
-    @property
-    def contact_limits(self) -> ContactLimits:
-        """As a policy book takes them."""
-        contact = self.contact
-        return ContactLimits(
-            opens=contact.opens.value.hour * 60 + contact.opens.value.minute,
-            closes=contact.closes.value.hour * 60 + contact.closes.value.minute,
-            lead=contact.lead.value,
-            weekdays=sum(1 << _WEEKDAYS.index(day) for day in contact.weekdays.value),
-            per_day=contact.per_day.value,
-            per_week=contact.per_week.value,
-            gap=contact.gap.value,
-            upcoming_days=contact.upcoming_days.value,
-            overdue_days=contact.overdue_days.value,
-            pause_days=contact.pause_days.value,
-        )
-
-    @property
-    def pack_hash(self) -> bytes:
-        """Keccak-256 of the whole pack as JSON, keys sorted, without spaces: what a policy book publishes."""
-        content = self.model_dump(mode="json")
-        return keccak(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())

@@ -5,7 +5,7 @@ For every final NoticeServed of this very server that nobody claimed:
 GATE-1      the words that were kept hash to what the event says
 GATE-3      the chain's latest block still lets the notice stand, and by the clock it is still the window in
             which it was served
-BORROWER-2  the vault's address hashes to the borrower's commitment at the latest block
+BORROWER-2  the vault's address is verified, and hashes to the borrower's commitment at the latest block
 GATE-2      a claim is committed; then the notice is sent; then what became of it is recorded
 
 What fails one of the first three is dropped, with the reason. A notice is delivered in the window in which
@@ -25,10 +25,10 @@ from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
 from duly.domain.notice import Refusal, next_in_hours
 from duly.domain.policy import ContactLimits
-from duly.services.serve import NO_ADDRESS, OTHER_ADDRESS, proves, salt_purpose
+from duly.services.serve import NO_ADDRESS, NOT_VERIFIED, OTHER_ADDRESS, proves, salt_purpose
 from duly.store.notices import NoticeStore, Outcome, Served, State
 from duly.store.readmodel import ReadModel
-from duly.store.vault import Vault
+from duly.store.vault import Reading, Vault
 
 AT_ONCE: Final = 16
 """Notices that the chain is asked about at once."""
@@ -211,12 +211,20 @@ class _Run:
         content = self._it.store.content(notice.content_hash)
         if content is None:
             return NO_WORDS
-        contact = self._it.vault.contact(notice.borrower, notice.channel, salt_purpose(notice.id))
-        if contact is None:
+        vault, purpose = self._it.vault, salt_purpose(notice.id)
+        kept = vault.kept(notice.borrower, notice.channel, purpose)
+        if kept is None:
             return NO_ADDRESS
-        if not proves(content, contact.salt, notice.content_hash):
+        if not kept.verified:
+            return NOT_VERIFIED
+        if not proves(content, kept.salt, notice.content_hash):
             return OTHER_WORDS
-        if contact.commitment != standing.commitment:
+        if kept.commitment != standing.commitment:
+            return OTHER_ADDRESS
+        # Nothing stands in the way: only now the address is read, and the log told of it.
+        reading = Reading("delivery", "0x" + notice.id.hex())
+        contact = vault.contact(notice.borrower, notice.channel, reading, purpose)
+        if contact is None or contact.kept != kept:
             return OTHER_ADDRESS
         message = Message(
             notice=notice.id,
@@ -224,7 +232,7 @@ class _Run:
             subject=content.subject,
             body=content.body,
             language=content.language,
-            salt=contact.salt,
+            salt=kept.salt,
             at=now,
         )
         return _Ready(carrier, message)

@@ -43,8 +43,8 @@ from duly.chain.sender import (
     is_known_to_node,
     wait_for,
 )
-from duly.domain.errors import InvalidInput
-from duly.domain.policy import PolicyPack
+from duly.domain.errors import DulyError, InvalidInput
+from duly.domain.pack import PolicyPack
 from duly.domain.terms import ZERO_ADDRESS
 
 DEFAULT_DECIMALS: Final = 2
@@ -55,6 +55,10 @@ _ANY_ADDRESS: Final = "0x" + 39 * "0" + "1"
 
 class InvalidDeployment(InvalidInput):
     """What was asked for cannot be deployed."""
+
+
+class AlreadyPublished(DulyError):
+    """This very pack is published already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,38 @@ def deploy(
         return _Run(sender, wish, None, fresh).deploy(tell)
     with deployments.locked(folder, sender.chain_id):
         return _Run(sender, wish, folder, fresh).deploy(tell)
+
+
+def plan_publication(sender: Sender, wish: Wish, folder: Path, *, again: bool = False) -> Plan:
+    """What `publish` would do. Sends nothing.
+
+    Raises: the same as `publish`.
+    """
+    _check_deployed(sender, folder)
+    return _Run(sender, wish, folder, False).plan_publication(again)
+
+
+def publish(sender: Sender, wish: Wish, folder: Path, *, again: bool = False, tell: Tell = _silent) -> Result:
+    """Publish another policy with the contracts that are deployed, and record its number.
+
+    folder: of the deployments' records. again: also where the same pack is published already. What an
+    interrupted run published is recorded, and not published once more.
+
+    Raises: AlreadyPublished; NotDeployed, DeploymentLost or DeploymentMismatch; InsufficientFunds;
+    ContractError, where the sender is no publisher; ChainUnavailable.
+    """
+    _check_deployed(sender, folder)
+    with deployments.locked(folder, sender.chain_id):
+        return _Run(sender, wish, folder, False).publish(again, tell)
+
+
+def numbers_of(book: PolicyBook, pack_hash: bytes) -> list[int]:
+    """The numbers under which a pack was published, retired ones too."""
+    return [number for number in range(1, book.count() + 1) if book.hashes_of(number)[1] == pack_hash]
+
+
+def _check_deployed(sender: Sender, folder: Path) -> None:
+    deployments.load(folder, sender.chain_id)
 
 
 def check(w3: Web3, deployment: Deployment) -> None:
@@ -467,31 +503,108 @@ class _Run:
 
     # ------------------------------------------------------------------------------------ policy
 
-    def _policy(self, book: PolicyBook) -> Step:
-        pack = self.wish.pack
-        name = f"policy {pack.name}"
+    @property
+    def _policy_name(self) -> str:
+        return f"policy {self.wish.pack.name}"
+
+    def _policy(self, book: PolicyBook, *, again: bool = False) -> Step:
+        """Publish the policy where it is not. again: also where it is."""
+        name = self._policy_name
         intent = self.record.pending
         if intent is not None and intent.name == name:
             self._await(intent)
-        number = self._published(book)
+        number = None if again else self._published(book)
         made = number is None
         gas = block = 0
         if number is None:
-            if not book.is_publisher(self.sender.address):
-                raise ContractError(
-                    "AccessControlUnauthorizedAccount",
-                    {"account": self.sender.address, "neededRole": "PUBLISHER_ROLE"},
-                    doing=f"publish {name}",
-                )
-            call = book.publish(pack.lending_limits, pack.contact_limits, self.wish.templates, pack.pack_hash)
-            receipt = self.sender.wait(self.sender.submit(self._announce(name, call)))
+            self._check_publisher(book)
+            receipt = self.sender.wait(self.sender.submit(self._announce(name, self._publication(book))))
             gas, block = receipt.gas_used, receipt.block
             number = self._published(book)
             if number is None:
                 raise TransactionFailed(f"{name} was published, but the book does not show it")
-        policies = self.record.policies | {pack.name: number}
+        policies = self.record.policies | {self.wish.pack.name: number}
         self._keep(self.record.model_copy(update={"policies": policies, "pending": None}))
         return Step(name, made, number=number, block=block or None, gas=gas)
+
+    def _publication(self, book: PolicyBook) -> Call:
+        pack = self.wish.pack
+        return book.publish(pack.lending_limits, pack.contact_limits, self.wish.templates, pack.pack_hash)
+
+    def _check_publisher(self, book: PolicyBook) -> None:
+        if not book.is_publisher(self.sender.address):
+            raise ContractError(
+                "AccessControlUnauthorizedAccount",
+                {"account": self.sender.address, "neededRole": "PUBLISHER_ROLE"},
+                doing=f"publish {self._policy_name}",
+            )
+
+    # ------------------------------------------------------------------------------ a policy alone
+
+    def plan_publication(self, again: bool) -> Plan:
+        book = self._book()
+        known = self._recorded_anew(book)
+        if known is None:
+            self._check_new(book, again)
+            self._check_publisher(book)
+            gas = estimate_gas(self.w3, self._publication(book), self.sender.address)
+            step = Step(self._policy_name, True, gas=gas)
+        else:
+            step = Step(self._policy_name, False, number=known)
+        currency = Deployment.of(self.record).currency
+        return Plan(
+            chain_id=self.record.chain_id,
+            deployer=self.sender.address,
+            currency=f"{currency.symbol} at {to_checksum_address(currency.address)}",
+            policy=self.wish.pack.name,
+            steps=(step,),
+            cost=step.gas * current_fees(self.w3).most,
+            balance=self.sender.balance(),
+        )
+
+    def publish(self, again: bool, tell: Tell) -> Result:
+        book = self._book()
+        expected = self.plan_publication(again)
+        if expected.balance < expected.cost:
+            raise InsufficientFunds(
+                f"the publisher {to_checksum_address(expected.deployer)} holds {expected.balance} wei",
+                wanted=f"{expected.cost} wei at most",
+                remedy="Send it some of the chain's own coin, for gas.",
+            )
+        step = self._policy(book, again=bool(expected.missing))
+        tell(step)
+        return Result(Deployment.of(self.record), (step,), self.path)
+
+    def _book(self) -> PolicyBook:
+        """The deployment's. Raises: NotDeployed, where it is not finished; DeploymentMismatch."""
+        address = Deployment.of(self.record).address_of("PolicyBook")
+        deployments.check_code(self.w3, "PolicyBook", address)
+        return PolicyBook(self.w3, address)
+
+    def _recorded_anew(self, book: PolicyBook) -> int | None:
+        """The number of what an interrupted run published but did not record; None where there is nothing."""
+        intent = self.record.pending
+        if intent is not None and intent.name == self._policy_name:
+            self._await(intent)
+        number = self._published(book)
+        return None if number in self.record.policies.values() else number
+
+    def _check_new(self, book: PolicyBook, again: bool) -> None:
+        """Refuse what is published already, whatever the templates. again: do not."""
+        known = [] if again else numbers_of(book, self.wish.pack.pack_hash)
+        if known:
+            number = known[-1]
+            templates, _ = book.hashes_of(number)
+            _, retired = book.state_of(number)
+            facts = ["retired since"] * retired
+            facts += ["with other templates"] * (templates != self.wish.templates)
+            raise AlreadyPublished(
+                f"{self.wish.pack.name} is published already, as policy {number}"
+                + (f" ({', '.join(facts)})" if facts else ""),
+                remedy="Loans can be made under that; to publish it once more all the same, give --force."
+                if not facts
+                else "To publish it once more, give --force.",
+            )
 
     def _published(self, book: PolicyBook) -> int | None:
         """The newest policy in force that is this pack with these templates; the chain is the record."""

@@ -23,13 +23,15 @@ from duly.services.render import Place, Text, check_templates, locale_for, rende
 from duly.services.templates import TemplateSet
 from duly.store.notices import Content, Handed, NoticeStore
 from duly.store.readmodel import ReadModel
-from duly.store.vault import Contact, Vault
+from duly.store.vault import Kept, Vault
 
 BATCH: Final = 50
 """Notices in one transaction at most."""
 
 NO_ADDRESS: Final = "no_address"
 """The vault has no address of the borrower for the channel."""
+NOT_VERIFIED: Final = "not_verified"
+"""The borrower has not proved the vault's address by a code."""
 OTHER_ADDRESS: Final = "other_address"
 """The vault's address is not the one that the borrower registered on chain."""
 OTHER_TEMPLATES: Final = "other_templates"
@@ -41,7 +43,7 @@ class ServeReport:
     """What became of planned notices.
 
     served: their ids. refused: by the gate, counted by reason. skipped: not sent to the gate, counted by
-    reason (`NO_ADDRESS`, `OTHER_ADDRESS`, `OTHER_TEMPLATES`).
+    reason (`NO_ADDRESS`, `NOT_VERIFIED`, `OTHER_ADDRESS`, `OTHER_TEMPLATES`).
     """
 
     served: tuple[bytes, ...] = ()
@@ -113,9 +115,12 @@ class Server:
             if not fitting[each.policy]:
                 skipped[OTHER_TEMPLATES] += 1
                 continue
-            contact = self.vault.contact(each.borrower, each.channel, salt_purpose(each.id))
+            contact = self.vault.kept(each.borrower, each.channel, salt_purpose(each.id))
             if contact is None:
                 skipped[NO_ADDRESS] += 1
+                continue
+            if not contact.verified:
+                skipped[NOT_VERIFIED] += 1
                 continue
             if contact.commitment != self.read_model.commitment(each.borrower, each.channel):
                 skipped[OTHER_ADDRESS] += 1
@@ -148,7 +153,7 @@ class Server:
         check_templates(self.templates, word_rules_published(published.pack))
         return True
 
-    def _words(self, planned: Planned, contact: Contact, now: int) -> Content:
+    def _words(self, planned: Planned, contact: Kept, now: int) -> Content:
         language = locale_for(contact.language)
         text = render(
             planned.kind,

@@ -255,6 +255,37 @@ class NoticeStore:
             row.kept_at,
         )
 
+    def contents(self, loans: Sequence[bytes]) -> list[Content]:
+        """All words that are kept about loans, in the order of keeping."""
+        table = contents_table
+        with reading(self._engine) as connection:
+            hashes: list[bytes] = []
+            for start in range(0, len(loans), 500):
+                query = select(table.c.content_hash).where(table.c.loan.in_(loans[start : start + 500]))
+                hashes += connection.execute(query.order_by(table.c.kept_at)).scalars()
+        return [content for each in hashes if (content := self.content(each)) is not None]
+
+    def forget_words(self, loans: Sequence[bytes]) -> None:
+        """Delete the words about loans, on SQLite down to the bytes of its files. What became of each notice
+        stays: none is ever sent again.
+        """
+        if not loans:
+            return
+        sqlite_here = self._engine.dialect.name == "sqlite"
+        with writing(self._engine) as connection:
+            if sqlite_here:
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")
+            for start in range(0, len(loans), 500):
+                some = loans[start : start + 500]
+                connection.execute(delete(contents_table).where(contents_table.c.loan.in_(some)))
+        if sqlite_here:
+            # The write-ahead log holds what was overwritten until it is emptied.
+            raw = self._engine.raw_connection()
+            try:
+                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                raw.close()
+
     # ---------------------------------------------------------------------------------------- serving
 
     def hand(self, handed: Iterable[Handed]) -> None:

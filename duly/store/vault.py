@@ -4,47 +4,56 @@ A database apart from the read model. There is a place for the address at which 
 reached, one a channel, and for nothing and nobody else (BORROWER-1).
 
     master key ──HKDF──┬─► wraps the borrower's key ──HKDF──┬─► seals the borrower's address (AES-256-GCM)
-                       ├─► person index                     └─► salts of commitments and content hashes
-                       └─► check value
+                       ├─► person index                     ├─► salts of commitments and content hashes
+                       ├─► wraps the vault's own key        └─► hashes of codes
+                       └─► check value        └──HKDF──► hashes for the limit of codes, seals of the log
 
 Whatever the chain keeps about a contact is a hash salted from the borrower's key, so `erase` makes it
 meaningless (PRIV-1). What a backup still holds stays under the master key: rotate that and destroy the old
 one, and a backup cannot be read either.
+
+An address is used once its borrower has proved it, by a code that was sent there (GATE-1's exception); until
+then the vault does not tell the commitment, without which there is nothing to register on chain. Every
+reading of an address is told in a log that is only ever added to.
 """
 
+import getpass
 import hashlib
 import hmac
+import json
 import os
 import re
 import secrets
 import sqlite3
-import unicodedata
-from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from eth_hash.auto import keccak
 from sqlalchemy import (
+    DDL,
     CheckConstraint,
     Column,
     Connection,
     Engine,
     ForeignKey,
+    ForeignKeyConstraint,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
+    Row,
     String,
     Table,
+    and_,
     create_engine,
     delete,
     event,
+    func,
     insert,
     select,
     update,
@@ -54,26 +63,78 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from duly.domain.consent import Channel
-from duly.domain.errors import DulyError, InvalidInput
+from duly.domain.errors import InvalidInput
+from duly.store.addresses import InvalidContact, masked, normalise
+from duly.store.masterkey import (
+    KEY_BYTES,
+    InvalidMasterKey,
+    MasterKey,
+    NoMasterKey,
+    VaultError,
+    derive,
+)
 
-KEY_BYTES = 32
-_NONCE_BYTES = 12
+__all__ = [
+    "InvalidContact",
+    "InvalidMasterKey",
+    "MasterKey",
+    "NoMasterKey",
+    "Vault",
+    "VaultError",
+    "masked",
+    "normalise",
+]
+
+CODE_SECONDS: Final = 900
+"""How long a code is good for."""
+CODE_TRIES: Final = 5
+"""How often a code may be tried."""
+CODES: Final = ((3, 3_600), (5, 86_400))
+"""How many codes may be sent in how many seconds: to one address, and to one borrower."""
+
+_LONGEST: Final = max(seconds for _, seconds in CODES)
+_NONCE_BYTES: Final = 12
+_BATCH: Final = 200
+"""Borrowers in one transaction of a rotation."""
 
 metadata = MetaData()
 
+# One row. `generation` counts the master keys; while a rotation runs the columns `next_…` are set, and
+# `bridge` holds what the old key does, under the new one.
 vault_table = Table(
     "vault",
     metadata,
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
     Column("version", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
     Column("key_check", LargeBinary, nullable=False),
+    Column("own_key", LargeBinary, nullable=False),
+    Column("next_check", LargeBinary),
+    Column("next_own_key", LargeBinary),
+    Column("bridge", LargeBinary),
+    # How many entries the log has, sealed.
+    Column("log_count", Integer, nullable=False),
+    Column("log_seal", LargeBinary, nullable=False),
 )
 borrowers_table = Table(
     "borrowers",
     metadata,
     Column("borrower", LargeBinary(20), primary_key=True),
-    Column("wrapped_key", LargeBinary, nullable=False),
     Column("language", String, nullable=False),
+    Column("added_at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+keys_table = Table(
+    "keys",
+    metadata,
+    Column(
+        "borrower",
+        LargeBinary(20),
+        ForeignKey(borrowers_table.c.borrower, ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("generation", Integer, primary_key=True),
+    Column("wrapped_key", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 contacts_table = Table(
@@ -87,24 +148,79 @@ contacts_table = Table(
     ),
     Column("channel", Integer, primary_key=True),
     Column("sealed_address", LargeBinary, nullable=False),
-    Column("person", LargeBinary(32), nullable=False, index=True),
+    Column("added_at", Integer, nullable=False),
+    Column("changed_at", Integer, nullable=False),
+    Column("verified_at", Integer),
+    Column("verified_by", String),
     sqlite_with_rowid=False,
 )
 
-_VERSION = 1
+
+def _of_a_contact() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["borrower", "channel"], [contacts_table.c.borrower, contacts_table.c.channel], ondelete="CASCADE"
+    )
+
+
+persons_table = Table(
+    "persons",
+    metadata,
+    Column("borrower", LargeBinary(20), primary_key=True),
+    Column("channel", Integer, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("person", LargeBinary(32), nullable=False),
+    _of_a_contact(),
+    Index("persons_found", "person"),
+    sqlite_with_rowid=False,
+)
+codes_table = Table(
+    "codes",
+    metadata,
+    Column("borrower", LargeBinary(20), primary_key=True),
+    Column("channel", Integer, primary_key=True),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("sent_at", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    _of_a_contact(),
+    sqlite_with_rowid=False,
+)
+# For the limits, and for a day: to whom a code was sent, and the keyed hash of where.
+sent_table = Table(
+    "sent_codes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("borrower", LargeBinary(20), nullable=False),
+    Column("address_hash", LargeBinary(32)),
+    Column("at", Integer, nullable=False),
+)
+log_table = Table(
+    "log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Integer, nullable=False),
+    Column("borrower", LargeBinary(20)),
+    Column("channel", Integer),
+    Column("purpose", String, nullable=False),
+    Column("about", String),
+    Column("by", String, nullable=False),
+    Column("seal", LargeBinary(32), nullable=False),
+)
+for _act in ("UPDATE", "DELETE"):
+    event.listen(
+        log_table,
+        "after_create",
+        DDL(  # type: ignore[no-untyped-call]
+            f"CREATE TRIGGER log_stays_on_{_act.lower()} BEFORE {_act} ON log "
+            "BEGIN SELECT RAISE(ABORT, 'the log is only ever added to'); END"
+        ),
+    )
+
+_VERSION = 2
 _APPLICATION = 0x44756C79
 """Marks the file as a vault, so that no other database is taken for one."""
 
 
 # ---------------------------------------------------------------------------------------------------- errors
-
-
-class VaultError(DulyError):
-    """The contact vault cannot be used."""
-
-
-class NoMasterKey(VaultError):
-    """There is no master key for the contact vault."""
 
 
 class WrongMasterKey(VaultError):
@@ -114,12 +230,8 @@ class WrongMasterKey(VaultError):
         super().__init__(
             "this master key does not open this vault; nothing was changed",
             wanted="the key with which the vault was made, or to which it was last rotated",
-            remedy="Look at DULY_MASTER_KEY, DULY_MASTER_KEY_FILE and DULY_VAULT.",
+            remedy="Look at DULY_MASTER_KEY, DULY_MASTER_KEY_FILE, DULY_MASTER_KEY_KEYRING and DULY_VAULT.",
         )
-
-
-class InvalidMasterKey(InvalidInput):
-    """This is not a master key."""
 
 
 class UnknownBorrower(VaultError):
@@ -131,107 +243,35 @@ class UnknownBorrower(VaultError):
         )
 
 
-class InvalidContact(InvalidInput):
-    """This is no address at which somebody could be reached. The message never repeats it."""
+class NoSuchContact(VaultError):
+    """The vault has no address of this borrower for this channel."""
+
+    def __init__(self, borrower: str, channel: Channel) -> None:
+        super().__init__(
+            f"the vault has no {_name(channel)} address of {borrower}",
+            remedy=f"Add it: duly vault add {borrower} --channel {_name(channel)}.",
+        )
 
 
-# ------------------------------------------------------------------------------------------------ master key
+class CodeRefused(VaultError):
+    """The code does not prove the address."""
 
 
-class MasterKey:
-    """32 bytes that open the vault. Never printed."""
+class TooManyCodes(VaultError):
+    """No more codes are sent for now: to this address, or to this borrower."""
 
-    __slots__ = ("_secret",)
-
-    def __init__(self, secret: bytes) -> None:
-        if len(secret) != KEY_BYTES:
-            raise InvalidMasterKey(f"a master key of {len(secret)} bytes", wanted=f"{KEY_BYTES} bytes")
-        self._secret = secret
-
-    def __repr__(self) -> str:
-        return "MasterKey(…)"
-
-    def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a master key is not to be pickled")
-
-    @classmethod
-    def generate(cls) -> Self:
-        return cls(secrets.token_bytes(KEY_BYTES))
-
-    @classmethod
-    def from_text(cls, text: str) -> Self:
-        """The key from 64 hexadecimal digits or from base64.
-
-        Raises: InvalidMasterKey, whose message does not repeat the text.
-        """
-        text = text.strip()
-        try:
-            digits = text.removeprefix("0x")
-            if re.fullmatch("[0-9a-fA-F]{64}", digits):
-                return cls(bytes.fromhex(digits))
-            return cls(b64decode(text.replace("-", "+").replace("_", "/"), validate=True))
-        except ValueError:
-            raise InvalidMasterKey(
-                "the master key is neither hexadecimal nor base64",
-                wanted=f"{KEY_BYTES} bytes: 64 hexadecimal digits, or 44 characters of base64",
-                remedy="Make one with duly vault init.",
-            ) from None
-
-    @classmethod
-    def from_file(cls, path: Path) -> Self:
-        """The key from a file that its owner alone may read.
-
-        Raises: NoMasterKey, InvalidMasterKey.
-        """
-        try:
-            with path.open(encoding="ascii") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                if mode & 0o077:
-                    raise InvalidMasterKey(
-                        f"others may read the key file {path} (mode {mode & 0o777:04o})",
-                        wanted="mode 0600",
-                        remedy=f"If nobody has read it: chmod 600 {path}.",
-                    )
-                return cls.from_text(file.read(1024))
-        except FileNotFoundError:
-            raise NoMasterKey(f"there is no key file {path}", remedy="Make one: duly vault init.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise NoMasterKey(f"the key file {path} cannot be read: {type(error).__name__}") from None
-
-    def create_file(self, path: Path) -> None:
-        """Write the key to a new file that its owner alone may read, and see it safely on the disk.
-
-        Raises: VaultError, also where there is such a file already.
-        """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(b64encode(self._secret).decode() + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            _sync_directory(path.parent)
-        except FileExistsError:
-            raise VaultError(
-                f"there is a file {path} already; a key is never overwritten", remedy="Name another file."
-            ) from None
-        except OSError as error:
-            raise VaultError(f"the key file {path} cannot be written: {error.strerror}") from None
-
-    def derive(self, purpose: bytes) -> bytes:
-        return _derive(self._secret, b"duly/vault/1/" + purpose)
+    def __init__(self, seconds: int) -> None:
+        minutes = -(-seconds // 60)
+        super().__init__(
+            "too many codes were sent to this address or this borrower",
+            wanted=" and ".join(f"at most {most} in {time // 3600} h" for most, time in CODES),
+            remedy=f"The next one can be sent in {minutes} min.",
+        )
+        self.seconds = seconds
 
 
-def _derive(secret: bytes, info: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(secret)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+class AlteredLog(VaultError):
+    """The log of readings was altered: entries were changed, added or taken out."""
 
 
 # ----------------------------------------------------------------------------------------------------- vault
@@ -247,50 +287,238 @@ class Commitment:
 
 
 @dataclass(frozen=True, slots=True)
-class Contact:
-    """A borrower's own address for a channel, as the vault gives it out for one delivery. Not printed.
+class Kept:
+    """What is kept for a channel of a borrower, all but the address.
 
-    `language` is the one the borrower is written to in, `salt` the one for the purpose that was asked for.
+    `commitment` is what the borrower registers on chain. `language` is the one the borrower is written to in,
+    `salt` the one for the purpose that was asked for. `verified`: the borrower proved the address.
     """
 
     borrower: str
     channel: Channel
-    address: str
     commitment: bytes
     language: str
     salt: bytes
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A borrower's own address for a channel, as the vault gives it out for one purpose. Not printed."""
+
+    kept: Kept
+    address: str
 
     def __repr__(self) -> str:
-        return f"Contact({self.borrower}, {self.channel.name}, …)"
+        return f"Contact({self.kept.borrower}, {self.kept.channel.name}, …)"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code on its way to the address that it proves. Not printed."""
+
+    borrower: str
+    channel: Channel
+    address: str = field(repr=False)
+    language: str
+    code: str = field(repr=False)
+
+
+class Reading(NamedTuple):
+    """What an address is read for, such as "delivery" of a notice whose id is in `about`."""
+
+    purpose: str
+    about: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the log: a reading of an address, or a change of what is kept. Never the address itself.
+
+    `by` is the user of the operating system. `at` is by this machine's clock, UTC seconds.
+    """
+
+    number: int
+    at: int
+    borrower: str | None
+    channel: Channel | None
+    purpose: str
+    about: str | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRecord:
+    """Everything that is kept of a contact, for its borrower. Not printed. Times in UTC seconds."""
+
+    channel: Channel
+    address: str = field(repr=False)
+    commitment: bytes
+    salt: bytes = field(repr=False)
+    added_at: int
+    changed_at: int
+    verified_at: int | None
+    verified_by: str | None
+    code_sent_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BorrowerRecord:
+    """Everything that is kept of a borrower, for the borrower. Times in UTC seconds."""
+
+    borrower: str
+    language: str
+    added_at: int
+    contacts: tuple[ContactRecord, ...]
+    codes_sent_at: tuple[int, ...]
+    log: tuple[Entry, ...]
+
+
+class _Keys:
+    """What is done with a master key."""
+
+    def __init__(self, check: bytes, wrap: bytes, index: bytes, bridge: bytes = b"") -> None:
+        self.check, self.index = check, index
+        self._wrap, self._bridge = wrap, bridge
+        self._wrapper = AESGCM(wrap)
+
+    @classmethod
+    def of(cls, key: MasterKey) -> "_Keys":
+        return cls(key.derive(b"check"), key.derive(b"wrap"), key.derive(b"person"), key.derive(b"bridge"))
+
+    def wrap(self, what: bytes, key: bytes) -> bytes:
+        return _encrypted(self._wrapper, key, what)
+
+    def unwrap(self, what: bytes, wrapped: bytes) -> bytes:
+        """Raises: InvalidTag."""
+        return _decrypted(self._wrapper, wrapped, what)
+
+    def bridge_to(self, older: "_Keys") -> bytes:
+        """The older keys, for whoever has these."""
+        return _encrypted(AESGCM(self._bridge), older.check + older._wrap + older.index, b"duly/bridge/1")
+
+    def cross(self, bridge: bytes) -> "_Keys":
+        """The older keys. Raises: InvalidTag."""
+        plain = _decrypted(AESGCM(self._bridge), bridge, b"duly/bridge/1")
+        return _Keys(plain[:KEY_BYTES], plain[KEY_BYTES : 2 * KEY_BYTES], plain[2 * KEY_BYTES :])
+
+
+class _Session:
+    """A transaction, and the keys that are in force in it."""
+
+    def __init__(self, connection: Connection, row: Row[Any], keys: _Keys, ours: bool) -> None:
+        self.execute, self.connection = connection.execute, connection
+        self.generation: int = row.generation
+        self.rotating: bool = row.next_check is not None
+        self.keys = keys
+        self.has_next_key = ours
+        self._own_key: bytes = row.own_key
+
+    @property
+    def own_key(self) -> bytes:
+        """The vault's own key, which outlives every master key."""
+        try:
+            return self.keys.unwrap(b"duly/vault/own/1", self._own_key)
+        except InvalidTag:
+            raise VaultError("the vault was altered", remedy="Restore it from a backup.") from None
+
+    def key_of(self, borrower: bytes) -> bytes | None:
+        wrapped = self.execute(
+            select(keys_table.c.wrapped_key).where(
+                keys_table.c.borrower == borrower, keys_table.c.generation == self.generation
+            )
+        ).scalar()
+        return None if wrapped is None else self.unwrap(borrower, wrapped)
+
+    def unwrap(self, borrower: bytes, wrapped: bytes) -> bytes:
+        try:
+            return self.keys.unwrap(b"duly/key/1" + borrower, wrapped)
+        except InvalidTag:
+            raise VaultError(
+                f"the key of {_text(borrower)} was altered", remedy="Restore the vault from a backup."
+            ) from None
+
+    def note(
+        self, now: int, reading: Reading, borrower: bytes | None = None, channel: Channel | None = None
+    ) -> None:
+        """Add a line to the log, sealed together with all before it."""
+        count = self.execute(select(vault_table.c.log_count)).scalar_one() + 1
+        before = self.execute(select(log_table.c.seal).where(log_table.c.id == count - 1)).scalar() or b""
+        values: dict[str, Any] = {
+            "id": count,
+            "at": now,
+            "borrower": borrower,
+            "channel": None if channel is None else int(channel),
+            "purpose": reading.purpose,
+            "about": reading.about,
+            "by": _user(),
+        }
+        key = derive(self.own_key, b"duly/log/1")
+        seal = _log_seal(key, before, values)
+        self.execute(insert(log_table).values(**values, seal=seal))
+        self.execute(update(vault_table).values(log_count=count, log_seal=_end_seal(key, count, seal)))
+
+    def log(self, borrower: bytes | None = None) -> list[Entry]:
+        """The log, of one borrower or of all. Raises: AlteredLog."""
+        key = derive(self.own_key, b"duly/log/1")
+        seal = b""
+        entries = []
+        number = 0
+        for number, row in enumerate(self.execute(select(log_table).order_by(log_table.c.id)), 1):
+            values = row._asdict()
+            told = values.pop("seal")
+            seal = _log_seal(key, seal, values)
+            if row.id != number or not hmac.compare_digest(told, seal):
+                raise AlteredLog(f"the log of readings was altered at entry {number}")
+            if borrower is None or row.borrower == borrower:
+                entries.append(
+                    Entry(
+                        row.id,
+                        row.at,
+                        None if row.borrower is None else _text(row.borrower),
+                        None if row.channel is None else Channel(row.channel),
+                        row.purpose,
+                        row.about,
+                        row.by,
+                    )
+                )
+        count, end = self.execute(select(vault_table.c.log_count, vault_table.c.log_seal)).one()
+        if count != number or not hmac.compare_digest(end, _end_seal(key, number, seal)):
+            raise AlteredLog(f"the log of readings was altered: it ends at entry {number}")
+        return entries
+
+
+def _now() -> int:
+    return int(time.time())
 
 
 class Vault:
     """Addresses of borrowers, found by the borrower's address on chain (lower-case hexadecimal) alone.
 
-    Every call is one transaction. Nothing is cached: what another process erases is gone at once.
+    Every call is one transaction, but for rotating. Nothing is cached: what another process erases is gone at
+    once. `clock` tells the time in UTC seconds: of codes, the log, and changes.
     """
 
-    def __init__(self, engine: Engine, key: MasterKey) -> None:
+    def __init__(self, engine: Engine, key: MasterKey, *, clock: Callable[[], int] = _now) -> None:
         self._engine = engine
-        self._check = key.derive(b"check")
-        self._wrapper = AESGCM(key.derive(b"wrap"))
-        self._index = key.derive(b"person")
+        self._keys = _Keys.of(key)
+        self._clock = clock
 
     # -------------------------------------------------------------------------------------------- opening
 
     @classmethod
-    def open(cls, url: str, key: MasterKey) -> Self:
+    def open(cls, url: str, key: MasterKey, *, clock: Callable[[], int] = _now) -> Self:
         """Open the vault at a database URL, making it where there is none.
+
+        While a rotation runs the old master key opens it, and the new one too.
 
         Raises: WrongMasterKey, VaultError.
         """
-        vault = cls(_open_engine(url), key)
+        vault = cls(_open_engine(url), key, clock=clock)
         try:
-            with vault._writing(check=False) as connection:
+            with vault._transaction("BEGIN IMMEDIATE") as connection:
                 if not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
-                    connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION}")
-                    metadata.create_all(connection)
-                    connection.execute(insert(vault_table).values(version=_VERSION, key_check=vault._check))
+                    vault._create(connection)
                 version = connection.execute(select(vault_table.c.version)).scalar()
                 if version != _VERSION:
                     raise VaultError(f"the vault is of version {version}", wanted=f"version {_VERSION}")
@@ -299,6 +527,21 @@ class Vault:
         except BaseException:
             vault.close()
             raise
+
+    def _create(self, connection: Connection) -> None:
+        own_key = secrets.token_bytes(KEY_BYTES)
+        connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION}")
+        metadata.create_all(connection)
+        connection.execute(
+            insert(vault_table).values(
+                version=_VERSION,
+                generation=1,
+                key_check=self._keys.check,
+                own_key=self._keys.wrap(b"duly/vault/own/1", own_key),
+                log_count=0,
+                log_seal=_end_seal(derive(own_key, b"duly/log/1"), 0, b""),
+            )
+        )
 
     def close(self) -> None:
         self._engine.dispose()
@@ -311,19 +554,17 @@ class Vault:
 
     # -------------------------------------------------------------------------------------------- writing
 
-    def add(self, borrower: str, channel: Channel, address: str, *, language: str = "en") -> Commitment:
+    def add(self, borrower: str, channel: Channel, address: str, *, language: str = "en") -> None:
         """Keep the borrower's own address for a channel, in place of an earlier one.
 
-        `language` is the one the borrower is written to in, for all channels.
+        It is used once the borrower has proved it (`new_code`, `check_code`). `language` is the one the
+        borrower is written to in, for all channels.
 
-        Returns: what the borrower's key has to register on chain.
         Raises: InvalidContact, VaultError.
         """
-        return self.add_all([(borrower, channel, address)], language=language)[0]
+        self.add_all([(borrower, channel, address)], language=language)
 
-    def add_all(
-        self, contacts: Iterable[tuple[str, Channel, str]], *, language: str = "en"
-    ) -> list[Commitment]:
+    def add_all(self, contacts: Iterable[tuple[str, Channel, str]], *, language: str = "en") -> None:
         """Keep several borrowers' own addresses, all or none: (borrower, channel, address) each.
 
         Raises: InvalidContact, VaultError.
@@ -332,147 +573,490 @@ class Vault:
             (_raw(borrower), channel, normalise(channel, text)) for borrower, channel, text in contacts
         ]
         if not re.fullmatch("[a-z]{2,3}", language):
-            raise InvalidInput(f"{language!r} is not a language", wanted="a code such as en or zh")
-        commitments = []
-        with self._writing() as connection:
+            raise InvalidInput("this is not a language", wanted="a code such as en or zh")
+        now = self._clock()
+        with self._writing() as session:
             for borrower, channel, address in checked:
-                key = self._key_of(connection, borrower)
+                key = session.key_of(borrower)
                 if key is None:
                     key = secrets.token_bytes(KEY_BYTES)
-                    connection.execute(
-                        insert(borrowers_table).values(
-                            borrower=borrower, wrapped_key=self._wrap(borrower, key), language=language
+                    session.execute(
+                        insert(borrowers_table).values(borrower=borrower, language=language, added_at=now)
+                    )
+                    session.execute(
+                        insert(keys_table).values(
+                            borrower=borrower,
+                            generation=session.generation,
+                            wrapped_key=session.keys.wrap(b"duly/key/1" + borrower, key),
                         )
                     )
                 else:
-                    connection.execute(
+                    session.execute(
                         update(borrowers_table)
                         .where(borrowers_table.c.borrower == borrower)
                         .values(language=language)
                     )
-                connection.execute(
-                    delete(contacts_table).where(
-                        contacts_table.c.borrower == borrower, contacts_table.c.channel == int(channel)
-                    )
-                )
-                connection.execute(
-                    insert(contacts_table).values(
-                        borrower=borrower,
-                        channel=int(channel),
-                        sealed_address=_seal(key, borrower, channel, address),
-                        person=_person(self._index, channel, address),
-                    )
-                )
-                commitments.append(Commitment(_text(borrower), channel, _commitment(key, channel, address)))
-        return commitments
+                self._put(session, key, borrower, channel, address, now)
+
+    def _put(
+        self, session: _Session, key: bytes, borrower: bytes, channel: Channel, address: str, now: int
+    ) -> None:
+        this = _at(contacts_table, borrower, channel)
+        before = session.execute(select(contacts_table).where(*this)).first()
+        if before is not None:
+            if _unseal(key, borrower, channel, before.sealed_address) == address:
+                return
+            # What hangs on the address goes with it: proof, code, index.
+            session.execute(delete(contacts_table).where(*this))
+        session.execute(
+            insert(contacts_table).values(
+                borrower=borrower,
+                channel=int(channel),
+                sealed_address=_seal(key, borrower, channel, address),
+                added_at=now if before is None else before.added_at,
+                changed_at=now,
+            )
+        )
+        session.execute(
+            insert(persons_table).values(
+                borrower=borrower,
+                channel=int(channel),
+                generation=session.generation,
+                person=_person(session.keys.index, channel, address),
+            )
+        )
 
     def erase(self, *borrowers: str) -> int:
         """Forget borrowers: keys, addresses and index entries, down to the bytes of the database's file.
 
         Nothing on chain, in a notice or in a backup without its master key can be linked to them any more.
+        The log keeps that their addresses were read, and for a day it stays known how many codes were sent to
+        the borrower, not where.
 
         Returns: how many of them were known.
         """
         erased = 0
-        with self._writing() as connection:
+        now = self._clock()
+        with self._writing() as session:
             for borrower in borrowers:
                 raw = _raw(borrower)
-                connection.execute(delete(contacts_table).where(contacts_table.c.borrower == raw))
-                erased += connection.execute(
+                known = session.execute(
                     delete(borrowers_table).where(borrowers_table.c.borrower == raw)
                 ).rowcount
+                session.execute(
+                    update(sent_table).where(sent_table.c.borrower == raw).values(address_hash=None)
+                )
+                if known:
+                    session.note(now, Reading("erasure"), raw)
+                erased += known
+            session.execute(delete(sent_table).where(sent_table.c.at <= now - _LONGEST))
+        self._compact()
+        return erased
+
+    def _compact(self) -> None:
         # Deleted rows were overwritten (secure_delete); this also rewrites pages that rows were moved out of.
         with _clear_errors(), self._engine.connect() as connection:
             connection.exec_driver_sql("VACUUM")
-        return erased
+
+    # ---------------------------------------------------------------------------------------- verifying
+
+    def new_code(self, borrower: str, channel: Channel) -> Code:
+        """A code to send to the borrower's address, in place of an earlier one. Only its hash is kept.
+
+        Raises: NoSuchContact, TooManyCodes, VaultError.
+        """
+        raw, now = _raw(borrower), self._clock()
+        code = f"{secrets.randbelow(10**6):06}"
+        with self._writing() as session:
+            found = self._find(session, raw, channel)
+            if found is None:
+                raise NoSuchContact(_text(raw), channel)
+            row, key, address = found
+            if row.verified_at is not None:
+                raise VaultError(
+                    f"the {_name(channel)} address of {_text(raw)} is verified already",
+                    remedy="duly vault show tells its commitment.",
+                )
+            where = _limited(derive(session.own_key, b"duly/codes/1"), channel, address)
+            self._limit(session, sent_table.c.address_hash == where, now)
+            self._limit(session, sent_table.c.borrower == raw, now)
+            session.execute(delete(sent_table).where(sent_table.c.at <= now - _LONGEST))
+            session.execute(insert(sent_table).values(borrower=raw, address_hash=where, at=now))
+            session.execute(delete(codes_table).where(*_at(codes_table, raw, channel)))
+            session.execute(
+                insert(codes_table).values(
+                    borrower=raw,
+                    channel=int(channel),
+                    hash=_code_hash(key, channel, address, code),
+                    sent_at=now,
+                    tries=0,
+                )
+            )
+            session.note(now, Reading("verification"), raw, channel)
+        return Code(_text(raw), channel, address, row.language, code)
+
+    def _limit(self, session: _Session, whose: Any, now: int) -> None:
+        """Raises: TooManyCodes."""
+        times = (
+            session.execute(select(sent_table.c.at).where(whose).order_by(sent_table.c.at.desc()))
+            .scalars()
+            .all()
+        )
+        waits = [
+            times[most - 1] + seconds - now
+            for most, seconds in CODES
+            if len(times) >= most and times[most - 1] > now - seconds
+        ]
+        if waits:
+            raise TooManyCodes(max(waits))
+
+    def check_code(self, borrower: str, channel: Channel, code: str) -> Commitment:
+        """Whether this is the code that was sent: then the address is verified.
+
+        Returns: what the borrower's key has to register on chain.
+        Raises: CodeRefused, NoSuchContact, VaultError, InvalidInput; none of them repeats the code.
+        """
+        raw, now = _raw(borrower), self._clock()
+        code = re.sub(r"[\s-]", "", code)
+        if not re.fullmatch("[0-9]{6}", code, re.ASCII):
+            raise InvalidInput("this is not a code", wanted="the six digits that were sent")
+        again = f"Send a new one: duly vault verify {_text(raw)}."
+        with self._writing() as session:
+            found = self._find(session, raw, channel)
+            if found is None:
+                raise NoSuchContact(_text(raw), channel)
+            _, key, address = found
+            sent = session.execute(select(codes_table).where(*_at(codes_table, raw, channel))).first()
+            if sent is None:
+                raise CodeRefused("no code waits to be checked", remedy=again)
+            if not sent.sent_at <= now < sent.sent_at + CODE_SECONDS:
+                raise CodeRefused("the code is too old", wanted="within 15 minutes", remedy=again)
+            if sent.tries >= CODE_TRIES:
+                raise CodeRefused("the code was tried too often", remedy=again)
+            right = hmac.compare_digest(sent.hash, _code_hash(key, channel, address, code))
+            if right:
+                self._mark(session, raw, channel, now, "code")
+            else:
+                # Counted and committed before anybody is told.
+                session.execute(
+                    update(codes_table)
+                    .where(*_at(codes_table, raw, channel))
+                    .values(tries=codes_table.c.tries + 1)
+                )
+        if not right:
+            left = CODE_TRIES - sent.tries - 1
+            raise CodeRefused(
+                "this is not the code that was sent",
+                remedy=f"It can be tried {left} more time{'s' * (left != 1)}." if left else again,
+            )
+        return Commitment(_text(raw), channel, _commitment(key, channel, address))
+
+    def verify_simulated(self, borrowers: Iterable[tuple[str, Channel]]) -> list[Commitment]:
+        """Take addresses of simulated borrowers for verified: nobody is there who could tell a code.
+
+        For tests; services call `duly.services.verifying.verify_simulated`, which is for local chains only.
+
+        Raises: NoSuchContact, VaultError.
+        """
+        commitments = []
+        now = self._clock()
+        with self._writing() as session:
+            for borrower, channel in borrowers:
+                raw = _raw(borrower)
+                found = self._find(session, raw, channel)
+                if found is None:
+                    raise NoSuchContact(_text(raw), channel)
+                _, key, address = found
+                self._mark(session, raw, channel, now, "simulation")
+                commitments.append(Commitment(_text(raw), channel, _commitment(key, channel, address)))
+        return commitments
+
+    def _mark(self, session: _Session, borrower: bytes, channel: Channel, now: int, by: str) -> None:
+        session.execute(
+            update(contacts_table)
+            .where(*_at(contacts_table, borrower, channel))
+            .values(verified_at=now, verified_by=by)
+        )
+        session.execute(delete(codes_table).where(*_at(codes_table, borrower, channel)))
+
+    # ----------------------------------------------------------------------------------------- rotating
 
     def rotate(self, new: MasterKey) -> int:
-        """Put every borrower's key under another master key. Commitments and salts stay as they are.
+        """Put everything under another master key, at once. Commitments and salts stay as they are.
 
         Returns: how many borrowers there are.
         """
-        fresh = type(self)(self._engine, new)
-        with self._writing() as connection:
-            rows = connection.execute(select(borrowers_table.c.borrower)).all()
-            for (borrower,) in rows:
-                key = self._key_of(connection, borrower)
-                if key is None:  # pragma: no cover - the transaction holds the row
-                    continue
-                connection.execute(
-                    update(borrowers_table)
-                    .where(borrowers_table.c.borrower == borrower)
-                    .values(wrapped_key=fresh._wrap(borrower, key))
+        self.prepare_rotation(new)
+        return self.finish_rotation(new)
+
+    def prepare_rotation(self, new: MasterKey) -> int:
+        """Put everything under another master key as well: from then on either key opens the vault.
+
+        In small transactions, others reading and writing meanwhile. What was killed is taken up again.
+
+        Returns: how many borrowers there are.
+        Raises: VaultError, where a rotation to yet another key runs.
+        """
+        fresh = _Keys.of(new)
+        now = self._clock()
+        with self._writing() as session:
+            row = session.execute(select(vault_table)).one()
+            if row.next_check is None:
+                if hmac.compare_digest(fresh.check, row.key_check):
+                    raise InvalidMasterKey("the vault is under this master key already", wanted="another one")
+                session.execute(
+                    update(vault_table).values(
+                        next_check=fresh.check,
+                        next_own_key=fresh.wrap(b"duly/vault/own/1", session.own_key),
+                        bridge=fresh.bridge_to(session.keys),
+                    )
                 )
-                for channel, sealed in connection.execute(
-                    select(contacts_table.c.channel, contacts_table.c.sealed_address).where(
-                        contacts_table.c.borrower == borrower
+                session.note(now, Reading("rotation"))
+            elif not hmac.compare_digest(row.next_check, fresh.check):
+                raise VaultError(
+                    "a rotation to another key has begun",
+                    remedy="Finish it with that key, or give it up: duly vault rotate --abandon.",
+                )
+        more = True
+        while more:
+            with self._writing() as session:
+                # Somebody else may have finished it.
+                more = session.rotating and self._rewrap(session, fresh, _BATCH)
+        with self._reading() as session:
+            return int(session.execute(select(func.count()).select_from(borrowers_table)).scalar_one())
+
+    def _rewrap(self, session: _Session, fresh: _Keys, most: int | None) -> bool:
+        """Do a part of what is left. Returns: whether there may be more."""
+        to = session.generation + 1
+        keys, persons, newer = keys_table, persons_table, keys_table.alias()
+        rows = session.execute(
+            select(keys.c.borrower, keys.c.wrapped_key)
+            .outerjoin(newer, and_(newer.c.borrower == keys.c.borrower, newer.c.generation == to))
+            .where(keys.c.generation == session.generation, newer.c.borrower.is_(None))
+            .limit(most)
+        ).all()
+        for borrower, wrapped in rows:
+            key = session.unwrap(borrower, wrapped)
+            session.execute(
+                insert(keys).values(
+                    borrower=borrower, generation=to, wrapped_key=fresh.wrap(b"duly/key/1" + borrower, key)
+                )
+            )
+        if rows and most is not None:
+            return True
+        index = persons.alias()
+        contacts = session.execute(
+            select(contacts_table.c.borrower, contacts_table.c.channel, contacts_table.c.sealed_address)
+            .outerjoin(
+                index,
+                and_(
+                    index.c.borrower == contacts_table.c.borrower,
+                    index.c.channel == contacts_table.c.channel,
+                    index.c.generation == to,
+                ),
+            )
+            .where(index.c.borrower.is_(None))
+            .limit(most)
+        ).all()
+        for borrower, number, sealed in contacts:
+            mine, channel = session.key_of(borrower), Channel(number)
+            if mine is None:
+                raise VaultError(f"the key of {_text(borrower)} is missing", remedy="Restore the vault.")
+            person = _person(fresh.index, channel, _unseal(mine, borrower, channel, sealed))
+            session.execute(
+                insert(persons).values(borrower=borrower, channel=number, generation=to, person=person)
+            )
+        return bool(contacts)
+
+    def finish_rotation(self, new: MasterKey | None = None) -> int:
+        """End the rotation that was prepared: only the new key opens the vault from now on.
+
+        new: the new key, where the vault was not opened with it. What the old one wrapped is deleted in small
+        transactions; where that was killed it is taken up again.
+
+        Returns: how many borrowers there are.
+        Raises: VaultError, where no rotation runs, or the new key is not at hand.
+        """
+        fresh = self._keys if new is None else _Keys.of(new)
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            row = connection.execute(select(vault_table)).one()
+            if row.next_check is not None:
+                if not hmac.compare_digest(row.next_check, fresh.check):
+                    raise WrongMasterKey
+                older = fresh.cross(row.bridge)
+                session = _Session(connection, row, older, True)
+                self._rewrap(session, fresh, None)
+                session.note(self._clock(), Reading("rotation", "finished"))
+                session.execute(
+                    update(vault_table).values(
+                        generation=row.generation + 1,
+                        key_check=row.next_check,
+                        own_key=row.next_own_key,
+                        next_check=None,
+                        next_own_key=None,
+                        bridge=None,
                     )
-                ).all():
-                    address = _unseal(key, borrower, Channel(channel), sealed)
-                    connection.execute(
-                        update(contacts_table)
-                        .where(contacts_table.c.borrower == borrower, contacts_table.c.channel == channel)
-                        .values(person=_person(fresh._index, Channel(channel), address))
-                    )
-            connection.execute(update(vault_table).values(key_check=fresh._check))
-        with _clear_errors(), self._engine.connect() as connection:
-            connection.exec_driver_sql("VACUUM")
-        self._check, self._wrapper, self._index = fresh._check, fresh._wrapper, fresh._index
-        return len(rows)
+                )
+            elif not hmac.compare_digest(row.key_check, fresh.check):
+                raise WrongMasterKey
+        self._keys = fresh
+        self._drop_other_generations()
+        self._compact()
+        with self._reading() as session:
+            return int(session.execute(select(func.count()).select_from(borrowers_table)).scalar_one())
+
+    def abandon_rotation(self) -> None:
+        """Give up the rotation that was begun: only the old key opens the vault again.
+
+        Raises: VaultError, where none runs, or where the old key is not at hand.
+        """
+        with self._writing() as session:
+            if not session.rotating:
+                raise VaultError("no rotation runs")
+            if session.has_next_key:
+                raise VaultError(
+                    "the vault was opened with the new key, which is to be given up", wanted="the old key"
+                )
+            session.execute(update(vault_table).values(next_check=None, next_own_key=None, bridge=None))
+            session.note(self._clock(), Reading("rotation", "abandoned"))
+        self._drop_other_generations()
+        self._compact()
+
+    def _drop_other_generations(self) -> None:
+        for table in (keys_table, persons_table):
+            more = True
+            while more:
+                with self._writing() as session:
+                    if session.rotating:
+                        # The next rotation has begun.
+                        return
+                    other = table.c.generation != session.generation
+                    some = select(table.c.borrower).where(other).distinct().limit(_BATCH)
+                    dropped = session.execute(delete(table).where(other, table.c.borrower.in_(some)))
+                    more = bool(dropped.rowcount)
 
     # -------------------------------------------------------------------------------------------- reading
 
-    def contact(self, borrower: str, channel: Channel, purpose: bytes = b"") -> Contact | None:
-        """The borrower's own address, its commitment and a salt, for one delivery; None for none."""
+    def kept(self, borrower: str, channel: Channel, purpose: bytes = b"") -> Kept | None:
+        """What is kept for a channel, all but the address; None for nothing. Not a reading of the address.
+
+        purpose: of the salt.
+        """
+        with self._reading() as session:
+            found = self._find(session, _raw(borrower), channel)
+        return None if found is None else _kept(*found, purpose)
+
+    def contact(
+        self, borrower: str, channel: Channel, reading: Reading, purpose: bytes = b""
+    ) -> Contact | None:
+        """The borrower's own address, told in the log before it is given out; None for none.
+
+        reading: what the address is read for. purpose: of the salt.
+        """
         raw = _raw(borrower)
-        with self._reading() as connection:
-            row = connection.execute(
-                select(
-                    borrowers_table.c.wrapped_key,
-                    borrowers_table.c.language,
-                    contacts_table.c.sealed_address,
-                )
-                .join_from(borrowers_table, contacts_table)
-                .where(contacts_table.c.borrower == raw, contacts_table.c.channel == int(channel))
-            ).first()
+        with self._writing() as session:
+            found = self._find(session, raw, channel)
+            if found is None:
+                return None
+            session.note(self._clock(), reading, raw, channel)
+        return Contact(_kept(*found, purpose), found[2])
+
+    def _find(
+        self, session: _Session, borrower: bytes, channel: Channel
+    ) -> tuple[Row[Any], bytes, str] | None:
+        """A contact's row, its borrower's key, and the address."""
+        row = session.execute(
+            select(borrowers_table.c.language, keys_table.c.wrapped_key, contacts_table)
+            .join_from(borrowers_table, contacts_table)
+            .join(
+                keys_table,
+                and_(
+                    keys_table.c.borrower == borrowers_table.c.borrower,
+                    keys_table.c.generation == session.generation,
+                ),
+            )
+            .where(*_at(contacts_table, borrower, channel))
+        ).first()
         if row is None:
             return None
-        key = self._unwrap(raw, row.wrapped_key)
-        address = _unseal(key, raw, channel, row.sealed_address)
-        return Contact(
-            _text(raw),
-            channel,
-            address,
-            _commitment(key, channel, address),
-            row.language,
-            _salt(key, purpose),
-        )
-
-    def address_of(self, borrower: str, channel: Channel) -> str | None:
-        """The borrower's own address for a channel; None where there is none."""
-        contact = self.contact(borrower, channel)
-        return contact.address if contact else None
+        key = session.unwrap(borrower, row.wrapped_key)
+        return row, key, _unseal(key, borrower, channel, row.sealed_address)
 
     def commitment(self, borrower: str, channel: Channel) -> bytes | None:
-        """What the borrower's key registers on chain for the address kept; None where there is none."""
-        contact = self.contact(borrower, channel)
-        return contact.commitment if contact else None
+        """What the borrower's key registers on chain; None where no verified address is kept."""
+        kept = self.kept(borrower, channel)
+        return kept.commitment if kept is not None and kept.verified else None
 
     def salt_for(self, borrower: str, purpose: bytes) -> bytes:
         """32 bytes that the borrower's key and a purpose determine, the same until the borrower is erased.
 
         Raises: UnknownBorrower.
         """
-        with self._reading() as connection:
-            key = self._key_of(connection, _raw(borrower))
+        with self._reading() as session:
+            key = session.key_of(_raw(borrower))
         if key is None:
             raise UnknownBorrower(borrower)
         return _salt(key, purpose)
 
+    def record(self, borrower: str) -> BorrowerRecord:
+        """Everything that is kept of a borrower, for the borrower; told in the log.
+
+        Raises: UnknownBorrower, AlteredLog.
+        """
+        raw, now = _raw(borrower), self._clock()
+        with self._writing() as session:
+            known = session.execute(select(borrowers_table).where(borrowers_table.c.borrower == raw)).first()
+            if known is None:
+                raise UnknownBorrower(_text(raw))
+            channels = session.execute(
+                select(contacts_table.c.channel).where(contacts_table.c.borrower == raw)
+            ).scalars()
+            contacts = []
+            for channel in sorted(map(Channel, channels)):
+                found = self._find(session, raw, channel)
+                if found is None:
+                    raise VaultError(f"the key of {_text(raw)} is missing", remedy="Restore the vault.")
+                row, key, address = found
+                session.note(now, Reading("export"), raw, channel)
+                contacts.append(
+                    ContactRecord(
+                        channel,
+                        address,
+                        _commitment(key, channel, address),
+                        _salt(key, _contact_purpose(channel)),
+                        row.added_at,
+                        row.changed_at,
+                        row.verified_at,
+                        row.verified_by,
+                        session.execute(
+                            select(codes_table.c.sent_at).where(*_at(codes_table, raw, channel))
+                        ).scalar(),
+                    )
+                )
+            sent = session.execute(
+                select(sent_table.c.at).where(sent_table.c.borrower == raw).order_by(sent_table.c.at)
+            ).scalars()
+            return BorrowerRecord(
+                _text(raw),
+                known.language,
+                known.added_at,
+                tuple(contacts),
+                tuple(sent),
+                tuple(session.log(raw)),
+            )
+
+    def log(self, borrower: str | None = None) -> list[Entry]:
+        """Who read addresses, and what for; of one borrower or of all, in order. Erased ones stay in it.
+
+        Raises: AlteredLog.
+        """
+        with self._reading() as session:
+            return session.log(None if borrower is None else _raw(borrower))
+
     def language_of(self, borrower: str) -> str:
         """The language that the borrower is written to in; "en" of a borrower the vault does not know."""
-        with self._reading() as connection:
-            found = connection.execute(
+        with self._reading() as session:
+            found = session.execute(
                 select(borrowers_table.c.language).where(borrowers_table.c.borrower == _raw(borrower))
             ).scalar()
         return found or "en"
@@ -482,19 +1066,28 @@ class Vault:
 
         Raises: InvalidContact.
         """
-        person = _person(self._index, channel, normalise(channel, address))
-        with self._reading() as connection:
-            found = connection.execute(
-                select(contacts_table.c.borrower).where(
-                    contacts_table.c.channel == int(channel), contacts_table.c.person == person
+        text = normalise(channel, address)
+        with self._writing() as session:
+            person = _person(session.keys.index, channel, text)
+            found = (
+                session.execute(
+                    select(persons_table.c.borrower).where(
+                        persons_table.c.channel == int(channel),
+                        persons_table.c.generation == session.generation,
+                        persons_table.c.person == person,
+                    )
                 )
-            ).scalars()
+                .scalars()
+                .all()
+            )
+            for raw in found:
+                session.note(self._clock(), Reading("search"), raw, channel)
             return [_text(raw) for raw in found]
 
     def channels_of(self, borrower: str) -> list[Channel]:
         """The channels for which there is an address."""
-        with self._reading() as connection:
-            found = connection.execute(
+        with self._reading() as session:
+            found = session.execute(
                 select(contacts_table.c.channel)
                 .where(contacts_table.c.borrower == _raw(borrower))
                 .order_by(contacts_table.c.channel)
@@ -503,8 +1096,8 @@ class Vault:
 
     def borrowers(self) -> list[str]:
         """Everyone whom the vault knows."""
-        with self._reading() as connection:
-            return [_text(raw) for raw in connection.execute(select(borrowers_table.c.borrower)).scalars()]
+        with self._reading() as session:
+            return [_text(raw) for raw in session.execute(select(borrowers_table.c.borrower)).scalars()]
 
     def person_of(self, borrower: str) -> bytes:
         """What all borrower addresses of one person have in common, 32 opaque bytes, for caps per person.
@@ -512,33 +1105,37 @@ class Vault:
         Two borrower addresses are one person's where they share a contact, or each shares one with a third.
         A borrower whom the vault does not know is a person of their own.
         """
-        raw = _raw(borrower)
-        with self._reading() as connection:
+        raw, table = _raw(borrower), persons_table
+        with self._reading() as session:
             seen, fresh = {raw}, {raw}
             indexes: set[bytes] = set()
+            current = table.c.generation == session.generation
             while fresh:
                 found = set(
-                    connection.execute(
-                        select(contacts_table.c.person).where(contacts_table.c.borrower.in_(fresh))
+                    session.execute(
+                        select(table.c.person).where(current, table.c.borrower.in_(fresh))
                     ).scalars()
                 )
                 indexes |= found
                 fresh = (
                     set(
-                        connection.execute(
-                            select(contacts_table.c.borrower).where(contacts_table.c.person.in_(found))
+                        session.execute(
+                            select(table.c.borrower).where(current, table.c.person.in_(found))
                         ).scalars()
                     )
                     - seen
                 )
                 seen |= fresh
-        return min(indexes) if indexes else self._stranger(raw)
+        return min(indexes) if indexes else _stranger(session.keys.index, raw)
 
     def persons(self) -> dict[str, bytes]:
         """`person_of` of everyone whom the vault knows, in one pass."""
-        with self._reading() as connection:
-            rows = connection.execute(select(contacts_table.c.borrower, contacts_table.c.person)).all()
-            everyone = connection.execute(select(borrowers_table.c.borrower)).scalars().all()
+        table = persons_table
+        with self._reading() as session:
+            rows = session.execute(
+                select(table.c.borrower, table.c.person).where(table.c.generation == session.generation)
+            ).all()
+            everyone = session.execute(select(borrowers_table.c.borrower)).scalars().all()
         root: dict[bytes, bytes] = {}
 
         def find(index: bytes) -> bytes:
@@ -551,115 +1148,116 @@ class Vault:
         for borrower, person in rows:
             a, b = find(person), find(one_of.setdefault(borrower, person))
             root[max(a, b)] = min(a, b)
-        return {_text(raw): find(one_of[raw]) if raw in one_of else self._stranger(raw) for raw in everyone}
+        index = session.keys.index
+        return {_text(raw): find(one_of[raw]) if raw in one_of else _stranger(index, raw) for raw in everyone}
 
     # ------------------------------------------------------------------------------------------- innards
 
-    def _stranger(self, raw: bytes) -> bytes:
-        return hmac.digest(self._index, b"borrower" + raw, hashlib.sha256)
-
-    def _wrap(self, borrower: bytes, key: bytes) -> bytes:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._wrapper.encrypt(nonce, key, b"duly/key/1" + borrower)
-
-    def _key_of(self, connection: Connection, borrower: bytes) -> bytes | None:
-        wrapped = connection.execute(
-            select(borrowers_table.c.wrapped_key).where(borrowers_table.c.borrower == borrower)
-        ).scalar()
-        return None if wrapped is None else self._unwrap(borrower, wrapped)
-
-    def _unwrap(self, borrower: bytes, wrapped: bytes) -> bytes:
-        try:
-            return self._wrapper.decrypt(
-                wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], b"duly/key/1" + borrower
-            )
-        except InvalidTag:
-            raise VaultError(
-                f"the key of {_text(borrower)} was altered", remedy="Restore the vault from a backup."
-            ) from None
-
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _transaction(self, begin: str) -> Iterator[Connection]:
         with _clear_errors(), self._engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN")
-            self._check_key(connection)
+            connection.exec_driver_sql(begin)
             yield connection
 
     @contextmanager
-    def _writing(self, *, check: bool = True) -> Iterator[Connection]:
-        with _clear_errors(), self._engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            if check:
-                self._check_key(connection)
-            yield connection
+    def _reading(self) -> Iterator[_Session]:
+        with self._transaction("BEGIN") as connection:
+            yield self._session(connection)
 
-    def _check_key(self, connection: Connection) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[_Session]:
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield self._session(connection)
+
+    def _session(self, connection: Connection) -> _Session:
         # In every transaction: another process may have rotated the master key meanwhile.
-        found = connection.exec_driver_sql("SELECT key_check FROM vault").scalar()
-        if found is None or not hmac.compare_digest(found, self._check):
+        row = connection.execute(select(vault_table)).first()
+        if row is not None and hmac.compare_digest(row.key_check, self._keys.check):
+            return _Session(connection, row, self._keys, False)
+        if row is None or not hmac.compare_digest(row.next_check or b"", self._keys.check):
             raise WrongMasterKey
+        # The new key, while a rotation runs: everything is still done with the old one.
+        return _Session(connection, row, self._keys.cross(row.bridge), True)
 
 
-# ------------------------------------------------------------------------------------------------- addresses
-
-_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-_DOMAIN = re.compile(rf"({_LABEL}\.)+(xn--[a-z0-9-]{{1,59}}|[a-z]{{2,63}})")
-_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
-_TOKEN = re.compile(r"[!-~]{1,512}")
+# ------------------------------------------------------------------------------------------------- formulas
 
 
-def normalise(channel: Channel, address: str) -> str:
-    """The form of an address that is kept, hashed and written to.
-
-    E-mail: no surrounding space, the domain in lower case. SMS: `+` and digits alone.
-
-    Raises: InvalidContact, whose message does not repeat the address.
-    """
-    text = unicodedata.normalize("NFC", address).strip()
-    if channel is Channel.EMAIL:
-        local, at, domain = text.rpartition("@")
-        domain = domain.lower()
-        if not domain.isascii():
-            raise InvalidContact(
-                "the e-mail address has a domain beyond ASCII", wanted="the domain in its xn-- form"
-            )
-        if not (at and len(local) <= 64 and len(text) <= 254):
-            raise InvalidContact("this is no e-mail address", wanted="somebody@example.org")
-        if not (_LOCAL_PART.fullmatch(local) and _DOMAIN.fullmatch(domain)):
-            raise InvalidContact("this is no e-mail address", wanted="somebody@example.org")
-        return f"{local}@{domain}"
-    if channel is Channel.SMS:
-        text = re.sub(r"[\s().-]", "", text)
-        if not _PHONE.fullmatch(text):
-            raise InvalidContact(
-                "this is no telephone number", wanted="+ and the country code, then the number"
-            )
-        return text
-    if not _TOKEN.fullmatch(text):
-        raise InvalidContact(
-            f"this is no address for {channel.name.lower()}", wanted="a token without spaces"
-        )
-    return text
+def _at(table: Table, borrower: bytes, channel: Channel) -> tuple[Any, Any]:
+    return table.c.borrower == borrower, table.c.channel == int(channel)
 
 
-def masked(channel: Channel, address: str) -> str:
-    """An address as it may be shown to whoever only has to recognise it."""
-    if channel is Channel.EMAIL:
-        local, _, domain = address.rpartition("@")
-        top = domain.rpartition(".")[2]
-        return f"{local[:1]}***@{domain[:1]}***.{top}"
-    return f"***{address[-2:]}"
+def _kept(row: Row[Any], key: bytes, address: str, purpose: bytes) -> Kept:
+    channel = Channel(row.channel)
+    return Kept(
+        _text(row.borrower),
+        channel,
+        _commitment(key, channel, address),
+        row.language,
+        _salt(key, purpose),
+        row.verified_at is not None,
+    )
+
+
+def _encrypted(cipher: AESGCM, plain: bytes, bound: bytes) -> bytes:
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return nonce + cipher.encrypt(nonce, plain, bound)
+
+
+def _decrypted(cipher: AESGCM, sealed: bytes, bound: bytes) -> bytes:
+    return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound)
+
+
+def _stranger(index: bytes, raw: bytes) -> bytes:
+    return hmac.digest(index, b"borrower" + raw, hashlib.sha256)
+
+
+def _code_hash(key: bytes, channel: Channel, address: str, code: str) -> bytes:
+    return hmac.digest(
+        derive(key, b"duly/code/1"), bytes([channel]) + code.encode() + address.encode(), hashlib.sha256
+    )
+
+
+def _limited(key: bytes, channel: Channel, address: str) -> bytes:
+    """The keyed hash of an address for the limit of codes; name+tag@… is the mailbox of name@…"""
+    local, at, domain = address.rpartition("@")
+    text = local.partition("+")[0] + at + domain if channel is Channel.EMAIL else address
+    return hmac.digest(key, bytes([channel]) + text.casefold().encode(), hashlib.sha256)
+
+
+def _log_seal(key: bytes, before: bytes, values: dict[str, Any]) -> bytes:
+    plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in values.items()}
+    return hmac.digest(key, before + json.dumps(plain, sort_keys=True).encode(), hashlib.sha256)
+
+
+def _end_seal(key: bytes, count: int, last: bytes) -> bytes:
+    return hmac.digest(key, b"end" + count.to_bytes(8, "big") + last, hashlib.sha256)
+
+
+def _user() -> str:
+    """Who runs this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def _name(channel: Channel) -> str:
+    return channel.name.lower().replace("_", "-")
+
+
+def _contact_purpose(channel: Channel) -> bytes:
+    return b"contact" + bytes([channel])
 
 
 def _salt(key: bytes, purpose: bytes) -> bytes:
-    return hmac.digest(_derive(key, b"duly/salt/1"), purpose, hashlib.sha256)
+    return hmac.digest(derive(key, b"duly/salt/1"), purpose, hashlib.sha256)
 
 
 def _commitment(key: bytes, channel: Channel, address: str) -> bytes:
     """keccak256(abi.encode(bytes32 salt, uint8 channel, string address))."""
     text = address.encode()
-    words = [_salt(key, b"contact" + bytes([channel])), _word(channel), _word(96), _word(len(text))]
+    words = [_salt(key, _contact_purpose(channel)), _word(channel), _word(96), _word(len(text))]
     return keccak(b"".join(words) + text + bytes(-len(text) % 32))
 
 
@@ -672,18 +1270,15 @@ def _field(borrower: bytes, channel: Channel) -> bytes:
 
 
 def _seal(key: bytes, borrower: bytes, channel: Channel, address: str) -> bytes:
-    nonce = secrets.token_bytes(_NONCE_BYTES)
     # Padded, so that the length of what is sealed says nothing.
     text = address.encode()
     plain = len(text).to_bytes(2, "big") + text + bytes(-(len(text) + 2) % 64)
-    return nonce + AESGCM(_derive(key, b"duly/seal/1")).encrypt(nonce, plain, _field(borrower, channel))
+    return _encrypted(AESGCM(derive(key, b"duly/seal/1")), plain, _field(borrower, channel))
 
 
 def _unseal(key: bytes, borrower: bytes, channel: Channel, sealed: bytes) -> str:
     try:
-        plain = AESGCM(_derive(key, b"duly/seal/1")).decrypt(
-            sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _field(borrower, channel)
-        )
+        plain = _decrypted(AESGCM(derive(key, b"duly/seal/1")), sealed, _field(borrower, channel))
     except InvalidTag:
         raise VaultError(
             f"the {channel.name.lower()} address of {_text(borrower)} was altered",
@@ -740,8 +1335,16 @@ def _open_engine(url: str) -> Engine:
                 wanted="a file of its own",
                 remedy="Look at DULY_VAULT.",
             )
-        # A rollback journal, not a write-ahead log: once a deletion is committed no other file has its bytes.
-        for pragma in ("journal_mode=DELETE", "secure_delete=ON", "foreign_keys=ON", "synchronous=EXTRA"):
+        # secure_delete overwrites what is deleted in the file itself. A write-ahead log would keep it until
+        # that is truncated, so there is none; the rollback journal, which holds it too, is gone with the
+        # commit. What VACUUM sets aside stays in memory.
+        for pragma in (
+            "journal_mode=DELETE",
+            "secure_delete=ON",
+            "temp_store=MEMORY",
+            "foreign_keys=ON",
+            "synchronous=EXTRA",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -2,9 +2,11 @@
 
 import gc
 import itertools
+import time
 
 import brownie
 import pytest
+from brownie.network.transaction import TransactionReceipt
 from eth_account import Account
 from support.clock import DAY, START, Clock
 from support.offers import ZERO_HASH, Contact, Frequency, Lending, Schedule, Terms, sign_consent
@@ -28,6 +30,25 @@ def _quick_snapshots():
 def _quick_calls():
     # web3.py would ask for the chain's id before every call.
     brownie.web3.middleware_onion.remove("validation")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _late_receipts():
+    # Anvil answers before it has mined; then it raises the sender's nonce, and last it keeps the receipt.
+    # Brownie asks for both. Between the two it takes the transaction for dropped ("Tx dropped without known
+    # replacement"), before them it sleeps for a second. So it may ask only when the receipt is there.
+    confirm = TransactionReceipt._await_confirmation
+
+    def confirm_what_was_mined(receipt, *arguments, **named):
+        end = time.monotonic() + 60
+        question = ("eth_getTransactionReceipt", [receipt.txid])
+        while not brownie.web3.provider.make_request(*question).get("result") and time.monotonic() < end:
+            time.sleep(0.002)
+        confirm(receipt, *arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionReceipt, "_await_confirmation", confirm_what_was_mined)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

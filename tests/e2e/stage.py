@@ -1,7 +1,9 @@
 """A lender with borrowers on a local chain, and the service as its operator sets it up."""
 
+import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from eth_account import Account
 from web3.types import RPCEndpoint
 
@@ -21,12 +24,13 @@ from duly.config import MailSecurity, MailServer, Settings
 from duly.domain import calendar
 from duly.domain.consent import Channel
 from duly.domain.terms import Terms
-from duly.services import deploy, importing
+from duly.services import deploy, importing, verifying
 from duly.services.deploy import Wish
 from duly.services.policy import load_pack
 from duly.services.render import templates_hash
 from duly.store.vault import MasterKey
-from scripts.inbox import Inbox
+from scripts.anvil import free_port
+from scripts.inbox import Inbox, code_in
 
 ROOT = Path(__file__).resolve().parents[2]
 START = 1_790_078_400  # noon UTC of a Tuesday
@@ -38,7 +42,7 @@ class Mailbox:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.port = 0
+        self.port = free_port()
         self._process: subprocess.Popen[str] | None = None
 
     def open(self) -> None:
@@ -47,7 +51,7 @@ class Mailbox:
             [*command, "--port", str(self.port)], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline().split(":")[1].split()[0])
+        assert self._process.stdout.readline().startswith(f"Keeping mail for 127.0.0.1:{self.port} ")
 
     def close(self) -> None:
         if self._process is not None:
@@ -57,7 +61,12 @@ class Mailbox:
             self._process = None
 
     def mails(self) -> list[EmailMessage]:
-        return Inbox(self.directory).mails()
+        """The mails with notices."""
+        return [mail for mail in Inbox(self.directory).mails() if "Duly-Notice" in mail]
+
+    def code(self, address: str) -> str:
+        """The code that came to an address, as its owner reads it."""
+        return code_in(Inbox(self.directory).mails(), address)
 
     def count(self) -> int:
         return len(Inbox(self.directory).files())
@@ -134,20 +143,21 @@ class Stage:
         others = {name: value for name, value in os.environ.items() if not name.startswith("DULY_")}
         return others | mine
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """A `duly` command, in a process of its own."""
+    def start(self, *arguments: str, given: bool = False) -> "subprocess.Popen[str]":
+        """A `duly` command, in a process of its own. given: something is piped in."""
         program = [sys.executable, "-c", "from duly.interfaces.cli import main; main()"]
-        return self._start([*program, *arguments])
+        return self._start([*program, *arguments], given=given)
 
     def start_worker(self, *arguments: str) -> "subprocess.Popen[str]":
         """The worker of `worker.py`."""
         return self._start([sys.executable, str(WORKER), *arguments])
 
-    def _start(self, command: list[str]) -> "subprocess.Popen[str]":
+    def _start(self, command: list[str], *, given: bool = False) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             command,
             env=self.environment,
             cwd=self.directory,
+            stdin=subprocess.PIPE if given else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -196,7 +206,11 @@ class Borrower:
         signature = sign_offer(stage.lender.account, terms, domain)
         calls = [contracts.ledger.open(terms, signature)]
         if reachable:
-            kept = stage.app.vault.add(self.sender.address, Channel.EMAIL, self.address, language=language)
+            vault = stage.app.vault
+            vault.add(self.sender.address, Channel.EMAIL, self.address, language=language)
+            verifying.send_code(vault, stage.app.carriers, self.sender.address, Channel.EMAIL)
+            code = stage.mailbox.code(self.address)
+            kept = vault.check_code(self.sender.address, Channel.EMAIL, code)
             calls += [
                 contracts.consents.register(Channel.EMAIL, kept.hash, 0, 0),
                 contracts.consents.grant(Channel.EMAIL),
@@ -206,7 +220,42 @@ class Borrower:
         self.loan = loan_id(terms, domain)
 
 
-def kill(process: "subprocess.Popen[str]") -> None:
-    """End a process as a power cut would."""
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=20)
+class DeadlyInbox(Inbox):
+    """Kills, as a power cut would, who hands mail over: at a random moment of the first few.
+
+    Whoever comes to the last of them waits for this very process: however quick it is, it gets no further.
+    """
+
+    MOST = 6
+    """Mails that a victim begins to hand over, at most."""
+
+    def __init__(self, mailbox: Mailbox, dice: random.Random) -> None:
+        super().__init__(mailbox.directory, port=mailbox.port)
+        self._dice = dice
+        self._victim: subprocess.Popen[str] | None = None
+        # What the dead left in a connection may still arrive.
+        self._victims: dict[Session, subprocess.Popen[str] | None] = {}
+        self._arrivals: list[float] = []
+        self._spared = 0
+
+    def kill(self, victim: "subprocess.Popen[str]") -> None:
+        """Kill this one. Returns when it is dead."""
+        self._victim, self._arrivals = victim, []
+        self._spared = self._dice.randrange(1, self.MOST - 2)
+        _, error = victim.communicate(timeout=120)
+        assert victim.returncode == -signal.SIGKILL, error
+        self._victim = None
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        victim = self._victims.setdefault(session, self._victim)
+        if victim is not None and victim is self._victim:
+            loop = asyncio.get_running_loop()
+            self._arrivals.append(loop.time())
+            count = len(self._arrivals)
+            if count == self._spared:
+                # A delay of up to what the next two mails will take, as far as is known.
+                pace = (self._arrivals[-1] - self._arrivals[0]) / (count - 1) if count > 1 else 0.01
+                loop.call_later(self._dice.uniform(0, 2 * pace), victim.kill)
+            elif count == self.MOST:
+                victim.kill()
+        return await super().handle_DATA(server, session, envelope)

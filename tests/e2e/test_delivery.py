@@ -8,7 +8,7 @@ import time
 
 import pytest
 from eth_utils import keccak
-from stage import START, Stage, kill
+from stage import START, DeadlyInbox, Stage
 
 from duly.chain.clock import travel
 from duly.domain.consent import Channel
@@ -80,23 +80,22 @@ def test_gate_2_killed_in_the_midst_of_a_delivery(stage, when):
 
 
 def test_gate_2_killed_at_any_moment(stage):
-    served = serve(stage, 24)
-    dice = random.Random(7)
-    for _ in range(5):
-        enough = stage.mailbox.count() + dice.randrange(1, 4)
-        process = stage.start("deliver")
-        while stage.mailbox.count() < enough:
-            assert process.poll() is None
-            time.sleep(0.001)
-        time.sleep(dice.uniform(0, 0.04))
-        kill(process)
-    stage.duly("deliver")
+    rounds = 5
+    served = serve(stage, rounds * DeadlyInbox.MOST + 3)
+    stage.mailbox.close()
+    with DeadlyInbox(stage.mailbox, random.Random(7)) as inbox:
+        for _ in range(rounds):
+            inbox.kill(stage.start("deliver"))
+        assert len(states(stage)) < len(served)
+        assert stage.duly("deliver")["left"] == 0
     mails, known = stage.mailbox.notices(), states(stage)
     assert set(mails.values()) == {1}
     assert known.keys() == served
     assert {notice for notice, state in known.items() if state is State.SENT} <= mails.keys()
     unsure = {found.notice.id for found in stage.app.notice_store.uncertain()}
     assert {notice for notice, state in known.items() if state is not State.SENT} == unsure
+    # From its first claim on, a worker is always at one notice: each was killed in the midst of its work.
+    assert len(unsure) == rounds
     assert mails.keys() <= served
 
 

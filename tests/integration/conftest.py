@@ -1,19 +1,19 @@
 """Chains to test against: one inside this process, and real nodes."""
 
-import socket
+import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from duly.bootstrap import Application
-from duly.chain import compiler
+from duly.chain import compiler, networks
 from duly.config import Settings
 from duly.services import deploy
 from duly.services.policy import load_pack
 from duly.services.render import templates_hash
+from scripts.anvil import free_port, wait_for_port
 
 ANVIL = Path(__file__).resolve().parents[2] / "build/bin/anvil"
 
@@ -23,24 +23,15 @@ class Node:
 
     def __init__(self, *options: str) -> None:
         self._options = options
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str) -> "Node":
         command = [ANVIL, "--quiet", "--port", str(self.port), "--hardfork", compiler.EVM_VERSION]
         self._process = subprocess.Popen([*command, *self._options, *more], stdin=subprocess.DEVNULL)
-        end = time.monotonic() + 20
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                    return self
-            except OSError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
+        wait_for_port(self.port, self._process, "Anvil")
+        return self
 
     def stop(self) -> None:
         if self._process is not None:
@@ -91,3 +82,17 @@ def application() -> Application:
 def transactions(application: Application) -> int:
     """How many transactions the deployer has sent, ever."""
     return application.w3.eth.get_transaction_count(application.account.address)
+
+
+def live(node: Node, folder: Path) -> Application:
+    """An application on a chain that is not local, with a keystore file."""
+    from eth_account import Account
+
+    rich = networks._DEVELOPMENT_PHRASE
+    Account.enable_unaudited_hdwallet_features()
+    key = Account.from_mnemonic(rich).key
+    file = folder / "key.json"
+    file.write_text(json.dumps(Account.encrypt(key, "open sesame", kdf="pbkdf2", iterations=10)))
+    return Application(
+        Settings(key_file=file, key_passphrase="open sesame", deployments=folder / "d"), rpc=node.url
+    )

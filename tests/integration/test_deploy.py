@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Node, embedded, strict, transactions
+from conftest import Node, embedded, live, strict, transactions
 from typer.testing import CliRunner
+from web3.types import RPCEndpoint
 
 from duly.bootstrap import Application
 from duly.chain import deployments, networks
@@ -161,7 +163,15 @@ def test_a_real_process_killed_at_random_times(node: Node, tmp_path: Path) -> No
     environment = os.environ | {"DULY_DEPLOYMENTS": str(tmp_path), "DULY_RPC": node.url}
     command = [sys.executable, "-m", "scripts.deploy"]
     chance = random.Random(7)
-    for _ in range(12):
+    application = Application(Settings(deployments=tmp_path), rpc=node.url)
+
+    def ask(method: str, *params: object) -> Any:
+        return application.w3.provider.make_request(RPCEndpoint(method), params)["result"]
+
+    # All but one are mined, each only when the test says so: however quick it is, no process gets done.
+    ask("evm_setAutomine", False)
+    mined = set(chance.sample(range(12), len(STEPS) - 1))
+    for number in range(12):
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -170,11 +180,18 @@ def test_a_real_process_killed_at_random_times(node: Node, tmp_path: Path) -> No
         for line in process.stderr:
             if line.startswith(b"cost"):
                 break
+        if number in mined:
+            while not int(ask("txpool_status")["pending"], 16):
+                assert process.poll() is None
+                time.sleep(0.001)
+            ask("evm_mine")
         time.sleep(chance.uniform(0, 0.08))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
         process.stderr.close()
-    application = Application(Settings(deployments=tmp_path), rpc=node.url)
+    assert transactions(application) == len(STEPS) - 1
+    ask("evm_mine")
+    ask("evm_setAutomine", True)
     deploy.deploy(application.sender, strict(), tmp_path)
     assert transactions(application) == len(STEPS)
     deploy.check(application.w3, application.deployment)
@@ -260,20 +277,6 @@ def test_a_live_chain_takes_no_raw_and_no_well_known_key(
         _ = Application(Settings(private_key=bytes(31) + b"\x01"), rpc=node.url).sender
     with pytest.raises(KeyRefused, match="known to everyone"):
         networks.development_account(networks.connect(node.url))
-
-
-def live(node: Node, folder: Path) -> Application:
-    """An application on a chain that is not local, with a keystore file."""
-    from eth_account import Account
-
-    rich = networks._DEVELOPMENT_PHRASE
-    Account.enable_unaudited_hdwallet_features()
-    key = Account.from_mnemonic(rich).key
-    file = folder / "key.json"
-    file.write_text(json.dumps(Account.encrypt(key, "open sesame", kdf="pbkdf2", iterations=10)))
-    return Application(
-        Settings(key_file=file, key_passphrase="open sesame", deployments=folder / "d"), rpc=node.url
-    )
 
 
 def test_a_live_chain_needs_a_currency_and_takes_it(start_node: Callable[..., Node], tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from duly.channels.email import EmailCarrier
-from duly.channels.message import CarrierUnavailable, Message, Receipt, Result
+from duly.channels.message import CarrierUnavailable, CodeMessage, Message, Receipt, Result
 from duly.config import MailSecurity, MailServer
 from duly.domain.errors import InvalidInput
-from scripts.inbox import Inbox, text_of
+from duly.services.verifying import words
+from scripts.inbox import Inbox, code_in, text_of
 
 ADDRESS = "wang.fang@example.org"
 SENDER = "Duly <notices@lender.example>"
@@ -211,8 +212,10 @@ class Stubborn:
 def stubborn():
     made = []
 
-    def make(*, timeout: float = 0.3, **answers) -> tuple[Stubborn, EmailCarrier]:
+    def make(**answers) -> tuple[Stubborn, EmailCarrier]:
         mail_server = Stubborn(**answers)
+        # Only who waits in vain waits for so long; even then there is time for what is answered before.
+        timeout = 1 if "silence" in answers.values() else 20
         carrier = EmailCarrier(server(mail_server.port), timeout=timeout)
         made.extend([mail_server, carrier])
         return mail_server, carrier
@@ -288,13 +291,14 @@ def test_a_server_that_closes_after_each_mail(stubborn):
 
 
 def test_no_server_is_told_before_anything_is_claimed():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    carrier = EmailCarrier(server(port))
-    with pytest.raises(CarrierUnavailable, match="connection refused"):
-        carrier.ready()
-    assert carrier.send(message()) == Receipt(Result.DEFERRED, "connection refused")
-    carrier.close()
+    # Who has a port and does not listen keeps others from listening there.
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        carrier = EmailCarrier(server(silent.getsockname()[1]))
+        with pytest.raises(CarrierUnavailable, match="connection refused"):
+            carrier.ready()
+        assert carrier.send(message()) == Receipt(Result.DEFERRED, "connection refused")
+        carrier.close()
 
 
 @pytest.mark.parametrize("banner", ["554 no service", "silence", "close"])
@@ -316,13 +320,15 @@ def test_starttls_is_insisted_on(inbox):
 
 def test_it_is_quick(carrier, inbox):
     carrier.ready()
-    start = time.perf_counter()
+    took = []
     for number in range(200):
+        start = time.perf_counter()
         assert carrier.send(message(number)).result is Result.SENT
-    rate = 200 / (time.perf_counter() - start)
+        took.append(time.perf_counter() - start)
     assert len(inbox.files()) == 200
-    # Both ends in one process here; with a process each it is twice as fast, on an idle machine.
-    assert rate > 30
+    # A packet that waits for another's acknowledgement would hold up every mail, whatever the machine is busy
+    # with; what it is busy with does not hold up every one.
+    assert sorted(took)[20] < 1 / 30
 
 
 # -------------------------------------------------------------------------------------------------- the inbox
@@ -358,3 +364,17 @@ def test_the_inbox_shows_whatever_comes(inbox, tmp_path):
     assert page.count("<tr><td>") == 7
     assert "<script>\n" in page
     assert "&lt;script&gt;" in (tmp_path / "inbox/mail/00007.html").read_text(encoding="utf-8")
+
+
+def test_gate_1_a_mail_with_a_code_names_no_notice_and_nobody(carrier, inbox):
+    text = words("012345", "zh")
+    sent = carrier.send(CodeMessage("b@example.org", text.subject, text.body, "zh", 1_790_078_400))
+    assert sent == Receipt(Result.SENT)
+    (mail,) = inbox.mails()
+    assert (mail["To"], mail["Content-Language"]) == ("b@example.org", "zh-Hans")
+    assert code_in([mail], "b@example.org") == "012345"
+    assert text_of(mail) == text.body
+    # Not the sender's name either, nor a word to stop what has not begun.
+    assert mail["From"] == "notices@lender.example"
+    assert not {"Duly-Notice", "Duly-Salt", "List-Unsubscribe"} & set(mail.keys())
+    assert "duly" not in str(mail).lower()

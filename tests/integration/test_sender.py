@@ -1,6 +1,5 @@
 """Sending: nonces in order, refusals in words, nothing lost when a node forgets or stops."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -346,11 +345,11 @@ def test_time_moves_forward_only(application: Application) -> None:
 
 def test_a_transaction_that_is_not_mined(node: Node) -> None:
     w3 = networks.connect(node.url)
-    me = Sender(w3, networks.development_account(w3), timeout=0.5)
+    me = Sender(w3, networks.development_account(w3))
     token = Token(w3, me.send(creation("TestDollar", 2)).contract or "")
     w3.provider.make_request("evm_setAutomine", [False])  # type: ignore[arg-type]
     with pytest.raises(TransactionPending, match="not mined within"):
-        me.send(token.mint(me.address, 1))
+        Sender(w3, me.account, timeout=0.5).send(token.mint(me.address, 1))
     # Another program with the same key does not replace it unseen.
     with pytest.raises((NodeError, TransactionPending)):
         Sender(w3, me.account, timeout=0.5).send(token.mint(me.address, 2), gas=100_000)
@@ -364,15 +363,13 @@ def test_a_transaction_that_is_not_mined(node: Node) -> None:
 def test_a_node_that_forgot_a_transaction_gets_it_again(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender, "_REBROADCAST_AFTER", 0.2)
     w3 = networks.connect(node.url)
-    me = Sender(w3, networks.development_account(w3), timeout=10)
+    me = Sender(w3, networks.development_account(w3))
     token = Token(w3, me.send(creation("TestDollar", 2)).contract or "")
     w3.provider.make_request("evm_setAutomine", [False])  # type: ignore[arg-type]
     signed = me.submit(me.prepare(token.mint(me.address, 1)))
     w3.provider.make_request("anvil_dropTransaction", ["0x" + signed.hash.hex()])  # type: ignore[arg-type]
     w3.provider.make_request("evm_setAutomine", [True])  # type: ignore[arg-type]
-    started = time.monotonic()
     assert me.wait(signed).transaction == signed.hash
-    assert time.monotonic() - started < 5
     assert token.balance_of(me.address) == 1
 
 

@@ -37,13 +37,14 @@ def run(*arguments: str, given: str | None = None, code: int = 0) -> Result:
 
 def test_an_address_goes_in_and_shows_masked() -> None:
     added = run("vault", "add", BORROWER, "--language", "zh", "--json", given=ADDRESS + "\n")
-    commitment = json.loads(added.stdout)["commitment"]
+    assert json.loads(added.stdout)["verified"] is False
     assert ADDRESS not in added.output
     (shown,) = json.loads(run("vault", "show", BORROWER, "--json").stdout)
     assert shown == {
         "channel": "email",
         "address": "w***@e***.org",
-        "commitment": commitment,
+        "verified": False,
+        "commitment": None,
         "language": "zh",
     }
     assert ADDRESS not in run("vault", "show", BORROWER).output
@@ -55,7 +56,9 @@ def test_an_address_goes_in_and_shows_masked() -> None:
 def test_what_is_no_address_is_not_repeated() -> None:
     assert "nobody" not in run("vault", "add", BORROWER, given="nobody@home\n", code=2).output
     assert ADDRESS not in run("vault", "add", ADDRESS, "--address", ADDRESS, code=2).output
-    assert "no channel" in run("vault", "add", BORROWER, "--channel", "letter", code=2).stderr
+    assert ADDRESS not in run("vault", "add", BORROWER, ADDRESS, code=2).output
+    assert ADDRESS not in run("vault", "add", BORROWER, "--channel", ADDRESS, code=2).output
+    assert "no such channel" in run("vault", "add", BORROWER, "--channel", "letter", code=2).stderr
 
 
 def test_who_wrote_is_found() -> None:
@@ -76,7 +79,7 @@ def test_erasing_asks_first() -> None:
 
 def test_rotating_makes_the_old_key_useless(tmp_path, monkeypatch) -> None:
     run("vault", "add", BORROWER, "--address", ADDRESS)
-    run("vault", "rotate", "--new-key-file", "two.key")
+    run("vault", "rotate", "--new-key-file", "two.key", "--finish")
     assert "does not open this vault" in run("vault", "show", code=1).stderr
     monkeypatch.setenv("DULY_MASTER_KEY_FILE", str(tmp_path / "two.key"))
     assert ADDRESS in run("vault", "show", BORROWER, "--reveal").output

@@ -114,11 +114,19 @@ class Scene:
         )
 
     def serve(
-        self, number: int = 1, *, kind: Kind = Kind.DUE_TODAY, at: int = NOW, keep: bool = True
+        self,
+        number: int = 1,
+        *,
+        kind: Kind = Kind.DUE_TODAY,
+        at: int = NOW,
+        keep: bool = True,
+        verified: bool = True,
     ) -> Served:
         """Let the read model know a notice, its words kept as the server keeps them."""
         who = borrower(number)
         self.vault.add(who, Channel.EMAIL, f"b{number}@example.org", language="zh" if number % 2 else "en")
+        if verified:
+            self.vault.verify_simulated([(who, Channel.EMAIL)])
         case = Case(loan=a_loan(number=number))
         self.model.loans[case.loan.id] = case.loan
         facts = case.facts(at)
@@ -284,7 +292,28 @@ def test_borrower_2_an_address_that_was_exchanged_in_the_vault_is_not_written_to
     notice = scene.serve()
     scene.chain.commitments[notice.borrower] = scene.vault.commitment(notice.borrower, Channel.EMAIL)
     scene.vault.add(notice.borrower, Channel.EMAIL, "somebody.else@example.org")
+    scene.vault.verify_simulated([(notice.borrower, Channel.EMAIL)])
     dropped(scene, notice, "other_address")
+
+
+def test_borrower_2_an_address_that_was_not_proved_is_not_written_to(scene):
+    dropped(scene, scene.serve(verified=False), "not_verified")
+    assert scene.vault.log() == []
+
+
+def test_borrower_2_an_address_that_was_exchanged_and_not_proved_is_not_written_to(scene):
+    notice = scene.serve()
+    scene.vault.add(notice.borrower, Channel.EMAIL, "somebody.else@example.org")
+    dropped(scene, notice, "not_verified")
+
+
+def test_every_delivery_is_told_in_the_log(scene):
+    notice, stale = scene.serve(1), scene.serve(2)
+    scene.chain.commitments[stale.borrower] = b"\x01" * 32
+    scene.deliverer.deliver()
+    (entry,) = scene.vault.log()
+    assert (entry.borrower, entry.channel) == (notice.borrower, Channel.EMAIL)
+    assert (entry.purpose, entry.about) == ("delivery", "0x" + notice.id.hex())
 
 
 def test_borrower_2_without_a_commitment_nothing_is_sent(scene):

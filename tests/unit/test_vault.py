@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import sqlite3
 import stat
@@ -20,6 +21,7 @@ from duly.store.vault import (
     InvalidMasterKey,
     MasterKey,
     NoMasterKey,
+    Reading,
     UnknownBorrower,
     Vault,
     VaultError,
@@ -49,6 +51,17 @@ def vault(url, key):
         yield vault
 
 
+def address_of(vault: Vault, borrower: str, channel: Channel) -> str | None:
+    contact = vault.contact(borrower, channel, Reading("test"))
+    return contact.address if contact else None
+
+
+def prove(vault: Vault, borrower: str = BORROWER, channel: Channel = Channel.EMAIL) -> bytes:
+    """Have a code sent and told; the commitment."""
+    code = vault.new_code(borrower, channel)
+    return vault.check_code(borrower, channel, code.code).hash
+
+
 # ---------------------------------------------------------------------------------------------- what is kept
 
 
@@ -58,9 +71,20 @@ def test_borrower_1_the_schema_has_a_place_for_the_borrower_alone():
         table.name: {column.name for column in table.columns} for table in module.metadata.sorted_tables
     }
     assert columns == {
-        "vault": {"id", "version", "key_check"},
-        "borrowers": {"borrower", "wrapped_key", "language"},
-        "contacts": {"borrower", "channel", "sealed_address", "person"},
+        "vault": {
+            *("id", "version", "generation", "key_check", "own_key", "next_check", "next_own_key", "bridge"),
+            *("log_count", "log_seal"),
+        },
+        "borrowers": {"borrower", "language", "added_at"},
+        "keys": {"borrower", "generation", "wrapped_key"},
+        "contacts": {
+            *("borrower", "channel", "sealed_address", "added_at", "changed_at"),
+            *("verified_at", "verified_by"),
+        },
+        "persons": {"borrower", "channel", "generation", "person"},
+        "codes": {"borrower", "channel", "hash", "sent_at", "tries"},
+        "sent_codes": {"id", "borrower", "address_hash", "at"},
+        "log": {"id", "at", "borrower", "channel", "purpose", "about", "by", "seal"},
     }
     assert [column.name for column in module.contacts_table.primary_key] == ["borrower", "channel"]
 
@@ -68,10 +92,10 @@ def test_borrower_1_the_schema_has_a_place_for_the_borrower_alone():
 def test_what_was_added_comes_back(vault):
     vault.add(BORROWER, Channel.EMAIL, f" {ADDRESS} ", language="zh")
     vault.add(BORROWER, Channel.SMS, "+44 (0)20".replace("(0)", "") + " 7946 0000", language="zh")
-    assert vault.address_of(BORROWER, Channel.EMAIL) == ADDRESS
-    assert vault.address_of(BORROWER.upper().replace("0X", "0x"), Channel.SMS) == "+442079460000"
-    assert vault.address_of(OTHER, Channel.EMAIL) is None
-    assert vault.address_of(BORROWER, Channel.PUSH) is None
+    assert address_of(vault, BORROWER, Channel.EMAIL) == ADDRESS
+    assert address_of(vault, BORROWER.upper().replace("0X", "0x"), Channel.SMS) == "+442079460000"
+    assert address_of(vault, OTHER, Channel.EMAIL) is None
+    assert address_of(vault, BORROWER, Channel.PUSH) is None
     assert vault.language_of(BORROWER) == "zh"
     assert vault.language_of(OTHER) == "en"
     assert vault.channels_of(BORROWER) == [Channel.EMAIL, Channel.SMS]
@@ -79,29 +103,36 @@ def test_what_was_added_comes_back(vault):
 
 
 def test_a_new_address_takes_the_place_of_the_old(vault):
-    before = vault.add(BORROWER, Channel.EMAIL, ADDRESS)
-    after = vault.add(BORROWER, Channel.EMAIL, "new@example.org")
-    assert vault.address_of(BORROWER, Channel.EMAIL) == "new@example.org"
-    assert before.hash != after.hash == vault.commitment(BORROWER, Channel.EMAIL)
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    before = prove(vault)
+    vault.add(BORROWER, Channel.EMAIL, "new@example.org")
+    assert address_of(vault, BORROWER, Channel.EMAIL) == "new@example.org"
+    assert vault.commitment(BORROWER, Channel.EMAIL) is None
+    assert before != prove(vault) == vault.commitment(BORROWER, Channel.EMAIL)
 
 
 def test_a_commitment_is_the_hash_of_salt_channel_and_address(vault):
-    commitment = vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
     salt = vault.salt_for(BORROWER, b"contact\x00")
-    assert commitment.hash == keccak(encode(["bytes32", "uint8", "string"], [salt, 0, ADDRESS]))
+    assert prove(vault) == keccak(encode(["bytes32", "uint8", "string"], [salt, 0, ADDRESS]))
 
 
 def test_equal_addresses_of_two_borrowers_have_nothing_in_common_on_chain(vault):
-    first, second = vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, ADDRESS)])
-    assert first.hash != second.hash
+    vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, ADDRESS)])
+    assert prove(vault) != prove(vault, OTHER)
     assert vault.salt_for(BORROWER, b"x") != vault.salt_for(OTHER, b"x")
 
 
-def test_a_contact_is_all_that_a_delivery_takes(vault):
-    commitment = vault.add(BORROWER, Channel.EMAIL, ADDRESS, language="zh")
-    assert vault.contact(BORROWER, Channel.EMAIL, b"x") == module.Contact(
-        BORROWER, Channel.EMAIL, ADDRESS, commitment.hash, "zh", vault.salt_for(BORROWER, b"x")
+def test_what_is_kept_is_all_that_a_decision_takes(vault):
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS, language="zh")
+    commitment = prove(vault)
+    kept = module.Kept(
+        BORROWER, Channel.EMAIL, commitment, "zh", vault.salt_for(BORROWER, b"x"), verified=True
     )
+    assert vault.kept(BORROWER, Channel.EMAIL, b"x") == kept
+    contact = vault.contact(BORROWER, Channel.EMAIL, Reading("test"), b"x")
+    assert contact == module.Contact(kept, ADDRESS)
+    assert vault.kept(OTHER, Channel.EMAIL) is None
 
 
 def test_salts_depend_on_their_purpose_and_stay(vault, url, key):
@@ -188,13 +219,13 @@ def test_what_was_sealed_for_one_cannot_be_read_as_anothers(vault, tmp_path):
             (bytes.fromhex(OTHER[2:]), bytes.fromhex(BORROWER[2:])),
         )
     with pytest.raises(VaultError, match="was altered"):
-        vault.address_of(BORROWER, Channel.EMAIL)
+        address_of(vault, BORROWER, Channel.EMAIL)
 
 
 def test_a_key_moved_to_another_borrower_is_refused(vault, tmp_path):
     vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, "other@example.org")])
     with sqlite3.connect(tmp_path / "vault.db") as database:
-        database.execute("UPDATE borrowers SET wrapped_key = (SELECT max(wrapped_key) FROM borrowers)")
+        database.execute("UPDATE keys SET wrapped_key = (SELECT max(wrapped_key) FROM keys)")
     with pytest.raises(VaultError, match="was altered"):
         [vault.salt_for(one, b"x") for one in (BORROWER, OTHER)]
 
@@ -214,8 +245,9 @@ def test_sealed_addresses_do_not_tell_their_length(vault, tmp_path):
 
 def stored_bytes(path) -> list[bytes]:
     with sqlite3.connect(path) as database:
-        keys = database.execute("SELECT borrower, wrapped_key FROM borrowers").fetchall()
-        contacts = database.execute("SELECT sealed_address, person FROM contacts").fetchall()
+        keys = database.execute("SELECT wrapped_key FROM keys").fetchall()
+        contacts = database.execute("SELECT sealed_address FROM contacts").fetchall()
+        contacts += database.execute("SELECT person FROM persons").fetchall()
     return [value for row in keys + contacts for value in row]
 
 
@@ -227,28 +259,89 @@ def test_priv_1_erasing_leaves_no_byte_behind(vault, tmp_path):
     kept = set(stored_bytes(tmp_path / "vault.db"))
     files = [path.read_bytes() for path in tmp_path.iterdir()]
     lost = [value for value in before if value not in kept]
-    assert len(lost) == 400
+    assert len(lost) == 300
     assert not [value for value in lost if any(value in data for data in files)]
     assert set(vault.borrowers()) == set(borrowers[1::2])
 
 
-def test_priv_1_after_erasing_nothing_can_be_linked(vault):
-    old = vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+def test_priv_1_who_comes_back_is_somebody_else(vault):
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    old = prove(vault)
     salt = vault.salt_for(BORROWER, b"content")
     assert vault.erase(BORROWER) == 1
     assert vault.erase(BORROWER) == 0
-    assert vault.address_of(BORROWER, Channel.EMAIL) is None
+    assert address_of(vault, BORROWER, Channel.EMAIL) is None
     # The same person, back again: a new key, so neither hash can be made again.
-    assert vault.add(BORROWER, Channel.EMAIL, ADDRESS).hash != old.hash
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    assert prove(vault) != old
     assert vault.salt_for(BORROWER, b"content") != salt
+
+
+def guessed(path, master: MasterKey, commitment: bytes, candidates: list[str]) -> list[str]:
+    """Whose commitment it may be, for somebody who has the vault's bytes, the master key and a list of
+    candidates: every key that was ever wrapped in the file is tried, and every 32 bytes of it as key or salt.
+    """
+    data = path.read_bytes()
+    keys = set()
+    wrapper = module.AESGCM(master.derive(b"wrap"))
+    borrower = bytes.fromhex(BORROWER[2:])
+    for at in range(len(data) - 59):
+        if keys:
+            break
+        with contextlib.suppress(module.InvalidTag):
+            # Nonce, sealed key, tag: what a wrapped key looks like wherever it lies.
+            keys.add(wrapper.decrypt(data[at : at + 12], data[at + 12 : at + 60], b"duly/key/1" + borrower))
+    salts = {module._salt(key, b"contact\x00") for key in keys}
+    salts |= {data[at : at + 32] for at in range(0, len(data) - 31, 4)}
+    salts |= {master.derive(purpose) for purpose in (b"check", b"wrap", b"person", b"bridge")}
+    return [
+        address
+        for address in candidates
+        if any(
+            keccak(encode(["bytes32", "uint8", "string"], [salt, 0, address])) == commitment for salt in salts
+        )
+    ]
+
+
+def test_priv_1_after_erasing_nothing_can_be_linked(vault, key, tmp_path):
+    candidates = ["someone.else@example.org", ADDRESS]
+    vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, "other@example.org")])
+    code = vault.new_code(BORROWER, Channel.EMAIL)
+    commitment = vault.check_code(BORROWER, Channel.EMAIL, code.code).hash
+    content = keccak(vault.salt_for(BORROWER, b"content") + b"words")
+    path = tmp_path / "vault.db"
+    own_key = module._Keys.of(key).unwrap(
+        b"duly/vault/own/1", sqlite3.connect(path).execute("SELECT own_key FROM vault").fetchone()[0]
+    )
+    # What of the address is in the file, in forms that whoever has the master key can make again.
+    traces = [
+        module._person(key.derive(b"person"), Channel.EMAIL, ADDRESS),
+        module._limited(module.derive(own_key, b"duly/codes/1"), Channel.EMAIL, ADDRESS),
+    ]
+    before = path.read_bytes()
+    assert guessed(path, key, commitment, candidates) == [ADDRESS]
+    assert all(trace in before for trace in traces)
+
+    vault.erase(BORROWER)
+    assert [each.name for each in tmp_path.iterdir()] == ["vault.db"]
+    after = path.read_bytes()
+    assert guessed(path, key, commitment, candidates) == []
+    assert not any(trace in after for trace in traces)
+    # Nor a content hash, though the words are known.
+    salts = {keccak(after[at : at + 32] + b"words") for at in range(len(after) - 31)}
+    assert content not in salts
+    with pytest.raises(UnknownBorrower):
+        vault.salt_for(BORROWER, b"content")
+    # The log still tells of the borrower's readings, and of nobody's address.
+    assert [entry.purpose for entry in vault.log(BORROWER)] == ["verification", "erasure"]
 
 
 def test_what_another_process_erased_is_gone_at_once(vault, url, key):
     vault.add(BORROWER, Channel.EMAIL, ADDRESS)
     with Vault.open(url, key) as other:
-        assert other.address_of(BORROWER, Channel.EMAIL) == ADDRESS
+        assert address_of(other, BORROWER, Channel.EMAIL) == ADDRESS
         vault.erase(BORROWER)
-        assert other.address_of(BORROWER, Channel.EMAIL) is None
+        assert address_of(other, BORROWER, Channel.EMAIL) is None
 
 
 # ------------------------------------------------------------------------------------------------ master key
@@ -260,11 +353,12 @@ def test_a_wrong_master_key_is_told_at_opening_and_loses_nothing(vault, url, key
     with pytest.raises(WrongMasterKey, match="nothing was changed"):
         Vault.open(url, MasterKey.generate())
     assert (tmp_path / "vault.db").read_bytes() == before
-    assert Vault.open(url, key).address_of(BORROWER, Channel.EMAIL) == ADDRESS
+    assert address_of(Vault.open(url, key), BORROWER, Channel.EMAIL) == ADDRESS
 
 
 def test_rotating_keeps_addresses_commitments_and_salts(vault, url, key):
     vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, ADDRESS)], language="zh")
+    prove(vault)
     commitment, salt = vault.commitment(BORROWER, Channel.EMAIL), vault.salt_for(OTHER, b"x")
     stale = Vault.open(url, key)
     new = MasterKey.generate()
@@ -274,7 +368,7 @@ def test_rotating_keeps_addresses_commitments_and_salts(vault, url, key):
     with pytest.raises(WrongMasterKey):
         stale.add("0x" + "b3" * 20, Channel.EMAIL, ADDRESS)
     for rotated in (vault, Vault.open(url, new)):
-        assert rotated.address_of(BORROWER, Channel.EMAIL) == ADDRESS
+        assert address_of(rotated, BORROWER, Channel.EMAIL) == ADDRESS
         assert rotated.commitment(BORROWER, Channel.EMAIL) == commitment
         assert rotated.salt_for(OTHER, b"x") == salt
         assert rotated.person_of(BORROWER) == rotated.person_of(OTHER)
@@ -420,4 +514,6 @@ def test_a_contact_in_the_borrowers_place_is_not_repeated(text):
 def test_masked():
     assert masked(Channel.EMAIL, ADDRESS) == "w***@e***.org"
     assert masked(Channel.SMS, "+442079460000") == "***00"
-    assert ADDRESS not in repr(module.Contact(BORROWER, Channel.EMAIL, ADDRESS, b"", "en", b""))
+    kept = module.Kept(BORROWER, Channel.EMAIL, b"", "en", b"", verified=True)
+    assert ADDRESS not in repr(module.Contact(kept, ADDRESS))
+    assert ADDRESS not in repr(module.Code(BORROWER, Channel.EMAIL, ADDRESS, "en", "123456"))

@@ -23,6 +23,7 @@ from duly.interfaces.cli import (
     look,
     offer,
     plan,
+    policy,
     run,
     schedule,
     serve,
@@ -68,6 +69,7 @@ app.command("apr")(apr.apr)
 app.command("disclose")(disclose.disclose)
 app.command("deploy")(deploy.deploy)
 app.command("import")(book.import_book)
+app.add_typer(policy.policy, name="policy")
 app.command("index")(index.index)
 app.command("audit")(audit.audit)
 app.command("loans")(look.loans)

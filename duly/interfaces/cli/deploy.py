@@ -74,10 +74,10 @@ def wish_for(
     Raises: InvalidPack, InvalidTemplates.
     """
     from duly.services.deploy import Wish
-    from duly.services.policy import load_pack, read_pack, word_rules
+    from duly.services.policy import find_pack, word_rules
     from duly.services.render import load_templates
 
-    pack = read_pack(Path(policy)) if policy.endswith(".toml") else load_pack(policy)
+    pack = find_pack(policy)
     return Wish(pack, load_templates(templates, word_rules(pack)).hash, currency, decimals)
 
 
@@ -97,7 +97,7 @@ def run(
     from duly.services import deploy as service
 
     plan = service.plan(application.sender, wish, folder, fresh=fresh)
-    _show_plan(plan, folder)
+    show_plan(plan, folder)
     if plan.missing and not application.is_local and not yes:
         confirm("Send these transactions?")
 
@@ -118,22 +118,24 @@ def ask_passphrase(path: Path) -> str:
     return answer
 
 
-def _show_plan(plan: "Plan", folder: Path | None) -> None:
+def show_plan(plan: "Plan", folder: Path | None, *, who: str = "deployer") -> None:
+    """What is about to be done and what it costs, on standard error."""
     from duly.chain import deployments, networks
 
     where = "nowhere: this chain ends with this run" if folder is None else None
     gas = sum(step.gas for step in plan.missing)
     lines = {
         "chain": networks.chain_name(plan.chain_id),
-        "deployer": f"{_checksummed(plan.deployer)}, holding {_coins(plan.balance)}",
+        who: f"{_checksummed(plan.deployer)}, holding {_coins(plan.balance)}",
         "currency": plan.currency,
         "policy": plan.policy,
         "record": where or str(deployments.path_of(folder or Path(), plan.chain_id)),
         "to do": ", ".join(step.name for step in plan.missing) or "nothing; everything is checked",
         "cost": f"at most {_coins(plan.cost)} for about {gas:,} gas" if plan.missing else "nothing",
     }
+    width = max(map(len, lines)) + 2
     for name, value in lines.items():
-        typer.echo(f"{name + ':':10}{value}", err=True)
+        typer.echo(f"{name + ':':{width}}{value}", err=True)
 
 
 def _show(result: "Result") -> None:

@@ -306,10 +306,9 @@ class Source:
         if self._app:
             book = self._app.contracts.policy_book
             return book.lending_of(number), book.contact_of(number)
-        from duly.services.policy import load_pack, read_pack
+        from duly.services.policy import find_pack
 
-        name = self._policy or "strict"
-        pack = read_pack(Path(name)) if name.endswith(".toml") else load_pack(name)
+        pack = find_pack(self._policy or "strict")
         return pack.lending_limits, pack.contact_limits
 
     def stands_behind(self, basis: "Basis", number: int) -> bool:

@@ -45,6 +45,8 @@ class ModelLoan(EagerLoan):
     waived: int = 0
     marked: int = 0
     """The instalment whose default was marked last."""
+    recorded: int = 0
+    """The ledger's own record of up to which instalment lateness was assessed, when last looked at."""
     credits: Counter[str] = field(default_factory=Counter)
     """All payments by what they were."""
     closed: dict[str, Any] | None = None
