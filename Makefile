@@ -3,6 +3,9 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do command -v $$p && break; done)
 PY := .venv/bin/python
 
+# Every test starts Python anew, some a dozen times: it must keep what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A make that this one starts must not find .venv's Python and build .venv upon itself.
 export PYTHON
 

@@ -9,7 +9,7 @@ may only tighten what it is laid over, and what nobody has read in a rule may no
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date, time
 from enum import StrEnum
 from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar, get_args
@@ -24,7 +24,7 @@ from duly.domain.policy import (
     LendingLimits,
     check_bounds,
 )
-from duly.domain.words import LineId, Phrases, WordRules
+from duly.domain.words import EVERY, LineId, Phrases, WordRules, join_phrases
 
 # ---------------------------------------------------------------------------------------- tighter
 
@@ -43,12 +43,14 @@ class Tightness:
     """What is tighter in a field, and what its numbers count.
 
     holds: the first value is at least as tight as the second. unit: see `text_of`. like: the value of STRICT
-    that it is measured by, where that is another field's.
+    that it is measured by, where that is another field's. on_top: what STRICT says holds beside it, so that
+    it is measured by nothing.
     """
 
     holds: Callable[[Any, Any], bool]
     unit: str = ""
     like: str | None = None
+    on_top: bool = False
 
     def compare(self, value: object, other: object) -> Comparison:
         """How the first value stands to the second; a value that is missing binds nobody, so any is
@@ -79,17 +81,19 @@ def _cheaper() -> Tightness:
     return Tightness(lambda value, other: value.currency == other.currency and value.amount <= other.amount)
 
 
+def _no_kind_less(kinds: list[str], other: list[str]) -> bool:
+    return EVERY in kinds or set(other) <= set(kinds)
+
+
+def _no_phrase_less(phrases: Phrases, other: Phrases) -> bool:
+    return all(set(given) <= set(phrases.get(locale, ())) for locale, given in other.items())
+
+
 FEWER: Final = Tightness(lambda value, other: set(value) <= set(other))
 RATHER_YES: Final = Tightness(lambda value, other: value or not other)
-WIDER: Final = Tightness(lambda value, other: _covers(value, other))
+MORE_KINDS: Final = Tightness(_no_kind_less, on_top=True)
+MORE_PHRASES: Final = Tightness(_no_phrase_less, on_top=True)
 THE_SAME: Final = Tightness(lambda value, other: bool(value == other))
-
-
-def _covers(value: Any, other: Any) -> bool:
-    """Kinds of notices, or phrases by language, that hold all of the others."""
-    if isinstance(value, Mapping):
-        return all(_covers(value.get(key, ()), found) for key, found in other.items())
-    return set(value) >= set(other)
 
 
 # ---------------------------------------------------------------------------------------- one value
@@ -168,10 +172,10 @@ def text_of(value: object, unit: str = "") -> str:
         return f"{value.amount // 100}.{value.amount % 100:02} {value.currency}"
     if isinstance(value, tuple):
         return _days_text(value)
-    if isinstance(value, Mapping):
-        return f"{sum(map(len, value.values()))} phrases"
     if isinstance(value, list):
-        return ", ".join(value)
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{len(phrases)} in {locale}" for locale, phrases in value.items())
     if not isinstance(value, int):
         return str(value)
     if unit in ("ppm", "bp"):
@@ -387,15 +391,17 @@ class Price(_Rules):
     high_cost: HighCost | None = None
 
 
+# ---------------------------------------------------------------------------------------- words
+
 Kinds = Annotated[list[str], Field(min_length=1)]
 
 
 class PackWords(_Frozen):
     """`WordRules`, with sources. The same names; a pack's own come on top of STRICT's."""
 
-    required: Annotated[dict[LineId, Value[Kinds]], WIDER] = {}
-    prohibited: Annotated[dict[str, Value[Phrases]], WIDER] = {}
-    telling: Annotated[Value[Phrases] | None, WIDER] = None
+    required: Annotated[dict[LineId, Value[Kinds]], MORE_KINDS] = {}
+    prohibited: Annotated[dict[str, Value[Phrases]], MORE_PHRASES] = {}
+    telling: Annotated[Value[Phrases] | None, MORE_PHRASES] = None
 
     @property
     def rules(self) -> WordRules:
@@ -510,13 +516,10 @@ class PolicyPack(_Frozen):
         return keccak(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
 
     def entries(self) -> "dict[str, Entry]":
-        """Every value by its path, such as `contact.opens`, in the pack's order; but for `words`, which come
-        on top of STRICT's and so can loosen nothing.
-        """
-        return {entry.path: entry for entry in _entries(self, "") if not entry.path.startswith(_WORDS)}
+        """Every value by its path, such as `contact.opens`, in the pack's order."""
+        return {entry.path: entry for entry in _entries(self, "")}
 
 
-_WORDS: Final = "words."
 AS_TIGHT: Final = (Comparison.SAME, Comparison.TIGHTER)
 
 
@@ -575,11 +578,17 @@ class Difference:
     comparison: Comparison
 
 
-def differences(first: PolicyPack, second: PolicyPack) -> list[Difference]:
+def differences(first: PolicyPack, second: PolicyPack, strict: PolicyPack | None = None) -> list[Difference]:
     """What differs in value between two packs, in the order of the first. Where one has no rule, it is
     looser.
+
+    strict: where given, what it says and every pack's own comes on top of is added to both.
     """
     ours, theirs = first.entries(), second.entries()
+    for entry in strict.entries().values() if strict else ():
+        if entry.tightness.on_top:
+            for entries in (ours, theirs):
+                entries[entry.path] = _on_top(entries.get(entry.path), entry)
     found = []
     for path in ours | theirs:
         one, other = ours.get(path), theirs.get(path)
@@ -588,6 +597,20 @@ def differences(first: PolicyPack, second: PolicyPack) -> list[Difference]:
         if comparison is not Comparison.SAME:
             found.append(Difference(path, one, other, comparison))
     return found
+
+
+def _on_top(entry: Entry | None, under: Entry) -> Entry:
+    """What holds of words: STRICT's and the pack's own together."""
+    if entry is None:
+        return under
+    value, below = entry.found.value, under.found.value
+    if isinstance(below, dict):
+        joined: object = join_phrases(below, value)
+    else:
+        joined = list(dict.fromkeys([*below, *value]))
+    if under.tightness.holds(below, joined):
+        return under
+    return replace(entry, found=entry.found.model_copy(update={"value": joined}))
 
 
 def limit_values(limits: LendingLimits | ContactLimits) -> dict[str, object]:
@@ -618,7 +641,7 @@ def check_unread(pack: PolicyPack, strict: PolicyPack) -> None:
     found = []
     for entry in pack.entries().values():
         wanted = measure.get(entry.path) or measure.get(entry.tightness.like or "")
-        if wanted is None or entry.found.status not in _UNREAD:
+        if wanted is None or entry.tightness.on_top or entry.found.status not in _UNREAD:
             continue
         if entry.tightness.compare(entry.found.value, wanted.found.value) not in AS_TIGHT:
             found.append(
@@ -644,11 +667,6 @@ def check_tightens(pack: PolicyPack, base: PolicyPack) -> None:
         for item in differences(pack, base)
         if item.comparison is not Comparison.TIGHTER
     ]
-    ours, theirs = pack.words or PackWords(), base.words or PackWords()
-    for path, entry in ((entry.path, entry) for entry in _entries(theirs, _WORDS)):
-        same = next((mine for mine in _entries(ours, _WORDS) if mine.path == path), None)
-        if same is None or entry.tightness.compare(same.found.value, entry.found.value) not in AS_TIGHT:
-            found.append(f"{path} leaves out some of {entry.text} of {base.name}")
     if found:
         raise InvalidPolicy("; ".join(found), wanted="an overlay only tightens what it is laid over")
 

@@ -1,7 +1,7 @@
 """What every notice has to say, and what none may: rules about words, and the check of a text against them.
 
 Pure: a text comes in as it was rendered, with the names of the values that it shows. The rules come from a
-policy pack (`duly.domain.policy`); who renders and where is `duly.services.render`'s business.
+policy pack (`duly.domain.pack`); who renders and where is `duly.services.render`'s business.
 """
 
 import re

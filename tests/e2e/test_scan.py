@@ -80,7 +80,7 @@ def run(stage) -> Terminal:
     run("vault", "purge", "--after", "1", "--dry-run")
     for command in (["loans"], ["notices"], ["deliver", "--uncertain"], ["audit"], ["vault", "show"]):
         run(*command)
-        run(*command, "--json")
+    run("notices", "--json")
     run("loan", loan.id.hex()[:12])
     # And when the mail server is away, or the database is none.
     stage.mailbox.close()

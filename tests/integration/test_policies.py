@@ -300,6 +300,26 @@ def test_the_commands(node: Node, tmp_path: Path) -> None:
     assert verdict["deviations"][0]["chain"] == "18:30"
 
 
+def test_templates_of_ones_own_are_published_and_verified(node: Node, tmp_path: Path) -> None:
+    from duly.services.render import templates
+
+    for name, text in templates().files.items():
+        path = tmp_path / "templates" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + ("\n" if name == "en/overdue.txt" else ""), encoding="utf-8")
+    environment = {"DULY_DEPLOYMENTS": str(tmp_path / "d"), "DULY_RPC": node.url}
+    own = environment | {"DULY_TEMPLATES": str(tmp_path / "templates")}
+    run = CliRunner().invoke
+    assert run(cli, ["deploy"], env=environment).exit_code == 0
+    told = json.loads(run(cli, ["policy", "publish", "gr", "--json"], env=own).stdout)
+    assert told["templates_hash"] != "0x" + templates_hash().hex()
+    assert run(cli, ["policy", "verify", "2"], env=own).exit_code == 0
+    shipped = run(cli, ["policy", "verify", "2"], env=environment)
+    assert shipped.exit_code == 1
+    assert f"templates hash: {told['templates_hash']} on the chain" in shipped.stdout
+    assert run(cli, ["policy", "verify", "1"], env=own).exit_code == 1
+
+
 def test_a_live_chain_is_asked_about(start_node: Callable[..., Node], tmp_path: Path) -> None:
     node = start_node("--chain-id", "4242")
     application = live(node, tmp_path)

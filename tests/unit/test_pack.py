@@ -94,7 +94,7 @@ def test_the_strict_pack_is_what_it_promises():
         cooling_off_days=14,
         default_days=90,
     )
-    assert {entry.found.status for entry in pack.entries().values()} == {"chosen"}
+    assert {entry.found.status for entry in pack.entries().values() if entry.on_chain} == {"chosen"}
 
 
 @pytest.mark.parametrize("name", pack_names())
@@ -222,7 +222,7 @@ def test_what_is_wrong_with_a_pack_is_told(old, new, told):
             ],
             r"the cap 12\.0001 % is more than 4 times the reference rate 3 %",
         ),
-        (["tone = 1\n"], r"tone: Extra inputs"),
+        (["words = 1\n"], r"words: Input should be a valid dict"),
         (["extends = 5\n"], r"extends: 5 .wanted: a pack's name"),
         (['extends = "NOWHERE"\n'], r"there is no policy pack 'NOWHERE'"),
     ],
@@ -330,6 +330,8 @@ def test_overlays_of_overlays_and_none_over_itself(tmp_path):
         ("GB", "price.high_cost.default_fee_cap", {"amount": 1_501, "currency": "GBP"}, "15.01 GBP, not"),
         ("GB", "price.high_cost.default_fee_cap", {"amount": 1, "currency": "USD"}, "0.01 USD, not"),
         ("GR", "holidays.country", "CY", "CY, not tighter than GR"),
+        ("STRICT", "words.required.sender", ["OVERDUE"], "OVERDUE, not tighter than EVERY of STRICT"),
+        ("STRICT", "words.telling", {"en": ["loan*"], "zh": ["贷"]}, "1 in en, 1 in zh, not tighter than"),
         ("EU", "contact.weekdays", ["Monday", "Sunday"], "Monday, Sunday, not tighter than Monday to Friday"),
     ],
 )
@@ -341,6 +343,20 @@ def test_an_overlay_that_loosens_is_refused(base, path, given, told):
 def test_an_overlay_tells_an_incomplete_value():
     with pytest.raises(InvalidPack, match=r"contact\.gap\.source: Field required"):
         parse_pack(own("[contact.gap]\nvalue = 200_000\n", extends="EU"))
+
+
+def test_words_come_on_top_of_stricts_and_are_not_measured_by_them():
+    pack = parse_pack(own(value("words.required.sender", ["OVERDUE"], "chosen")))
+    assert pack.words.rules.required == {"sender": ["OVERDUE"]}
+    over = parse_pack(own(value("words.required.late_fee", ["EVERY"], "chosen"), extends="STRICT"))
+    assert differences(pack, parse_pack(own()), load_pack()) == []
+    more = parse_pack(own(value("words.telling", {"en": ["hello"]}, "chosen")))
+    (found,) = differences(more, pack, load_pack())
+    assert (found.path, found.comparison) == ("words.telling", Comparison.TIGHTER)
+    assert "hello" in found.first.found.value["en"]
+    assert "loan*" in found.first.found.value["en"]
+    (found,) = differences(over, load_pack())
+    assert (found.path, found.comparison) == ("words.required.late_fee", Comparison.TIGHTER)
 
 
 # How a policy book tells what loosens: written down once more, from `PolicyBook.tighten`.
@@ -423,7 +439,7 @@ def test_no_valid_overlay_is_looser_than_its_base(drawn):
     assert theirs.keys() <= ours.keys()
     for path, entry in theirs.items():
         mine, its = ours[path].found.value, entry.found.value
-        if path.split(".")[0] in ON_CHAIN or mine == its:
+        if path.split(".")[0] in (*ON_CHAIN, "words") or mine == its:
             continue
         last = path.split(".")[-1]
         helps_more = ("rest_days_after_conversation", "lasts_days", "right_days", "records_years")
@@ -497,6 +513,8 @@ def test_limits_are_written_as_the_pack_writes_them(name):
         (("Monday", "Wednesday", "Friday"), "", "Monday, Wednesday, Friday"),
         (Money(amount=1_505, currency="GBP"), "", "15.05 GBP"),
         (date(2026, 8, 1), "", "2026-08-01"),
+        (["OVERDUE", "DUE_TODAY"], "", "OVERDUE, DUE_TODAY"),
+        ({"en": ["sue", "jail*"], "zh": ["法院"]}, "", "2 in en, 1 in zh"),
     ],
 )
 def test_values_for_people(given, unit, text):

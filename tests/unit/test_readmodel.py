@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from history import BORROWERS, CONTACT, LENDERS, LENDING, START, Teller, chain, pages
 from scene import a_loan, day
-from sqlalchemy import event, select
+from sqlalchemy import delete, event, select
 
 from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
@@ -70,6 +70,15 @@ def opened(url: str = "sqlite://") -> ReadModel:
     return model
 
 
+def emptied(model: ReadModel) -> ReadModel:
+    """The same as `opened()`, but much quicker the second time."""
+    with writing(model.engine) as connection:
+        for table in reversed(schema.READ_MODEL):
+            connection.execute(delete(table))
+    model.start(IDENTITY, BEFORE)
+    return model
+
+
 def dump(model: ReadModel) -> dict[str, list[tuple[Any, ...]]]:
     """The content of every table."""
     with reading(model.engine) as connection:
@@ -104,7 +113,7 @@ PUBLISHED = PolicyPublished(1, LENDERS[0], LENDING, CONTACT, b"t" * 32, b"p" * 3
 def test_rolling_back_leaves_what_a_fresh_start_would_make(seed: int) -> None:
     teller = Teller(seed)
     kept = chain(teller, BEFORE, teller.random.randrange(1, 25))
-    model, at = opened(), BEFORE
+    model, fresh, at = opened(), opened(), BEFORE
     for _ in range(3):
         for block, logged in pages(teller, kept[[b for b, _ in kept].index(at) + 1 if at != BEFORE else 0 :]):
             model.apply(logged, at, block)
@@ -119,17 +128,19 @@ def test_rolling_back_leaves_what_a_fresh_start_would_make(seed: int) -> None:
         for _, logged in kept:
             for item in logged:
                 apply(item.event, item.timestamp, teller.state)
-        assert_fresh(model, kept, teller)
+        assert_fresh(model, kept, teller, emptied(fresh))
         kept += chain(teller, at, teller.random.randrange(1, 25))
     for block, logged in pages(teller, kept[fork:]):
         model.apply(logged, at, block)
         at = block
-    assert_fresh(model, kept, teller)
+    assert_fresh(model, kept, teller, emptied(fresh))
 
 
-def assert_fresh(model: ReadModel, story: list[tuple[Block, list[Logged]]], teller: Teller) -> None:
+def assert_fresh(
+    model: ReadModel, story: list[tuple[Block, list[Logged]]], teller: Teller, fresh: ReadModel
+) -> None:
     """The model is what reading the story from the start makes, block by block."""
-    fresh, at = opened(), BEFORE
+    at = BEFORE
     for block, logged in story:
         fresh.apply(logged, at, block)
         at = block

@@ -27,6 +27,7 @@ Pack = Annotated[
 _STYLES = {"unverified": "yellow", "chosen": "dim"}
 # Columns of a terminal from which sources are shown in the table, and those that the rest of it takes.
 _WIDE, _NARROW = 120, 80
+_LONGEST = 24
 
 
 # ---------------------------------------------------------------------------------------- looking
@@ -112,7 +113,9 @@ def show(
 def _values_table(pack: "PolicyPack", *, room: int) -> "Table":
     """room: characters for the beginning of each source; 0 leaves sources out."""
     table = _table()
-    for name in ("value", "", "status", "as of"):
+    table.add_column("value", no_wrap=True)
+    table.add_column(max_width=_LONGEST)
+    for name in ("status", "as of"):
         table.add_column(name, no_wrap=True)
     if room:
         table.add_column("source", no_wrap=True)
@@ -137,17 +140,18 @@ def diff(
 ) -> None:
     """Compare two packs value by value, and tell which is tighter: helps the borrower more.
 
-    Where only one has a rule, that one is tighter. Sources are not compared.
+    Where only one has a rule, that one is tighter. STRICT's rules about words hold for every pack. Sources
+    are not compared.
 
     \b
     Example:
       duly policy diff strict us
     """
     from duly.domain.pack import Comparison, differences
-    from duly.services.policy import find_pack
+    from duly.services.policy import find_pack, load_pack
 
     one, other = find_pack(first), find_pack(second)
-    found = differences(one, other)
+    found = differences(one, other, load_pack())
     # Two files may bear one name.
     names = (one.name, other.name) if one.name != other.name else (f"{one.name} (A)", f"{other.name} (B)")
     tighter: dict[Comparison, str | None] = {Comparison.TIGHTER: names[0], Comparison.LOOSER: names[1]}
@@ -171,7 +175,7 @@ def diff(
         )
         return
     table = _table()
-    table.add_column("value", overflow="fold")
+    table.add_column("value", no_wrap=True)
     for name in (*names, "tighter"):
         table.add_column(name)
     for item in found:
@@ -217,8 +221,8 @@ def publish(
     from duly.interfaces.cli.deploy import wish_for
     from duly.services import deploy as service
 
-    wish = wish_for(pack)
     app = Application.from_environment(rpc=rpc, ask=ask_passphrase)
+    wish = wish_for(pack, templates=app.settings.templates)
     number_before = app.deployment.policies.get(wish.pack.name)
     folder = app.settings.deployments
     plan = service.plan_publication(app.sender, wish, folder, again=force)
@@ -284,7 +288,6 @@ def verify(
     from duly.bootstrap import Application
     from duly.services import policycheck as service
     from duly.services.policy import find_pack, load_pack, pack_names
-    from duly.services.render import templates_hash
 
     # Under the same name one's own wins.
     packs = [*map(load_pack, pack_names()), *map(find_pack, pack or [])]
@@ -292,7 +295,7 @@ def verify(
     verdicts = service.verify(
         app.contracts.policy_book,
         packs,
-        templates_hash(),
+        app.templates.hash,
         recorded=app.deployment.policies,
         number=number,
     )
