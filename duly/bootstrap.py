@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from duly.services.deliver import Deliverer
     from duly.services.index import Indexer
     from duly.services.serve import Server
+    from duly.services.templates import TemplateSet
     from duly.store.notices import NoticeStore
     from duly.store.readmodel import ReadModel
     from duly.store.vault import Vault
@@ -239,8 +240,15 @@ class Application:
         return Indexer.of(self.w3, self.deployment, self.read_model, self.finality)
 
     @cached_property
+    def templates(self) -> "TemplateSet":
+        """What notices are rendered from. Raises: InvalidTemplates."""
+        from duly.services.render import load_templates
+
+        return load_templates(self.settings.templates)
+
+    @cached_property
     def server(self) -> "Server":
-        """Serves notices with the application's key."""
+        """Serves notices with the application's key. Raises: InvalidTemplates."""
         from duly.services.serve import Server, place_of
 
         return Server(
@@ -250,6 +258,7 @@ class Application:
             store=self.notice_store,
             vault=self.vault,
             place=place_of(self.deployment),
+            templates=self.templates,
         )
 
     @cached_property

@@ -7,6 +7,7 @@
 | `DULY_KEY_FILE` | encrypted key (keystore, JSON) that sends transactions | |
 | `DULY_KEY_PASSPHRASE` | its passphrase; asked for where it is missing | |
 | `DULY_PRIVATE_KEY` | raw key in hex, for local chains only | the well-known development account there |
+| `DULY_TEMPLATES` | folder of notice templates of one's own (docs/words.md) | those of the program |
 | `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks | `finalized`; `latest` on local chains |
 | `DULY_DATABASE` | read model, as an SQLAlchemy address | sqlite:///duly.db |
 | `DULY_VAULT` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |
@@ -86,6 +87,7 @@ class Settings:
     key_file: Path | None = None
     key_passphrase: str | None = field(default=None, repr=False)
     private_key: bytes | None = field(default=None, repr=False)
+    templates: Path | None = None
     finality: Finality | None = None
     database: str = field(default="sqlite:///duly.db", repr=False)
     vault: str = field(default="sqlite:///duly-vault.db", repr=False)
@@ -106,6 +108,7 @@ class Settings:
             key_file=reader.file("KEY_FILE"),
             key_passphrase=reader.optional("KEY_PASSPHRASE", strip=False),
             private_key=reader.key("PRIVATE_KEY"),
+            templates=reader.folder("TEMPLATES"),
             finality=reader.choice("FINALITY", Finality, None),
             database=reader.text("DATABASE", "sqlite:///duly.db"),
             vault=reader.text("VAULT", "sqlite:///duly-vault.db"),
@@ -191,6 +194,15 @@ class _Reader:
         path = Path(value).expanduser()
         if not path.is_file():
             self.problem(name, f"there is no file {value}")
+        return path
+
+    def folder(self, name: str) -> Path | None:
+        value = self.optional(name)
+        if value is None:
+            return None
+        path = Path(value).expanduser()
+        if not path.is_dir():
+            self.problem(name, f"there is no folder {value}")
         return path
 
     def master_key(self) -> str | None:

@@ -25,7 +25,7 @@ def main() -> None:
         application = Application.from_environment(rpc=network.web3.provider.endpoint_uri, ask=ask_passphrase)
         # A chain that Brownie started ends with this run: its record would only mislead.
         folder = None if network.rpc.is_child() else application.records
-        run(application, wish_for("strict"), folder)
+        run(application, wish_for("strict", templates=application.settings.templates), folder)
     except DulyError as error:
         show_error(error)
         sys.exit(1)

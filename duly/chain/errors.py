@@ -34,6 +34,7 @@ from web3.exceptions import ProviderConnectionError, TimeExhausted, Web3Exceptio
 from duly.chain import compiler
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
+from duly.domain.grievance import Grievance
 from duly.domain.loan import Status
 from duly.domain.notice import Kind, Refusal
 from duly.domain.policy import AprConvention
@@ -44,7 +45,7 @@ Argument = int | bool | str | bytes | IntEnum
 
 _ENUMS: Final[Mapping[str, type[IntEnum]]] = {
     f"enum {kind.__name__}": kind
-    for kind in (Refusal, Status, Kind, Channel, Schedule, Frequency, AprConvention)
+    for kind in (Refusal, Status, Kind, Channel, Schedule, Frequency, AprConvention, Grievance)
 }
 
 _MEANINGS: Final[Mapping[str, str]] = {
@@ -106,6 +107,14 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "InstructionExpired": "the signed instruction's last second is over",
     "InvalidInstruction": "the signature is not the borrower's, for exactly this instruction and nonce",
     "NotLenderOrServicer": "only the loan's lender or its servicer may record its borrower's word",
+    # GrievanceDesk
+    "NotConcerned": "only the loan's borrower, lender or servicer can do this",
+    "NotTheBorrower": "only the borrower can do this",
+    "GrievanceStands": "this grievance stands already",
+    "NoGrievance": "no such grievance stands",
+    "NotFrom": "only another contract can do this",
+    "NotDesk": "only the desk for grievances can do this",
+    "CannotBind": "the desk is bound already, or not by who deployed it, or these contracts do not know it",
     # NoticeRegistry
     "Refused": "the notice may not be served",
     # OpenZeppelin's ERC-20

@@ -14,16 +14,23 @@ from eth_abi.abi import encode
 from eth_account import Account
 from eth_keys.exceptions import BadSignature
 from eth_typing import Hash32
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
+from hexbytes import HexBytes
 
+from duly.chain.errors import ContractError, explained
 from duly.domain.consent import Channel
 from duly.domain.terms import Terms
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
+    from web3 import Web3
 
 _SIGNATURE_BYTES: Final = 65
+_COMPACT_BYTES: Final = 64  # ERC-2098
+_V: Final = (27, 28)
+_IS_VALID: Final = keccak(text="isValidSignature(bytes32,bytes)")[:4]  # ERC-1271
 _DOMAIN: Final = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 _FIELDS: Final = (
     ("address", "lender"), ("address", "borrower"), ("uint88", "principal"), ("uint88", "originationFee"),
@@ -80,17 +87,17 @@ def amendment_hash(terms: Terms, ledger: SigningDomain) -> bytes:
 
 def sign_offer(lender: "LocalAccount", terms: Terms, ledger: SigningDomain) -> bytes:
     """The lender's signature on an offer: with it, and until it expires, the borrower can open the loan."""
-    return _sign(lender, offer_hash(terms, ledger))
+    return sign(lender, offer_hash(terms, ledger))
 
 
 def sign_acceptance(borrower: "LocalAccount", terms: Terms, ledger: SigningDomain) -> bytes:
     """The borrower's signature on an offer: with both, and until it expires, anyone can open the loan."""
-    return _sign(borrower, acceptance_hash(terms, ledger))
+    return sign(borrower, acceptance_hash(terms, ledger))
 
 
 def sign_amendment(party: "LocalAccount", terms: Terms, ledger: SigningDomain) -> bytes:
     """A party's signature on an amendment: with both, and until it expires, anyone can send it."""
-    return _sign(party, amendment_hash(terms, ledger))
+    return sign(party, amendment_hash(terms, ledger))
 
 
 def is_signed_by_lender(terms: Terms, ledger: SigningDomain, signature: bytes) -> bool:
@@ -98,13 +105,7 @@ def is_signed_by_lender(terms: Terms, ledger: SigningDomain, signature: bytes) -
 
     A quick check before anything is sent; the ledger's own is what counts.
     """
-    if len(signature) != _SIGNATURE_BYTES:
-        return False
-    try:
-        signer = Account._recover_hash(offer_hash(terms, ledger), signature=signature)
-    except (BadSignature, ValidationError, ValueError, TypeError):
-        return False
-    return str(signer).lower() == terms.lender
+    return signer_of(offer_hash(terms, ledger), signature) == terms.lender
 
 
 def typed_offer(terms: Terms, ledger: SigningDomain) -> dict[str, Any]:
@@ -128,6 +129,18 @@ def _consent(kind: str, terms: Terms, ledger: SigningDomain) -> bytes:
 
 def _typed_consent(kind: str, terms: Terms, ledger: SigningDomain) -> dict[str, Any]:
     names = [name for _, name in _FIELDS]
+    values = (f"0x{value.hex()}" if isinstance(value, bytes) else value for value in terms.as_tuple())
+    types = {
+        kind: [{"name": "terms", "type": "Terms"}],
+        "Terms": [{"name": name, "type": type_} for type_, name in _FIELDS],
+    }
+    return _typed(ledger, types, {"terms": dict(zip(names, values, strict=True))})
+
+
+def _typed(
+    ledger: SigningDomain, types: dict[str, list[dict[str, str]]], message: dict[str, Any]
+) -> dict[str, Any]:
+    """What is signed as JSON, as wallets take it; the first of the types is the message's."""
     return {
         "types": {
             "EIP712Domain": [
@@ -136,18 +149,55 @@ def _typed_consent(kind: str, terms: Terms, ledger: SigningDomain) -> dict[str, 
                 {"name": "chainId", "type": "uint256"},
                 {"name": "verifyingContract", "type": "address"},
             ],
-            kind: [{"name": "terms", "type": "Terms"}],
-            "Terms": [{"name": name, "type": type_} for type_, name in _FIELDS],
+            **types,
         },
-        "primaryType": kind,
+        "primaryType": next(iter(types)),
         "domain": {
             "name": ledger.name,
             "version": ledger.version,
             "chainId": ledger.chain_id,
             "verifyingContract": ledger.contract,
         },
-        "message": {"terms": dict(zip(names, terms.as_tuple(), strict=True))},
+        "message": message,
     }
+
+
+# ------------------------------------------------------------------------------------------ whose it is
+
+
+def signer_of(digest: bytes, signature: bytes) -> str | None:
+    """The address whose key made a signature of 65 or 64 bytes, lower-case, as the ledger recovers it; None
+    where it is no signature.
+    """
+    if len(signature) == _COMPACT_BYTES:
+        r, vs = signature[:32], int.from_bytes(signature[32:], "big")
+        signature = r + (vs & (1 << 255) - 1).to_bytes(32, "big") + bytes([_V[vs >> 255]])
+    if len(signature) != _SIGNATURE_BYTES or signature[-1] not in _V:
+        return None
+    try:
+        signer = Account._recover_hash(digest, signature=signature)
+    except (BadSignature, ValidationError, ValueError, TypeError):
+        return None
+    return str(signer).lower()
+
+
+def is_signed_by(w3: "Web3", signer: str, digest: bytes, signature: bytes) -> bool:
+    """The ledger would take the signature for this signer's: made by its key or, where the signer is a
+    contract, good in that contract's own eyes (ERC-1271), for which the chain is asked.
+
+    Raises: ChainUnavailable.
+    """
+    address = to_checksum_address(signer)
+    with explained():
+        if not w3.eth.get_code(address):
+            return signer_of(digest, signature) == signer
+    question = _IS_VALID + encode(["bytes32", "bytes"], [digest, signature])
+    try:
+        with explained():
+            answer = bytes(w3.eth.call({"to": address, "data": HexBytes(question)}))
+    except ContractError:
+        return False
+    return answer[:32] == _IS_VALID.ljust(32, b"\0")
 
 
 # ------------------------------------------------------------------------------------------ money
@@ -161,18 +211,55 @@ def sign_repayment(
         ["bytes32", "bytes32", "uint256", "uint256", "uint256"],
         [keccak(text=_REPAYMENT), loan, amount, nonce, deadline],
     )
-    return _sign(borrower, _digest(ledger, keccak(body)))
+    return sign(borrower, _digest(ledger, keccak(body)))
 
 
 def sign_assignment(
     to: "LocalAccount", ledger: SigningDomain, loan: bytes, lender: str, nonce: int, deadline: int
 ) -> bytes:
     """The new lender's signature for taking a loan over from its lender."""
+    assignment = Assignment(loan, lender, to.address.lower(), nonce, deadline)
+    return sign(to, assignment_hash(assignment, ledger))
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A claim that goes to another lender, who signs for it.
+
+    loan: its id. lender: whose it is until then; lender and to are lower-case addresses. nonce: the new
+    lender's next. deadline: last second of their signature (UTC).
+    """
+
+    loan: bytes
+    lender: str
+    to: str
+    nonce: int
+    deadline: int
+
+
+def assignment_hash(assignment: Assignment, ledger: SigningDomain) -> bytes:
+    """What a new lender signs to take a loan over."""
+    it = assignment
     body = encode(
         ["bytes32", "bytes32", "address", "address", "uint256", "uint256"],
-        [keccak(text=_ASSIGNMENT), loan, lender, to.address, nonce, deadline],
+        [keccak(text=_ASSIGNMENT), it.loan, it.lender, it.to, it.nonce, it.deadline],
     )
-    return _sign(to, _digest(ledger, keccak(body)))
+    return _digest(ledger, keccak(body))
+
+
+def typed_assignment(assignment: Assignment, ledger: SigningDomain) -> dict[str, Any]:
+    """The assignment as wallets take it."""
+    it = assignment
+    fields = _ASSIGNMENT.removeprefix("Assignment(").removesuffix(")").split(",")
+    types = [dict(zip(("type", "name"), field.split(), strict=True)) for field in fields]
+    message = {
+        "id": f"0x{it.loan.hex()}",
+        "from": it.lender,
+        "to": it.to,
+        "nonce": it.nonce,
+        "deadline": it.deadline,
+    }
+    return _typed(ledger, {"Assignment": types}, message)
 
 
 def sign_permit(
@@ -183,7 +270,7 @@ def sign_permit(
         ["bytes32", "address", "address", "uint256", "uint256", "uint256"],
         [keccak(text=_PERMIT), holder.address, spender, amount, nonce, deadline],
     )
-    return _sign(holder, _digest(currency, keccak(body)))
+    return sign(holder, _digest(currency, keccak(body)))
 
 
 # ------------------------------------------------------------------------------------------ contact
@@ -213,7 +300,7 @@ def sign_register(
             deadline,
         ],
     )
-    return _sign(borrower, _digest(registry, keccak(body)))
+    return sign(borrower, _digest(registry, keccak(body)))
 
 
 def sign_grant(
@@ -224,7 +311,7 @@ def sign_grant(
         ["bytes32", "address", "uint8", "uint256", "uint256"],
         [keccak(text=_GRANT), borrower.address, channel, nonce, deadline],
     )
-    return _sign(borrower, _digest(registry, keccak(body)))
+    return sign(borrower, _digest(registry, keccak(body)))
 
 
 # ------------------------------------------------------------------------------------------ hashes
@@ -255,5 +342,6 @@ def _digest(domain: SigningDomain, struct: bytes) -> bytes:
     return keccak(b"\x19\x01" + _separator(domain) + struct)
 
 
-def _sign(account: "LocalAccount", digest: bytes) -> bytes:
+def sign(account: "LocalAccount", digest: bytes) -> bytes:
+    """The signature of a key on one of the hashes above."""
     return bytes(account.unsafe_sign_hash(Hash32(digest)).signature)

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from duly.domain import amortisation
 from duly.domain.errors import InvalidInput
+from duly.domain.words import LineId, Phrases, WordRules
 
 
 class InvalidPolicy(InvalidInput):
@@ -195,6 +196,26 @@ class PackContact(_Frozen):
     pause_days: Value[Byte]
 
 
+Kinds = Annotated[list[str], Field(min_length=1)]
+
+
+class PackWords(_Frozen):
+    """`WordRules`, with sources. The same names; a pack's own come on top of STRICT's."""
+
+    required: dict[LineId, Value[Kinds]] = {}
+    prohibited: dict[str, Value[Phrases]] = {}
+    telling: Value[Phrases] | None = None
+
+    @property
+    def rules(self) -> WordRules:
+        """As a text is checked against them."""
+        return WordRules(
+            required={line: kinds.value for line, kinds in self.required.items()},
+            prohibited={group: phrases.value for group, phrases in self.prohibited.items()},
+            telling=self.telling.value if self.telling else {},
+        )
+
+
 class PolicyPack(_Frozen):
     """The limits of one jurisdiction, or of none, with where each comes from.
 
@@ -207,6 +228,7 @@ class PolicyPack(_Frozen):
     as_of: date
     lending: PackLending
     contact: PackContact
+    words: PackWords = PackWords()
 
     @model_validator(mode="after")
     def _within_bounds(self) -> Self:

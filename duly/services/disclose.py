@@ -30,7 +30,8 @@ from duly.domain.disclosure import KeyFacts, key_facts
 from duly.domain.errors import DulyError, InvalidInput
 from duly.domain.policy import ContactLimits, LendingLimits
 from duly.domain.terms import ZERO_HASH, Schedule, Terms
-from duly.services.render import LOCALES, UnknownLocale
+from duly.services.render import UnknownLocale
+from duly.services.templates import LOCALES
 from duly.services.termsfile import as_json
 
 MOST_DECIMALS: Final = 26

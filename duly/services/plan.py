@@ -53,7 +53,21 @@ SLACK = 60
 DELIVERABLE = (Channel.EMAIL,)
 """The channels that something can be delivered on, the first one preferred."""
 
-_NO_CONSENT = (Refusal.NO_CONTACT, Refusal.CEASED, Refusal.NO_CONSENT)
+OUTCOMES: dict[Kind, tuple[str, ...]] = {
+    Kind.DISPUTE_ANSWERED: ("corrected", "confirmed"),
+    Kind.HARDSHIP_ANSWERED: ("offer", "no_offer"),
+}
+"""How a grievance can be answered: what was disputed is put right, or is as it was said; other terms are
+offered, or none."""
+
+_HELD_UP = (
+    Refusal.NO_CONTACT,
+    Refusal.CEASED,
+    Refusal.NO_CONSENT,
+    Refusal.NOT_TOLD_OF_ASSIGNMENT,
+    Refusal.RESTING,
+)
+"""What keeps a notice from being served though there is something to say: a person should know."""
 
 
 class Candidate(Protocol):
@@ -98,7 +112,8 @@ class Planned:
 
     `decision` tells why it has to wait; `not_before` is the first moment (UTC seconds) at which it may be
     served as things stand, None where waiting does not help. `position` and `ground` are what the ledger says
-    at the moment of the plan: the words are rendered from them.
+    at the moment of the plan: the words are rendered from them, and from the `outcome` of an answer (see
+    `OUTCOMES`).
     """
 
     kind: Kind
@@ -108,6 +123,7 @@ class Planned:
     ground: Ground
     decision: Decision
     not_before: int | None
+    outcome: str = ""
 
     @property
     def ready(self) -> bool:
@@ -173,6 +189,18 @@ def plan(
         if kinds:
             person.wishes.append((candidate, position, kinds))
     return [planned for person in people for planned in _plan_for(person, server, now, waiting)]
+
+
+def plan_one(kind: Kind, candidate: Candidate, server: str, now: int, outcome: str = "") -> Planned | None:
+    """What `server` would say of one kind about one loan, now or later, whether or not a plan has it; None
+    where there is nothing to say and waiting does not help.
+    """
+    person = _People({}, {}).of(candidate)
+    position = position_of(candidate.loan, candidate.servicer, now)
+    spoken = Spoken(candidate.said, candidate.seldom_said, candidate.reminders)
+    facts = _facts(person, candidate, position, spoken, candidate.reminders)
+    planned = _forecast(kind, candidate.loan, facts, server, now)
+    return replace(planned, outcome=outcome) if planned else None
 
 
 def known_reminders(
@@ -330,13 +358,14 @@ def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator
 def _forecast(kind: Kind, loan: Loan, facts: Facts, server: str, now: int) -> Planned | None:
     """When a notice may be served; None where there is nothing to wait for and nothing that could be done."""
     _, base = ground(kind, facts)
-    channel = next(filter(facts.profile.consents_to, DELIVERABLE), DELIVERABLE[0])
+    allowed = facts.profile.has_contact if kind.is_owed else facts.profile.consents_to
+    channel = next(filter(allowed, DELIVERABLE), DELIVERABLE[0])
     notice = Notice(loan.id, kind, base.instalment, base.amount, channel, b"")
     decision = decide(notice, facts, server, now)
     moment: int | None = now
     if decision.reason:
         moment = earliest(kind, base.instalment, channel, facts, now)
-        if moment is None and decision.reason < Refusal.OUTSIDE_HOURS and decision.reason not in _NO_CONSENT:
+        if moment is None and decision.reason < Refusal.OUTSIDE_HOURS and decision.reason not in _HELD_UP:
             return None
     return Planned(kind, channel, loan, facts.position, base, decision, moment)
 

@@ -1,13 +1,16 @@
 """The policy packs that come with the program, and others of the same form."""
 
 import tomllib
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from duly.domain.errors import InvalidInput
+from duly.domain.notice import Kind
 from duly.domain.policy import PolicyPack
+from duly.domain.words import EVERY, WordRules
 
 _PACKS = files("duly") / "policies"
 
@@ -52,7 +55,7 @@ def parse_pack(text: str, name: str = "the pack") -> PolicyPack:
     Raises: InvalidPack, which names every value that is missing, unknown or out of bounds.
     """
     try:
-        return PolicyPack.model_validate(tomllib.loads(text))
+        pack = PolicyPack.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise InvalidPack(f"{name} is not TOML: {error}") from None
     except ValidationError as error:
@@ -63,3 +66,34 @@ def parse_pack(text: str, name: str = "the pack") -> PolicyPack:
             for problem in error.errors(include_url=False)
         )
         raise InvalidPack(f"{name}: " + "; ".join(problems)) from None
+    known = {EVERY, *(kind.name for kind in Kind)}
+    for line, kinds in pack.words.required.items():
+        if unknown := set(kinds.value) - known:
+            raise InvalidPack(
+                f"{name}: words.required.{line}: there is no kind of notice {', '.join(sorted(unknown))}",
+                wanted=", ".join(sorted(known)),
+            )
+    return pack
+
+
+def word_rules(pack: PolicyPack) -> WordRules:
+    """What the texts of a pack are checked against: STRICT's rules, which hold everywhere, and its own."""
+    return strict_rules().joined(pack.words.rules)
+
+
+@cache
+def strict_rules() -> WordRules:
+    """The rules about words of the STRICT pack."""
+    return load_pack("STRICT").words.rules
+
+
+@cache
+def word_rules_published(pack_hash: bytes) -> WordRules:
+    """The rules of the pack that was published with this hash, where it comes with the program; of any other,
+    STRICT's.
+    """
+    for name in pack_names():
+        pack = load_pack(name)
+        if pack.pack_hash == pack_hash:
+            return word_rules(pack)
+    return strict_rules()

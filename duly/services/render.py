@@ -4,36 +4,41 @@ Whoever has the chain and the templates renders the same text again and sees tha
 templates lie in `duly/templates`, a folder per language; their hash is published with a policy.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Context, Decimal
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from babel import Locale
 from babel.dates import format_date
 from babel.numbers import format_decimal
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
-from jinja2 import DictLoader, StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from duly.domain import calendar, schedule
 from duly.domain.amounts import PPM
 from duly.domain.errors import InvalidInput
 from duly.domain.loan import Loan, Position, Status
 from duly.domain.notice import Ground, Kind, notice_id
+from duly.domain.split import split_of
 from duly.domain.terms import Schedule
+from duly.domain.words import WordRules
+from duly.services.policy import strict_rules
+from duly.services.samples import samples
+from duly.services.templates import (
+    LOCALES,
+    Situation,
+    TemplateSet,
+    read_templates,
+    shipped_templates,
+)
 
 _EPOCH = date(1970, 1, 1)
 _EXACT = Context(prec=100)
 # Babel's own patterns leave out the weekday's blank, or the year's era, in one language or the other.
 _DATES = {"en": "EEEE, d MMMM y", "zh": "y年M月d日EEEE"}
-
-LOCALES = tuple(sorted(_DATES))
-"""The languages that notices are written in: English, Simplified Chinese."""
 
 
 class UnknownLocale(InvalidInput):
@@ -73,22 +78,32 @@ class Text:
         return keccak(salt + self.canonical)
 
 
+_SOMEWHERE = Place("TUSD", 2, 1, ledger="0x" + "c1" * 20, notices="0x" + "c2" * 20, consents="0x" + "c3" * 20)
+
+
 def render(
-    kind: Kind, loan: Loan, position: Position, ground: Ground, place: Place, locale: str = "en"
+    kind: Kind,
+    loan: Loan,
+    position: Position,
+    ground: Ground,
+    place: Place,
+    locale: str = "en",
+    template_set: TemplateSet | None = None,
+    outcome: str = "",
 ) -> Text:
     """The words of a notice of some kind about a loan.
 
     `position` is what the ledger says of the loan at the moment, `ground` what of it the notice may say (see
-    `duly.domain.notice.ground`). The text carries the code under which the notice will be served.
+    `duly.domain.notice.ground`). The text carries the code under which the notice will be served. Without a
+    `template_set` that was loaded, the templates that come with the program are used. `outcome` is that of an
+    answer to a grievance (see `duly.services.plan.OUTCOMES`).
 
-    Raises: UnknownLocale.
+    Raises: UnknownLocale; InvalidTemplates, from those templates.
     """
     if locale not in LOCALES:
         raise UnknownLocale(f"there are no notices in {locale!r}", wanted=" or ".join(LOCALES))
-    values = _values(kind, loan, position, ground, place, locale)
-    text = _environment().get_template(f"{locale}/{kind.name.lower()}.txt").render(values)
-    subject, _, body = text.partition("\n\n")
-    return Text(subject, body.rstrip() + "\n")
+    values = _values(kind, loan, position, ground, place, locale, outcome)
+    return Text(*(template_set or templates()).render(kind, locale, values))
 
 
 def locale_for(language: str) -> str:
@@ -99,43 +114,74 @@ def locale_for(language: str) -> str:
 
 
 @cache
-def templates() -> dict[str, str]:
-    """All template files by name, such as en/overdue.txt, with their contents; line endings are always LF."""
-    root = files("duly") / "templates"
-    return {
-        f"{locale}/{file.name}": file.read_text(encoding="utf-8").replace("\r\n", "\n")
-        for locale in LOCALES
-        for file in sorted((root / locale).iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".txt")
-    }
+def templates() -> TemplateSet:
+    """The templates that come with the program, checked against the rules of the STRICT pack.
+
+    Raises: InvalidTemplates.
+    """
+    found = shipped_templates()
+    check_templates(found, strict_rules())
+    return found
 
 
-@cache
 def templates_hash() -> bytes:
-    """Keccak-256 of the names and contents of all templates, as JSON with sorted keys and without spaces."""
-    return keccak(json.dumps(templates(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+    """The hash of the templates that come with the program: what is published with a policy."""
+    return templates().hash
+
+
+def load_templates(folder: Path | None, rules: WordRules | None = None) -> TemplateSet:
+    """The templates of a folder, or those that come with the program, checked against rules; by default
+    against those of the STRICT pack.
+
+    Raises: InvalidTemplates.
+    """
+    found = templates() if folder is None else read_templates(folder)
+    check_templates(found, rules or strict_rules())
+    return found
+
+
+def check_templates(found: TemplateSet, rules: WordRules) -> None:
+    """Refuse templates that break rules about words in any situation, or have a branch that no sample takes.
+
+    Raises: InvalidTemplates, which names the file, and the line or phrase that is missing or prohibited.
+    """
+    found.check(rules, situations())
 
 
 @cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    # The texts that are rendered are the ones that were hashed. Plain text: there is nothing to escape.
-    return ImmutableSandboxedEnvironment(
-        loader=DictLoader(templates()),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+def situations() -> tuple[Situation, ...]:
+    """Every sample in every language, with the values that its template may name."""
+    return tuple(
+        (
+            one.kind,
+            locale,
+            _values(one.kind, one.loan, one.position, one.ground, _SOMEWHERE, locale, one.outcome),
+        )
+        for one in samples()
+        for locale in LOCALES
     )
 
 
 def _values(
-    kind: Kind, loan: Loan, position: Position, ground: Ground, place: Place, locale: str
+    kind: Kind,
+    loan: Loan,
+    position: Position,
+    ground: Ground,
+    place: Place,
+    locale: str,
+    outcome: str,
 ) -> dict[str, object]:
     """What the template of a kind may name; anything else is an error when it is rendered."""
     terms, curve = loan.terms, loan.curve
     money, day = _money(place, locale), _day(locale)
     late_fee = money(terms.late_fee) if terms.late_fee else ""
     at_once = terms.schedule is Schedule.BULLET or terms.instalments == 1
+    split = split_of(kind, loan, position, ground)
+    in_part = False
+    asks = kind.is_reminder or kind is Kind.ARREARS
+    if split and asks:
+        # Something was credited to the instalment already, so that the order of payment matters.
+        in_part = loan.curve.cumulative(max(0, position.first_unpaid - 1)) < position.paid
     values: dict[str, object] = {
         "reference": loan.id.hex()[:8],
         "loan": "0x" + loan.id.hex(),
@@ -145,17 +191,33 @@ def _values(
         "consents": to_checksum_address(place.consents),
         "chain": place.chain_id,
         "code": "0x" + notice_id(loan.id, kind, ground.basis, ground.serial).hex(),
-        "amount": money(ground.amount),
+        "amount": money(ground.amount) if ground.amount else "",
         "today": day(position.today),
         "zone": _zone(terms.calendar_offset),
         "instalments": terms.instalments,
         "at_once": at_once,
+        "principal_part": money(split.principal) if split else "",
+        "interest_part": money(split.interest) if split else "",
+        # A reminder of a loan without late fees does not speak of them.
+        "fee_part": money(split.fee) if split and (terms.late_fee or not asks) else "",
+        "in_part": in_part,
     }
+    tells = kind in (Kind.PAYMENT_RECEIVED, Kind.LOAN_ASSIGNED) or kind.grievance is not None
+    if kind in _NOTHING_TO_PAY or (tells and loan.owed == 0):
+        # Nothing is to be paid, so nothing tells how.
+        values |= {"ledger": "", "loan": ""}
     if kind is Kind.LOAN_OPENED:
         values |= {
             "opened_date": day(calendar.local_day(loan.opened_at, terms.calendar_offset)),
             "received": money(terms.received),
             "origination_fee": money(terms.origination_fee) if terms.origination_fee else "",
+        }
+    elif kind is Kind.LOAN_AMENDED:
+        values |= {"fees": money(position.fees) if position.fees else ""}
+    if kind in (Kind.LOAN_OPENED, Kind.LOAN_AMENDED):
+        values |= {
+            # An origination fee is part of the principal, late fees stand beside it: each is told by itself.
+            "fee_part": "",
             "schedule": terms.schedule.name.lower(),
             "frequency": terms.frequency.name.lower(),
             "instalment": money(loan.instalment),
@@ -180,10 +242,31 @@ def _values(
             "number": ground.instalment,
             "last_number": position.next - 1 if position.next else terms.instalments,
             "due_date": day(position.first_unpaid_due_day),
-            "overdue": money(position.overdue),
-            "fees": money(position.fees),
             "late_fee": late_fee,
             "grace_days": terms.grace_days,
+        }
+    elif kind is Kind.ARREARS:
+        values |= {
+            "missed": position.missed,
+            "due_date": day(position.first_unpaid_due_day),
+            "late_fee": late_fee,
+            "grace_days": terms.grace_days,
+        }
+    elif kind is Kind.PAID_AHEAD:
+        values |= {"number": ground.instalment, "due_date": day(position.next_due_day)}
+    elif kind is Kind.COOLING_OFF_ENDING:
+        values |= {"last_day": day(ground.last_day)}
+    elif kind is Kind.LOAN_ASSIGNED:
+        values |= {
+            "closed": loan.owed == 0,
+            "new_lender": to_checksum_address(position.lender),
+            "new_servicer": to_checksum_address(position.servicer) if int(position.servicer, 16) else "",
+        }
+    elif kind.grievance is not None:
+        values |= {
+            "closed": loan.owed == 0,
+            "lodged_date": day(calendar.local_day(ground.basis, terms.calendar_offset)),
+            "outcome": outcome,
         }
     elif kind is Kind.PAYMENT_RECEIVED:
         values |= {
@@ -199,6 +282,9 @@ def _values(
             "due_date": day(position.next_due_day),
         }
     return values
+
+
+_NOTHING_TO_PAY = (Kind.LOAN_REPAID, Kind.PAID_AHEAD, Kind.CONSENT_CHANGED)
 
 
 def _money(place: Place, locale: str) -> Callable[[int], str]:

@@ -18,7 +18,9 @@ from duly.domain.errors import DulyError
 from duly.domain.events import NoticeRefused, NoticeServed
 from duly.domain.notice import Notice, Refusal
 from duly.services.plan import Planned
-from duly.services.render import Place, Text, locale_for, render
+from duly.services.policy import word_rules_published
+from duly.services.render import Place, Text, check_templates, locale_for, render, templates
+from duly.services.templates import TemplateSet
 from duly.store.notices import Content, Handed, NoticeStore
 from duly.store.readmodel import ReadModel
 from duly.store.vault import Contact, Vault
@@ -30,6 +32,8 @@ NO_ADDRESS: Final = "no_address"
 """The vault has no address of the borrower for the channel."""
 OTHER_ADDRESS: Final = "other_address"
 """The vault's address is not the one that the borrower registered on chain."""
+OTHER_TEMPLATES: Final = "other_templates"
+"""The loan's policy was published with other templates than those that the texts would be rendered from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class ServeReport:
     """What became of planned notices.
 
     served: their ids. refused: by the gate, counted by reason. skipped: not sent to the gate, counted by
-    reason (`NO_ADDRESS`, `OTHER_ADDRESS`).
+    reason (`NO_ADDRESS`, `OTHER_ADDRESS`, `OTHER_TEMPLATES`).
     """
 
     served: tuple[bytes, ...] = ()
@@ -80,13 +84,15 @@ class Server:
     store: NoticeStore
     vault: Vault
     place: Place
+    templates: TemplateSet = field(default_factory=templates)
 
     def serve(self, planned: Iterable[Planned], now: int) -> ServeReport:
         """Serve those of the planned notices that are ready.
 
         now: the moment of the plan, UTC seconds.
 
-        Raises: ServingFailed, VaultError, DatabaseError.
+        Raises: ServingFailed, VaultError, DatabaseError; InvalidTemplates, where the templates break a rule
+        of the pack that they were published with.
         """
         report = ServeReport()
         ready = [each for each in planned if each.ready]
@@ -102,7 +108,11 @@ class Server:
         skipped: Counter[str] = Counter()
         contents: list[Content] = []
         notices: list[Notice] = []
+        fitting = {policy: self._fits(policy) for policy in {each.policy for each in batch}}
         for each in batch:
+            if not fitting[each.policy]:
+                skipped[OTHER_TEMPLATES] += 1
+                continue
             contact = self.vault.contact(each.borrower, each.channel, salt_purpose(each.id))
             if contact is None:
                 skipped[NO_ADDRESS] += 1
@@ -127,9 +137,29 @@ class Server:
         self.store.hand(Handed(event.id, event.borrower, event.kind, now) for event in served)
         return ServeReport(tuple(event.id for event in served), refused, skipped)
 
+    def _fits(self, policy: int) -> bool:
+        """The templates are those that the policy was published with, and keep its rules about words.
+
+        BASIS-1: else nobody could render the text again and see that it is what the ledger says.
+        """
+        published = self.read_model.policy(policy)
+        if published is None or published.templates != self.templates.hash:
+            return False
+        check_templates(self.templates, word_rules_published(published.pack))
+        return True
+
     def _words(self, planned: Planned, contact: Contact, now: int) -> Content:
         language = locale_for(contact.language)
-        text = render(planned.kind, planned.loan, planned.position, planned.ground, self.place, language)
+        text = render(
+            planned.kind,
+            planned.loan,
+            planned.position,
+            planned.ground,
+            self.place,
+            language,
+            self.templates,
+            planned.outcome,
+        )
         return Content(
             content_hash=text.content_hash(contact.salt),
             notice=planned.id,

@@ -1,6 +1,7 @@
 """Terms in a file: JSON with the names and units of `Terms` in `contracts/interfaces/ILoanLedger.sol`.
 
-The same object is the message of an EIP-712 signature, so a wallet takes it as it stands.
+The same object is the message of an EIP-712 signature, so a wallet takes it as it stands. It stands in a file
+alone, or as the `terms` of an offer (`duly.services.offer`).
 """
 
 import json
@@ -12,6 +13,7 @@ from duly.domain.amounts import shown
 from duly.domain.errors import InvalidTerms
 from duly.domain.terms import Terms
 
+_MOST_BRACKETS: Final = 100
 _HASHES: Final = ("agreementHash", "replaces", "salt")
 _HASH: Final = re.compile("0x[0-9a-fA-F]{64}")
 _ADDRESSES: Final = ("lender", "borrower")
@@ -34,15 +36,34 @@ def as_json(terms: Terms) -> dict[str, Any]:
     return dict(zip(_NAMES, values, strict=True))
 
 
+def load(text: str) -> Any:
+    """JSON that somebody sent. What is nested deeply is refused unread: it could exhaust the stack, which
+    ends the process where a library has raised Python's own limit.
+
+    Raises: ValueError.
+    """
+    if text.count("[") + text.count("{") > _MOST_BRACKETS:
+        raise ValueError(f"it holds more than {_MOST_BRACKETS} objects")
+    return json.loads(text)
+
+
 def parse(text: str, name: str = "the file") -> Terms:
-    """Terms from their JSON; `name` is what errors call it.
+    """Terms from their JSON, or from an offer's; `name` is what errors call it.
 
     Raises: InvalidTerms.
     """
     try:
-        found = json.loads(text)
+        found = load(text)
     except ValueError as error:
         raise InvalidTerms(f"{name} is not JSON: {error}") from None
+    return from_json(found.get("terms", found) if isinstance(found, dict) else found, name)
+
+
+def from_json(found: object, name: str) -> Terms:
+    """Terms from the object that `as_json` makes.
+
+    Raises: InvalidTerms.
+    """
     if not isinstance(found, dict) or set(found) != set(_NAMES):
         raise InvalidTerms(f"{name} does not hold terms", wanted=f"an object of {', '.join(_NAMES)}")
     return Terms.from_tuple(tuple(_value(key, found[key], name) for key in _NAMES))  # type: ignore[arg-type]

@@ -302,6 +302,7 @@ class ReadModel:
                 raise NothingIndexed(remedy="Run `duly index` first.")
             newer = schema.events.c.block_number > to.number
             touched = _Touched(item for item, _ in self._logged(connection, [newer]))
+            touched.loans |= self._complained_of(connection, touched.parties)
             touched.loans |= self._linked(connection, touched.loans)
             count = connection.execute(delete(schema.events).where(newer)).rowcount
             for table in (schema.notices, schema.refusals):
@@ -562,6 +563,13 @@ class ReadModel:
         ):
             for some in _chunks(keys):
                 connection.execute(delete(column.table).where(column.in_(some)))
+
+    def _complained_of(self, connection: Connection, parties: set[str]) -> set[bytes]:
+        """The loans with grievances of some borrowers: what those that concern all loans come to takes the
+        events of each.
+        """
+        query = select(schema.cases.c.loan).join(schema.loans, schema.loans.c.id == schema.cases.c.loan)
+        return {row.loan for row in _rows_of(connection, query, schema.loans.c.borrower, parties)}
 
     def _linked(self, connection: Connection, loans: set[bytes]) -> set[bytes]:
         """The loans that some replaced, and that replaced them, however often: to make any of them anew takes

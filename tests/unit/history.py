@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from duly.domain import calendar
-from duly.domain.consent import Channel
+from duly.domain.calendar import DAY
+from duly.domain.consent import Channel, Profile
 from duly.domain.events import (
     Block,
     Claimed,
@@ -17,6 +18,10 @@ from duly.domain.events import (
     DebtForgiven,
     Event,
     FeesWaived,
+    GrievanceAnswered,
+    GrievanceLodged,
+    GrievancesCarriedOver,
+    GrievanceWithdrawn,
     InstalmentMissed,
     LoanAmended,
     LoanAssigned,
@@ -36,15 +41,16 @@ from duly.domain.events import (
     Repaid,
     ServicerAppointed,
 )
+from duly.domain.grievance import NO_CASE, Grievance
 from duly.domain.loan import Loan
-from duly.domain.notice import Kind, Refusal, notice_id
+from duly.domain.notice import ANSWERS, Kind, Refusal, notice_id
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
 from duly.domain.replay import State, apply
 from duly.domain.terms import Terms
 
 START = 1_790_000_000
 LENDING = LendingLimits(240_000, AprConvention.EFFECTIVE, 500, 10, 14, 90)
-CONTACT = ContactLimits(540, 1_140, 600, 31, 1, 3, 86_400, 3, 1, 30)
+CONTACT = ContactLimits(540, 1_140, 600, 31, 1, 3, 86_400, 3, 1, 30, 0b001, 0b011)
 LENDERS = ["0x" + f"{n:02x}" * 20 for n in (0xA1, 0xA2)]
 BORROWERS = ["0x" + f"{n:02x}" * 20 for n in range(0xB1, 0xB7)]
 
@@ -57,10 +63,31 @@ class Teller:
         self.state = State()
         self.told: set[bytes] = set()
 
-    def event(self, timestamp: int) -> Event:
-        event = self._event(timestamp)
-        apply(event, timestamp, self.state)
-        return event
+    def transaction(self, timestamp: int) -> list[Event]:
+        """One event, and what must follow it at once."""
+        events: list[Event] = [self._event(timestamp)]
+        match events[0]:
+            case LoanAmended(id=loan_id, amendment=amendment) if loan_id in self.state.cases:
+                events.append(GrievancesCarriedOver(loan_id, amendment))
+            case NoticeServed(kind=kind, loan=loan_id, borrower=borrower) if kind in ANSWERS:
+                days = self._contact(self.state.loans[loan_id]).pause_days
+                assert kind.grievance is not None
+                events.append(GrievanceAnswered(loan_id, borrower, kind.grievance, timestamp + days * DAY))
+        for event in events:
+            apply(event, timestamp, self.state)
+        return events
+
+    def _contact(self, loan: Loan) -> ContactLimits:
+        return self.state.policies[loan.terms.policy].contact
+
+    def _standing(self) -> list[tuple[Loan, Grievance]]:
+        """The grievances that stand, each with the loan that it is about."""
+        return [
+            (self.state.loans[loan_id], grievance)
+            for loan_id, cases in self.state.cases.items()
+            for grievance, case in cases.items()
+            if case.stands
+        ]
 
     def hash(self) -> bytes:
         return self.random.randbytes(32)
@@ -69,10 +96,11 @@ class Teller:
         dice, state = self.random, self.state
         loans = list(state.loans.values())
         active = [loan for loan in loans if loan.owed]
-        number = dice.randrange(28)
+        number = dice.randrange(36)
         if not state.policies or number == 0:
             policy = len(state.policies) + 1
-            return PolicyPublished(policy, LENDERS[0], LENDING, CONTACT, self.hash(), self.hash())
+            contact = replace(CONTACT, rest_all_loans=dice.randrange(8), rest_fees=dice.randrange(8))
+            return PolicyPublished(policy, LENDERS[0], LENDING, contact, self.hash(), self.hash())
         if not active or number == 1:
             return self._opened(timestamp)
         loan = dice.choice(active)
@@ -99,7 +127,13 @@ class Teller:
             case 10:
                 return Claimed(lender, borrower, state.held.get(lender, 0))
             case 11:
-                return ContactTightened(1, lender, replace(CONTACT, per_week=dice.randrange(1, 4)))
+                policy = dice.choice(list(state.policies))
+                contact = state.policies[policy].contact
+                per_week = dice.randrange(1, contact.per_week + 1)
+                rest_fees = contact.rest_fees | 1 << dice.randrange(3)
+                return ContactTightened(
+                    policy, lender, replace(contact, per_week=per_week, rest_fees=rest_fees)
+                )
             case 12:
                 return PolicyRetired(dice.choice(list(state.policies)), lender)
             case 13:
@@ -133,8 +167,33 @@ class Teller:
                 return OfferCancelled(self.hash(), borrower)
             case 25 | 26 if loan.paid < loan.total:
                 return self._amended(loan, timestamp)
+            case 28 | 29 | 30 if grievances := self._unlodged(loan):
+                grievance, contact = dice.choice(grievances), self._contact(loan)
+                return GrievanceLodged(
+                    loan.id,
+                    loan.terms.borrower,
+                    grievance,
+                    dice.choice((loan.terms.borrower, loan.lender)),
+                    bool(contact.rest_all_loans >> grievance & 1),
+                    bool(contact.rest_fees >> grievance & 1),
+                )
+            case 31 if standing := self._standing():
+                loan, grievance = dice.choice(standing)
+                return GrievanceWithdrawn(loan.id, loan.terms.borrower, grievance)
+            case 32 | 33 if about := [
+                (loan, kind)
+                for loan, grievance in self._standing()
+                for kind in Kind
+                if kind.grievance is grievance
+            ]:
+                return self._served(*dice.choice(about), channel)
             case _:
-                return self._served(channel)
+                kinds = [kind for kind in Kind if kind.grievance is None]
+                return self._served(dice.choice(loans), dice.choice(kinds), channel)
+
+    def _unlodged(self, loan: Loan) -> list[Grievance]:
+        cases = self.state.cases.get(loan.id, {})
+        return [grievance for grievance in Grievance if not cases.get(grievance, NO_CASE).stands]
 
     def _opened(self, timestamp: int) -> LoanOpened:
         dice = self.random
@@ -148,7 +207,7 @@ class Teller:
             rate=112_200,
             instalments=3,
             first_due=calendar.local_day(timestamp, 0) + 31,
-            policy=1,
+            policy=dice.choice(list(self.state.policies)),
             expires=2**40 - 1,
             salt=loan_id,
         )
@@ -178,13 +237,19 @@ class Teller:
         paid = min(paid + self.random.randrange(2), total)
         return LoanAmended(loan.id, amendment, derived, loan.instalment, total, loan.opened_at, 0, paid, fees)
 
-    def _served(self, channel: Channel) -> Event:
-        dice = self.random
-        loan = dice.choice(list(self.state.loans.values()))
-        kind = dice.choice(tuple(Kind))
-        instalment = dice.randrange(1, 3) if kind.is_reminder else 0
-        basis = loan.paid if kind is Kind.PAYMENT_RECEIVED else instalment
-        serial = 0
+    def _served(self, loan: Loan, kind: Kind, channel: Channel) -> Event:
+        dice, state = self.random, self.state
+        numbered = kind.is_reminder or kind in (Kind.PAID_AHEAD, Kind.ARREARS)
+        instalment = dice.randrange(1, 3) if numbered else 0
+        basis, serial = instalment, 0
+        if kind is Kind.PAYMENT_RECEIVED:
+            basis = loan.paid
+        elif kind is Kind.CONSENT_CHANGED:
+            basis = state.profiles.get(loan.terms.borrower, Profile()).changes
+        elif kind is Kind.LOAN_ASSIGNED:
+            basis = int(loan.lender, 16)
+        elif kind.grievance is not None:
+            basis = state.cases[loan.id][kind.grievance].since
         while (found := notice_id(loan.id, kind, basis, serial)) in self.told:
             serial += 1
         self.told.add(found)
@@ -211,9 +276,12 @@ def chain(teller: Teller, after: Block, blocks: int) -> list[tuple[Block, list[L
         number, timestamp = number + 1, timestamp + teller.random.choice((12, 3_600, 90_000))
         block = Block(number, teller.hash(), timestamp)
         transaction = teller.hash()
+        events: list[Event] = []
+        for _ in range(teller.random.choice((0, 0, 1, 2, 5))):
+            events += teller.transaction(timestamp)
         logged = [
-            Logged(teller.event(timestamp), number, block.hash, timestamp, transaction, index)
-            for index in range(teller.random.choice((0, 0, 1, 2, 5)))
+            Logged(event, number, block.hash, timestamp, transaction, index)
+            for index, event in enumerate(events)
         ]
         found.append((block, logged))
     return found

@@ -3,10 +3,22 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from duly.domain import schedule
+from duly.domain import grievance, schedule
 from duly.domain.consent import Channel, Profile
+from duly.domain.grievance import NO_CASE, NO_REST, Rest, rests_until
 from duly.domain.loan import Loan, position_of
-from duly.domain.notice import OPENED, Facts, Kind, Notice, Said, ground
+from duly.domain.notice import (
+    NOTHING_SELDOM,
+    OPENED,
+    Facts,
+    Kind,
+    Notice,
+    Said,
+    SeldomSaid,
+    Spoken,
+    after_serving,
+    ground,
+)
 from duly.domain.policy import ContactLimits
 from duly.domain.terms import ZERO_ADDRESS, Terms
 from duly.services.policy import load_pack
@@ -79,12 +91,34 @@ class Case:
     said: Said = TOLD
     reminders: tuple[int, ...] = ()
     limits: ContactLimits = EVERY_DAY
+    seldom_said: SeldomSaid = NOTHING_SELDOM
+    cooling_off_days: int = 14
+    rest: Rest = NO_REST
+    dispute: grievance.Case = NO_CASE
+    hardship: grievance.Case = NO_CASE
 
     def facts(self, now: int) -> Facts:
-        position = position_of(self.loan, self.servicer, now)
-        return Facts(position, self.limits, self.profile, self.said, self.reminders)
+        return Facts(
+            position_of(self.loan, self.servicer, now),
+            self.limits,
+            self.profile,
+            self.said,
+            self.reminders,
+            self.seldom_said,
+            rests_until(self.loan.rest, self.rest),
+            self.cooling_off_days,
+            self.dispute,
+            self.hardship,
+        )
 
     def notice(self, kind: Kind, now: int, channel: Channel = Channel.EMAIL) -> Notice:
         """What the ledger lets a notice of the kind say."""
         _, base = ground(kind, self.facts(now))
         return Notice(self.loan.id, kind, base.instalment, base.amount, channel, bytes(32))
+
+    def served(self, kind: Kind, now: int) -> "Case":
+        """Once the ledger's words of the kind were served; what grievances come to is another matter."""
+        _, base = ground(kind, self.facts(now))
+        spoken = Spoken(self.said, self.seldom_said, self.reminders)
+        spoken = after_serving(kind, base.instalment, base.basis, spoken, now)
+        return replace(self, said=spoken.said, seldom_said=spoken.seldom, reminders=spoken.reminders)

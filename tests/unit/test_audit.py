@@ -181,10 +181,16 @@ def test_server_1_only_lender_or_servicer() -> None:
 def test_server_1_an_assigned_loan_is_no_longer_the_old_lenders() -> None:
     assigned = LoanAssigned(LOAN, LENDER, STRANGER)
     servicer = ServicerAppointed(STRANGER, LENDER)
+    told = replace(served(Kind.LOAN_ASSIGNED, 0, 0, int(STRANGER, 16)), server=STRANGER)
+    before = [(assigned, OPENED_AT), (told, MONDAY_BEFORE)]
     by_the_new_one = replace(UPCOMING, server=STRANGER)
-    assert rules((assigned, OPENED_AT), (UPCOMING, MONDAY_BEFORE)) == ["SERVER-1"]
-    assert rules((assigned, OPENED_AT), (by_the_new_one, MONDAY_BEFORE)) == []
-    assert rules((assigned, OPENED_AT), (servicer, OPENED_AT), (UPCOMING, MONDAY_BEFORE)) == []
+    assert rules(*before, (UPCOMING, MONDAY_BEFORE)) == ["SERVER-1"]
+    assert rules(*before, (by_the_new_one, MONDAY_BEFORE)) == []
+    assert rules((servicer, OPENED_AT), *before, (UPCOMING, MONDAY_BEFORE)) == []
+    # Nobody is reminded by a lender of whom they were not told, or by one who was there before.
+    assert rules(before[0], (by_the_new_one, MONDAY_BEFORE)) == ["SERVER-1"]
+    back = LoanAssigned(LOAN, STRANGER, LENDER)
+    assert rules(*before, (back, MONDAY_BEFORE), (UPCOMING, MONDAY_BEFORE)) == ["SERVER-1"]
 
 
 def test_basis_1_a_loan_that_was_replaced_asks_for_nothing_and_the_other_from_its_own_day() -> None:

@@ -47,7 +47,7 @@ def test_names_and_arguments() -> None:
 
 
 def test_enumerations_by_name() -> None:
-    error = decode_refusal(refusal("Refused(uint8,uint256,uint256)", 12, 5, 6))
+    error = decode_refusal(refusal("Refused(uint8,uint256,uint256)", Refusal.OUTSIDE_HOURS, 5, 6))
     assert error.arguments == {"reason": Refusal.OUTSIDE_HOURS, "actual": 5, "required": 6}
     assert "reason OUTSIDE_HOURS, actual 5, required 6" in str(error)
     error = decode_refusal(refusal("LoanNotActive(bytes32,uint8)", LOAN, 2))

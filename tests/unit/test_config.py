@@ -122,3 +122,9 @@ def test_every_variable_stands_in_the_documentation() -> None:
     names = str(caught.value).split("there are ")[1].split(")")[0].split(", ")
     for name in set(names) - {"DULY_ANVIL_PORT"}:
         assert f"`{name}`" in (duly.config.__doc__ or ""), name
+
+
+def test_templates_of_ones_own_are_a_folder(tmp_path):
+    assert Settings.from_environment({"DULY_TEMPLATES": str(tmp_path)}).templates == tmp_path
+    with pytest.raises(InvalidSettings, match="DULY_TEMPLATES: there is no folder"):
+        Settings.from_environment({"DULY_TEMPLATES": str(tmp_path / "nowhere")})

@@ -1,5 +1,6 @@
 """The key-fact statement: that it tells what the ledger will do, and that nothing else can pass for it."""
 
+import json
 import os
 import re
 import subprocess
@@ -37,7 +38,8 @@ from duly.services import termsfile
 from duly.services.disclose import Basis, Statement, disclose, verify
 from duly.services.pdf import MissingGlyphs
 from duly.services.policy import load_pack
-from duly.services.render import LOCALES, UnknownLocale
+from duly.services.render import UnknownLocale
+from duly.services.templates import LOCALES
 
 PACK = load_pack("STRICT")
 LIMITS, CONTACT = PACK.lending_limits, PACK.contact_limits
@@ -382,8 +384,9 @@ def test_the_hash_is_what_the_ledger_sees() -> None:
 
 def test_a_file_of_terms_is_the_message_that_is_signed() -> None:
     message = offers.typed_offer(TERMS, offers.SigningDomain(1, LENDER))["message"]["terms"]
-    assert list(termsfile.as_json(TERMS)) == list(message)
-    assert termsfile.as_json(TERMS)["calendarOffset"] == message["calendarOffset"] == 32
+    assert list(termsfile.as_json(TERMS).items()) == list(message.items())
+    assert message["calendarOffset"] == 32
+    assert termsfile.parse(json.dumps({"terms": message, "more": 1})) == TERMS
 
 
 def test_the_hash_in_the_terms_is_left_out_of_account() -> None:

@@ -33,13 +33,14 @@ from duly.chain.logs import (
 from duly.domain import events
 from duly.domain.consent import Channel
 from duly.domain.events import Block, Event
+from duly.domain.grievance import Grievance
 from duly.domain.notice import Kind, Refusal
 from duly.domain.policy import AprConvention
 from duly.domain.terms import Frequency, Schedule
 
 LEDGER = "0x" + "1e" * 20
 CLIENT = httpx.Client
-ENUMS = {f"enum {kind.__name__}": kind for kind in (Channel, Kind, Refusal, AprConvention)}
+ENUMS = {f"enum {kind.__name__}": kind for kind in (Channel, Kind, Refusal, Grievance, AprConvention)}
 ADDRESSES = st.binary(min_size=20, max_size=20).filter(any).map(lambda raw: "0x" + raw.hex())
 # What a ledger can hold; other terms it refuses to open, and `Terms` to be made.
 LIMITS = {
@@ -216,14 +217,14 @@ def test_events_and_abi_out_of_step_are_found_at_the_start() -> None:
 
 
 def test_every_event_of_ours_is_known() -> None:
-    """Save those of OpenZeppelin's, which say nothing about loans."""
+    """Save those that say nothing about loans: OpenZeppelin's, and that the desk was bound."""
     told = {
         entry["name"]
         for contract in events.CONTRACTS
         for entry in compiler.read_artifact(contract).abi
         if entry["type"] == "event"
     }
-    foreign = {"EIP712DomainChanged", "RoleAdminChanged", "RoleGranted", "RoleRevoked"}
+    foreign = {"Bound", "EIP712DomainChanged", "RoleAdminChanged", "RoleGranted", "RoleRevoked"}
     assert told - foreign == {event.name for event in events.EVENTS}
     assert len(decoders()) == len(events.EVENTS)
 

@@ -24,7 +24,6 @@ from duly.domain.notice import (
     Notice,
     Refusal,
     Said,
-    after_serving,
     decide,
     earliest,
     ground,
@@ -205,8 +204,7 @@ def test_cap_1_the_refusal_tells_when_one_more_is_allowed():
 def test_cap_1_a_served_notice_is_not_held_up_by_itself():
     case = Case()
     notice = case.notice(Kind.OVERDUE, NOON)
-    said, reminders = after_serving(notice, case.facts(NOON), NOON)
-    case = replace(case, said=said, reminders=reminders)
+    case = case.served(Kind.OVERDUE, NOON)
     assert decide(notice, case.facts(NOON), LENDER, NOON).reason is Refusal.TOO_SOON
     assert standing(notice, case.facts(NOON), LENDER, NOON).reason is Refusal.NONE
 
@@ -216,7 +214,7 @@ def test_cap_2_what_serves_the_borrower_does_not_count_as_a_reminder():
     for kind in (Kind.LOAN_OPENED, Kind.PAYMENT_RECEIVED):
         notice = case.notice(kind, NOON)
         assert decide(notice, case.facts(NOON), LENDER, NOON).reason is Refusal.NONE
-        assert after_serving(notice, case.facts(NOON), NOON)[1] == case.reminders
+        assert case.served(kind, NOON).reminders == case.reminders
 
 
 def test_cap_2_at_most_three_in_24_hours():
@@ -233,8 +231,7 @@ def test_cap_2_each_is_served_once_for_its_basis(kind):
     loan = paid(loan, loan.owed if kind is Kind.LOAN_REPAID else 5, "2027-01-05 12:00")
     case = replace(UNSAID, loan=loan)
     assert reason(case, kind, NOON) is Refusal.NONE
-    said, _ = after_serving(case.notice(kind, NOON), case.facts(NOON), NOON)
-    said = replace(said, services=())
+    said = replace(case.served(kind, NOON).said, services=())
     assert reason(replace(case, said=said), kind, NOON) is Refusal.ALREADY_SAID
 
 
@@ -382,19 +379,18 @@ def test_earliest_is_none_where_the_day_has_no_window():
 def test_what_is_said_is_counted_per_instalment():
     now = moment("2027-01-26 12:00")
     case = UNSAID
-    said, _ = after_serving(case.notice(Kind.INSTALMENT_UPCOMING, now), case.facts(now), now)
-    assert said == Said(next=1, upcoming=1)
-    case = replace(case, said=said)
+    case = case.served(Kind.INSTALMENT_UPCOMING, now)
+    assert case.said == Said(next=1, upcoming=1)
     assert ground(Kind.INSTALMENT_UPCOMING, case.facts(now))[1].serial == 1
     now = moment("2027-01-29 12:00")
-    said, _ = after_serving(case.notice(Kind.DUE_TODAY, now), case.facts(now), now)
+    said = case.served(Kind.DUE_TODAY, now).said
     assert said == Said(next=1, upcoming=1, flags=DUE_TODAY)
     assert reason(replace(case, said=said), Kind.DUE_TODAY, now) is Refusal.ALREADY_SAID
     # The next instalment starts anew.
     now = moment("2027-02-26 12:00")
     loan = paid(case.loan, case.loan.instalment, "2027-01-29 13:00")
     case = replace(case, loan=loan, said=replace(said, flags=DUE_TODAY | OPENED | REPAID))
-    said, _ = after_serving(case.notice(Kind.INSTALMENT_UPCOMING, now), case.facts(now), now)
+    said = case.served(Kind.INSTALMENT_UPCOMING, now).said
     assert said == Said(next=2, upcoming=1, flags=OPENED | REPAID)
 
 

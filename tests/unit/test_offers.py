@@ -1,5 +1,6 @@
 """What keys sign."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duly.chain.offers import (
+    Assignment,
     SigningDomain,
     acceptance_hash,
     amendment_hash,
+    assignment_hash,
     is_signed_by_lender,
     loan_id,
     offer_hash,
@@ -23,8 +26,10 @@ from duly.chain.offers import (
     sign_permit,
     sign_register,
     sign_repayment,
+    signer_of,
     typed_acceptance,
     typed_amendment,
+    typed_assignment,
     typed_offer,
 )
 from duly.domain.consent import Channel
@@ -109,6 +114,17 @@ def test_what_is_no_signature(signature: bytes) -> None:
     assert not is_signed_by_lender(TERMS, LEDGER, signature)
 
 
+def test_whose_signature_it_is_however_it_is_written() -> None:
+    digest = offer_hash(TERMS, LEDGER)
+    for key in (LENDER, BORROWER):
+        signature = sign_offer(key, TERMS, LEDGER)
+        s, parity = int.from_bytes(signature[32:64], "big"), signature[64] - 27
+        compact = signature[:32] + (parity << 255 | s).to_bytes(32, "big")
+        assert signer_of(digest, signature) == signer_of(digest, compact) == key.address.lower()
+        # The ledger does not take what some wallets write in place of 27 and 28.
+        assert signer_of(digest, signature[:64] + bytes([parity])) is None
+
+
 def test_payments_assignments_and_permits() -> None:
     loan = b"\x05" * 32
     ledger = {"name": "Duly", "version": "1", "chainId": 31337, "verifyingContract": LEDGER.contract}
@@ -147,6 +163,12 @@ def test_payments_assignments_and_permits() -> None:
     )
     signature = sign_assignment(BORROWER, LEDGER, loan, LENDER.address.lower(), 3, 99)
     assert signature == bytes(BORROWER.sign_message(assignment).signature)
+    taken = Assignment(loan, LENDER.address.lower(), BORROWER.address.lower(), 3, 99)
+    typed = typed_assignment(taken, LEDGER)
+    assert json.loads(json.dumps(typed)) == typed
+    wallets = BORROWER.sign_message(encode_typed_data(full_message=typed)).signature
+    assert bytes(wallets) == signature
+    assert signer_of(assignment_hash(taken, LEDGER), signature) == taken.to
     # ERC-2612, in the currency's own domain.
     permit = encode_typed_data(
         domain_data=ledger | {"name": "USD Coin", "version": "2"},

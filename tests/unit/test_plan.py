@@ -27,6 +27,7 @@ from duly.domain.calendar import DAY
 from duly.domain.consent import Channel, Profile
 from duly.domain.loan import Status
 from duly.domain.notice import (
+    AMENDED,
     DUE_TODAY,
     OPENED,
     REMEMBERED_REMINDERS,
@@ -34,6 +35,7 @@ from duly.domain.notice import (
     Kind,
     Refusal,
     Said,
+    Spoken,
     after_serving,
     decide,
 )
@@ -103,8 +105,7 @@ def test_overdue_notices_are_spaced_by_the_caps_and_come_to_an_end():
             if each.ready:
                 assert each.kind is Kind.OVERDUE
                 assert each.ground.serial == len(served)
-                said, reminders = after_serving(each.notice(b""), case.facts(now), now)
-                case = replace(case, said=said, reminders=reminders)
+                case = case.served(each.kind, now)
                 served.append(now)
         if now > moment("2027-02-27 00:00"):
             break
@@ -139,23 +140,34 @@ def test_the_last_payment_is_said_to_repay_the_loan_and_nothing_else():
     assert planned(Case(loan=loan, said=Said(flags=OPENED | 4)), "2027-01-05 12:00") == []
 
 
-AMENDED = {"replaces": b"\7" * 32}
+REPLACING = {"replaces": b"\7" * 32}
+AMENDMENT_TOLD = Said(flags=AMENDED)
 
 
 def test_that_an_amended_loan_was_opened_is_no_news():
-    case = Case(loan=a_loan(**AMENDED), said=Said())
+    case = Case(loan=a_loan(**REPLACING), said=AMENDMENT_TOLD)
     kinds = {each.kind for each in planned(case, "2026-12-21 12:00")}
     assert kinds == {Kind.INSTALMENT_UPCOMING, Kind.DUE_TODAY}
 
 
+def test_an_amendment_is_told_until_its_first_instalment_is_due():
+    case = Case(loan=a_loan(**REPLACING), said=Said())
+    [told] = [each for each in planned(case, "2026-12-21 12:00") if each.ready]
+    assert (told.kind, told.instalment, told.amount) == (Kind.LOAN_AMENDED, 0, 1_200_000)
+    assert kinds_now(case.served(Kind.LOAN_AMENDED, moment("2026-12-21 12:00")), "2026-12-21 12:00") == []
+    assert Kind.LOAN_AMENDED in kinds_now(case, "2027-01-29 12:00")
+    assert Kind.LOAN_AMENDED not in kinds_now(case, "2027-01-30 12:00")
+
+
 def test_what_was_carried_over_is_said_with_the_next_payment_alone():
-    carried = replace(a_loan(**AMENDED), paid=700)
+    carried = replace(a_loan(**REPLACING), paid=700)
     assert Kind.PAYMENT_RECEIVED not in kinds_now(Case(loan=carried, carried=700), "2027-01-05 12:00")
-    case = Case(loan=paid(carried, 50, "2027-01-05 11:00"), carried=700)
+    loan = paid(carried, 50, "2027-01-05 11:00")
+    case = Case(loan=loan, carried=700, said=AMENDMENT_TOLD)
     [received] = [each for each in planned(case, "2027-01-05 12:00") if each.ready]
     # What the gate lets be said is everything that was not said about this very loan.
     assert (received.kind, received.amount) == (Kind.PAYMENT_RECEIVED, 750)
-    assert kinds_now(replace(case, said=Said(received=750, flags=OPENED)), "2027-01-05 12:00") == []
+    assert kinds_now(replace(case, said=Said(received=750, flags=AMENDED)), "2027-01-05 12:00") == []
 
 
 @pytest.mark.parametrize("status", [Status.REPLACED, Status.RESCINDED])
@@ -413,8 +425,10 @@ def test_cap_1_all_of_a_plan_may_be_served_at_once(book, past, couples):
         case = states[each.loan.id]
         facts = replace(case.facts(NOW), reminders=on_chain.get(each.borrower, ()))
         assert decide(each.notice(b""), facts, LENDER, NOW).reason is Refusal.NONE
-        said, on_chain[each.borrower] = after_serving(each.notice(b""), facts, NOW)
-        states[each.loan.id] = replace(case, said=said)
+        spoken = Spoken(facts.said, facts.seldom_said, facts.reminders)
+        spoken = after_serving(each.kind, each.instalment, each.ground.basis, spoken, NOW)
+        states[each.loan.id] = replace(case, said=spoken.said, seldom_said=spoken.seldom)
+        on_chain[each.borrower] = spoken.reminders
 
     # Per person, under the strictest limits of all of the person's loans.
     for person in {persons.get(case.loan.terms.borrower, case.loan.terms.borrower) for case in book}:

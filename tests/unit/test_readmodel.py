@@ -2,7 +2,8 @@
 
 import copy
 import sqlite3
-from dataclasses import replace
+from dataclasses import astuple, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from duly.domain.events import (
     ConsentGranted,
     ContactRegistered,
     Event,
+    GrievanceAnswered,
+    GrievanceLodged,
+    GrievancesCarriedOver,
+    GrievanceWithdrawn,
     LoanAmended,
     LoanAssigned,
     LoanDefaulted,
@@ -30,8 +35,9 @@ from duly.domain.events import (
     Repaid,
     ServicerAppointed,
 )
+from duly.domain.grievance import NO_CASE, NO_REST, Case, Grievance, Rest
 from duly.domain.loan import Loan, Status
-from duly.domain.notice import Kind, Said
+from duly.domain.notice import NOTHING_SELDOM, Kind, Said, SeldomSaid
 from duly.domain.replay import HistoryIncomplete, State, apply, begins, subjects
 from duly.store import schema
 from duly.store.database import (
@@ -46,6 +52,7 @@ from duly.store.database import (
 from duly.store.readmodel import (
     AmbiguousLoan,
     AnotherLedger,
+    Candidate,
     CursorMoved,
     Identity,
     NothingIndexed,
@@ -134,6 +141,11 @@ def assert_fresh(model: ReadModel, story: list[tuple[Block, list[Logged]]], tell
         candidate = model.candidate(loan_id)
         assert candidate
         assert candidate.carried == state.carried.get(loan_id, 0)
+        assert candidate.seldom_said == state.seldom_said.get(loan_id, NOTHING_SELDOM)
+        assert candidate.rest == state.rests.get(loan.terms.borrower, NO_REST)
+        cases = state.cases.get(loan_id, {})
+        assert candidate.dispute == cases.get(Grievance.DISPUTE, NO_CASE)
+        assert candidate.hardship == cases.get(Grievance.HARDSHIP, NO_CASE)
         assert model.history(loan_id) == [
             item
             for _, logged in story
@@ -143,6 +155,11 @@ def assert_fresh(model: ReadModel, story: list[tuple[Block, list[Logged]]], tell
         if loan.amends:
             assert model.successor(loan.terms.replaces) == loan_id
         assert (model.successor(loan_id) is None) == (loan.status is not Status.REPLACED)
+    assert dump(model)["cases"] == sorted(
+        (loan_id, int(grievance), *map(int, astuple(case)))
+        for loan_id, cases in state.cases.items()
+        for grievance, case in cases.items()
+    )
     for borrower in BORROWERS:
         assert model.profile(borrower) == state.profiles.get(borrower, Profile())
         assert model.reminders(borrower) == state.reminders.get(borrower, ())
@@ -156,6 +173,82 @@ def assert_fresh(model: ReadModel, story: list[tuple[Block, list[Logged]]], tell
     assert list(model.events()) == [item for _, logged in story for item in logged]
 
 
+def test_what_a_grievance_about_another_loan_rests_is_kept_when_a_block_is_undone() -> None:
+    model = opened()
+    first, second = a_loan(number=1), a_loan(number=2)
+    borrower = first.terms.borrower
+    second = replace(second, terms=replace(second.terms, borrower=borrower))
+    told = tell(
+        model,
+        PUBLISHED,
+        open_loan(first),
+        open_loan(second),
+        GrievanceLodged(first.id, borrower, Grievance.DISPUTE, borrower, True, False),
+    )
+    before = dump(model)
+    tell(model, GrievanceLodged(second.id, borrower, Grievance.HARDSHIP, borrower, True, True))
+    assert candidate(model, first).rest == Rest(standing=2, fees_standing=1)
+    model.roll_back(told)
+    assert dump(model) == before
+    # Nothing about the loans is undone here, but something about their borrower.
+    tell(model, GrievanceWithdrawn(first.id, borrower, Grievance.DISPUTE), timestamp=START + 5)
+    after, block = dump(model), model.cursor().block
+    tell(model, ConsentGranted(borrower, Channel.EMAIL))
+    model.roll_back(block)
+    assert dump(model) == after
+    assert candidate(model, second).rest == Rest(until=START + 5)
+
+
+def test_grievances_go_over_to_the_loan_that_replaces_and_back_again() -> None:
+    model, loan = opened(), a_loan(number=1)
+    borrower = loan.terms.borrower
+    lodged = GrievanceLodged(loan.id, borrower, Grievance.DISPUTE, borrower, False, True)
+    told = tell(model, PUBLISHED, open_loan(loan), lodged)
+    before, amendment = dump(model), amended(loan, 0)
+    tell(model, amendment, GrievancesCarriedOver(loan.id, amendment.amendment), timestamp=START + 1)
+    old, new = candidate(model, loan), model.candidate(amendment.amendment)
+    assert new
+    assert (old.dispute, old.loan.rest) == (NO_CASE, NO_REST)
+    assert (new.dispute, new.loan.rest) == (Case(START, fees_rest=True), Rest(1, fees_standing=1))
+    tell(
+        model,
+        GrievanceAnswered(amendment.amendment, borrower, Grievance.DISPUTE, START + 99),
+        timestamp=START + 9,
+    )
+    new = model.candidate(amendment.amendment)
+    assert new
+    assert new.dispute == Case(START, answered_at=START + 9, fees_rest=True)
+    assert new.loan.rest == Rest(until=START + 99, fees_until=START + 99)
+    model.roll_back(told)
+    assert dump(model) == before
+
+
+def candidate(model: ReadModel, loan: Loan) -> Candidate:
+    found = model.candidate(loan.id)
+    assert found
+    return found
+
+
+def test_what_is_seldom_said_is_kept() -> None:
+    model, loan = opened(), a_loan(number=1)
+    arrears = replace(served(loan, Kind.ARREARS, 3), instalment=3)
+    tell(
+        model,
+        PUBLISHED,
+        open_loan(loan),
+        served(loan, Kind.LOAN_ASSIGNED, int(LENDERS[1], 16)),
+        served(loan, Kind.CONSENT_CHANGED, 7),
+        arrears,
+    )
+    block, kept = model.cursor().block, candidate(model, loan)
+    assert kept.seldom_said == SeldomSaid(LENDERS[1], 1, START, 1, 7)
+    assert kept.said == Said(services=(START, START, START))
+    tell(model, replace(arrears, id=b"x" * 32, serial=1), timestamp=START + 5)
+    assert candidate(model, loan).seldom_said == SeldomSaid(LENDERS[1], 1, START + 5, 2, 7)
+    model.roll_back(block)
+    assert candidate(model, loan) == kept
+
+
 def test_the_crowd_of_histories_tells_everything() -> None:
     names = {
         item.event.name
@@ -164,6 +257,28 @@ def test_the_crowd_of_histories_tells_everything() -> None:
         for item in logged
     }
     assert names == {event.name for event in EVENTS}
+
+
+def test_the_crowd_of_histories_has_every_kind_of_grievance_and_notice() -> None:
+    told = [
+        item.event for seed in range(24) for _, logged in chain(Teller(seed), BEFORE, 100) for item in logged
+    ]
+    assert {event.kind for event in told if isinstance(event, NoticeServed)} == set(Kind)
+    lodged = {
+        (event.grievance, event.all_loans, event.fees_rest)
+        for event in told
+        if isinstance(event, GrievanceLodged)
+    }
+    both = (False, True)
+    assert lodged == set(product(Grievance, both, both))
+    assert {event.grievance for event in told if isinstance(event, GrievanceWithdrawn)} == set(Grievance)
+    answered = {event.grievance for event in told if isinstance(event, GrievanceAnswered)}
+    assert answered == {Grievance.DISPUTE, Grievance.HARDSHIP}
+    amended = [event for event in told if isinstance(event, LoanAmended)]
+    moved = {event.amendment for event in told if isinstance(event, GrievancesCarriedOver)}
+    # By both parties, who take nothing along that was paid; and deferred, with what was paid ahead.
+    assert {bool(event.paid) for event in amended if event.amendment in moved} == {False, True}
+    assert any(event.amendment not in moved for event in amended)
 
 
 def test_an_event_about_nothing_known_changes_nothing() -> None:
@@ -214,7 +329,7 @@ def lent() -> ReadModel:
 
 
 def served(loan: Loan, kind: Kind, basis: int = 0, serial: int = 0) -> NoticeServed:
-    about = bytes([kind, serial]) + basis.to_bytes(8, "big") + loan.id[10:]
+    about = bytes([kind, serial]) + basis.to_bytes(20, "big") + loan.id[22:]
     terms = loan.terms
     return NoticeServed(
         about, loan.id, terms.lender, terms.borrower, kind, 0, 1, Channel.EMAIL, basis, serial, b"c" * 32
@@ -257,13 +372,16 @@ def test_candidates_are_no_loans_of_which_everything_was_told_on_another(lent: R
     loan = a_loan(number=1)
     tell(lent, Repaid(loan.id, BORROWERS[0], 500, 500), served(loan, Kind.PAYMENT_RECEIVED, 500))
     tell(lent, amended(loan, 500))
-    # Neither that it began nor what was carried over is news, and nothing is due on the other any more.
+    # That it goes on otherwise is news.
+    assert candidates(lent, "2027-02-11") == [9]
+    new = lent.loan((9).to_bytes(32, "big"))
+    assert new
+    tell(lent, served(new, Kind.LOAN_AMENDED))
+    # Neither that it began nor what was carried over is, and nothing is due on the other any more.
     assert candidates(lent, "2027-02-11") == []
     assert candidates(lent, "2027-02-12") == [2]
     assert candidates(lent, "2027-02-25") == [2, 9]
     # Something new was paid.
-    new = lent.loan((9).to_bytes(32, "big"))
-    assert new
     tell(lent, Repaid(new.id, BORROWERS[0], 70, 570))
     assert candidates(lent, "2027-02-11") == [9]
     tell(lent, served(new, Kind.PAYMENT_RECEIVED, 570))
@@ -338,7 +456,7 @@ def test_a_candidate_has_all_that_a_decision_takes(lent: ReadModel) -> None:
     tell(lent, served(loan, Kind.OVERDUE, 1), timestamp=START + 5)
     [found] = lent.candidates(day("2027-01-26"))
     assert found == lent.candidate(loan.id)
-    assert (found.servicer, found.profile) == (LENDERS[1], Profile(32, 36, 2, 2))
+    assert (found.servicer, found.profile) == (LENDERS[1], Profile(32, 36, 2, 2, changes=2))
     assert (found.reminders, found.said.overdue) == ((START + 5,), 1)
     assert lent.commitment(borrower, Channel.SMS) == b"k" * 32
     assert lent.commitment(borrower, Channel.EMAIL) is None

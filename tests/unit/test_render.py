@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from jinja2 import Environment, UndefinedError, meta
+from jinja2 import Environment, meta
 from scene import LENDER, Case, a_loan, moment, paid
 
 from duly.domain import calendar, schedule
@@ -13,8 +13,8 @@ from duly.domain.loan import Status
 from duly.domain.notice import OPENED, Kind, Said, ground, notice_id
 from duly.domain.terms import Frequency, Schedule
 from duly.services import render as render_module
+from duly.services.policy import strict_rules
 from duly.services.render import (
-    LOCALES,
     Place,
     Text,
     UnknownLocale,
@@ -23,6 +23,7 @@ from duly.services.render import (
     templates,
     templates_hash,
 )
+from duly.services.templates import LOCALES, InvalidTemplates, TemplateSet
 
 PLACE = Place("TUSD", 2, 31337, ledger="0x" + "c1" * 20, notices="0x" + "c2" * 20, consents="0x" + "c3" * 20)
 
@@ -76,7 +77,7 @@ def test_every_text_tells_from_whom_about_what_and_how_to_check_stop_and_object(
     assert "STOP" in body
     assert "revoke" in body
     assert {"en": "dispute", "zh": "异议"}[locale] in body
-    assert {"en": "difficult", "zh": "困难"}[locale] in body
+    assert {"en": "hard to pay", "zh": "困难"}[locale] in body
     if kind is not Kind.LOAN_REPAID:
         assert {"en": "HOW TO PAY", "zh": "如何付款"}[locale] in body
         assert "0x" + case.loan.id.hex() in body
@@ -91,7 +92,7 @@ def test_every_text_tells_from_whom_about_what_and_how_to_check_stop_and_object(
         ),
         (Kind.INSTALMENT_UPCOMING, ["1,061.82 TUSD", "Friday, 29 January 2027", "Monday, 8 February 2027"]),
         (Kind.DUE_TODAY, ["due today", "1,061.82 TUSD", "Friday, 29 January 2027"]),
-        (Kind.OVERDUE, ["overdue: 1,061.82 TUSD", "late fees: 40.00 TUSD", "together: 1,101.82 TUSD"]),
+        (Kind.OVERDUE, ["late fees: 40.00 TUSD", "1,101.82 TUSD is still to be paid"]),
         (Kind.OVERDUE, ["Friday, 29 January 2027", "Tuesday, 9 February 2027", "not been paid in full"]),
         (Kind.PAYMENT_RECEIVED, ["500.00 TUSD", "561.82 TUSD", "Friday, 29 January 2027"]),
         (Kind.LOAN_REPAID, ["is repaid", "TUSD", "Nothing is owed"]),
@@ -108,7 +109,7 @@ def test_basis_1_the_english_says_what_the_ledger_says(kind, words):
         (Kind.LOAN_OPENED, ["12,000.00 TUSD", "2026年12月20日星期日", "2027年1月29日星期五"]),
         (Kind.INSTALMENT_UPCOMING, ["1,061.82 TUSD", "2027年1月29日星期五", "2027年2月8日星期一"]),
         (Kind.DUE_TODAY, ["今天", "1,061.82 TUSD", "2027年1月29日星期五"]),
-        (Kind.OVERDUE, ["逾期金额：1,061.82 TUSD", "逾期费：40.00 TUSD", "合计：1,101.82 TUSD"]),
+        (Kind.OVERDUE, ["逾期费：40.00 TUSD", "尚需支付 1,101.82 TUSD"]),
         (Kind.PAYMENT_RECEIVED, ["500.00 TUSD", "561.82 TUSD", "2027年1月29日星期五"]),
         (Kind.LOAN_REPAID, ["已全部还清", "TUSD"]),
     ],
@@ -168,7 +169,7 @@ def test_a_payment_is_told_with_what_remains():
     [
         (
             Schedule.EQUAL_PRINCIPAL,
-            "12,729.30 TUSD in all. | the first is 1,112.20 TUSD, the last 1,009.35 TUSD. | 29 January",
+            "12,729.30 TUSD in all. | The first is 1,112.20 TUSD, the last 1,009.35 TUSD. | 29 January",
             "共计 12,729.30 TUSD | 第一期应还 1,112.20 TUSD，最后一期应还 1,009.35 TUSD | 2027年1月29日",
         ),
         (
@@ -238,7 +239,7 @@ def closed(loan, status):
 @pytest.mark.parametrize(
     ("status", "english", "chinese"),
     [
-        (Status.REPLACED, "what is still owed is owed on that one", "以变更后的贷款为准"),
+        (Status.REPLACED, "What is still owed is owed on that one", "以变更后的贷款为准"),
         (Status.RESCINDED, "Nothing is owed any more", "您已不欠任何款项"),
     ],
 )
@@ -334,7 +335,7 @@ def test_who_prefers_another_language_is_written_to_in_english():
 def test_each_language_has_a_template_for_each_kind_with_the_same_facts():
     environment = Environment()
     names = {locale: {} for locale in LOCALES}
-    for name, source in templates().items():
+    for name, source in templates().files.items():
         locale, _, file = name.partition("/")
         names[locale][file] = meta.find_undeclared_variables(environment.parse(source))
     assert names["en"] == names["zh"]
@@ -342,23 +343,21 @@ def test_each_language_has_a_template_for_each_kind_with_the_same_facts():
 
 
 def test_a_template_cannot_name_what_is_not_there():
-    environment = render_module._environment()
-    with pytest.raises(UndefinedError):
-        environment.from_string("{{ borrower_name }}").render(amount=1)
+    files = templates().files
+    named = TemplateSet(files | {"en/overdue.txt": files["en/overdue.txt"] + "{{ borrower_name }}"})
+    with pytest.raises(InvalidTemplates, match="'borrower_name' is undefined"):
+        render_module.check_templates(named, strict_rules())
 
 
-def test_the_hash_covers_every_name_and_every_letter(monkeypatch):
-    whole = templates_hash()
+def test_the_hash_covers_every_name_and_every_letter():
+    whole, files = templates_hash(), templates().files
     assert len(whole) == 32
     for changed in (
-        templates() | {"en/overdue.txt": templates()["en/overdue.txt"] + " "},
-        {name: text for name, text in templates().items() if name != "zh/_pay.txt"},
-        {name.replace("due_today", "due_now"): text for name, text in templates().items()},
+        files | {"en/overdue.txt": files["en/overdue.txt"] + " "},
+        {name: text for name, text in files.items() if name != "zh/_pay.txt"},
+        {name.replace("due_today", "due_now"): text for name, text in files.items()},
     ):
-        templates_hash.cache_clear()
-        monkeypatch.setattr(render_module, "templates", lambda changed=changed: changed)
-        assert templates_hash() != whole
-    templates_hash.cache_clear()
+        assert TemplateSet(changed).hash != whole
 
 
 # ------------------------------------------------------------------------------------ amounts and zones

@@ -72,7 +72,7 @@ def told(old: Loan, new: Loan) -> LoanAmended:
         (ReceiptAcknowledged(LOAN.id, LENDER, 500, b"r" * 32, 500), {"paid": 500}),
         (DebtForgiven(LOAN.id, LENDER, 500, 500), {"paid": 500}),
         (InstalmentMissed(LOAN.id, 1, 2, 8_000), {"fees": 8_000, "assessed": 2}),
-        (LoanAssigned(LOAN.id, LENDER, STRANGER), {"lender": STRANGER}),
+        (LoanAssigned(LOAN.id, LENDER, STRANGER), {"lender": STRANGER, "assigned": True}),
         (LoanDefaulted(LOAN.id, 2, 900), {"defaulted": 2}),
         (
             LoanSettled(LOAN.id, STRANGER, LOAN.total - 900, 900, LOAN.total - 900),
@@ -244,5 +244,5 @@ def test_payments_of_a_loan_that_defaulted_or_was_assigned_count_at_once_too() -
     ]
     logged = [Logged(event, 1, b"", LOAN.opened_at, b"", index) for index, event in enumerate(events)]
     state = apply_all(logged, State())
-    assert state.loans[LOAN.id] == replace(LOAN, paid=15, defaulted=1, lender=STRANGER)
+    assert state.loans[LOAN.id] == replace(LOAN, paid=15, defaulted=1, lender=STRANGER, assigned=True)
     assert state.held == {LENDER: 5}

@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| ([A-Z]+)-(\d) \| .* \| ([a-z0-9, ]+) \|$", re.MULTILINE)
 TEST = re.compile(r"def test_([a-z]+)_(\d)_\w+")
 PREFIXES = {"borrower", "gate", "server", "hours", "cap", "consent", "pause", "basis", "terms", "ledger"}
-PREFIXES |= {"fees", "usury", "cool", "priv"}
+PREFIXES |= {"fees", "usury", "cool", "priv", "words"}
 
 
 def rules() -> dict[str, set[str]]:

@@ -21,6 +21,7 @@ from duly.interfaces.cli import (
     disclose,
     index,
     look,
+    offer,
     plan,
     run,
     schedule,
@@ -71,6 +72,7 @@ app.command("index")(index.index)
 app.command("audit")(audit.audit)
 app.command("loans")(look.loans)
 app.add_typer(act.loan, name="loan")
+app.add_typer(offer.offer, name="offer")
 app.command("notices")(look.notices)
 app.command("plan")(plan.plan)
 app.command("serve")(serve.serve)

@@ -25,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs inst
 
 
 class NotConfirmed(DulyError):
-    """Nothing was sent."""
+    """Nothing was done."""
 
 
 class Commands(TyperGroup):
@@ -50,17 +50,15 @@ def show_error(error: DulyError) -> None:
         typer.echo(f"To do: {error.remedy}", err=True)
 
 
-def confirm(question: str) -> None:
-    """Ask before something is sent to a live chain.
+def confirm(question: str, *, otherwise: str = "nothing was sent", why: str = "this is a live chain") -> None:
+    """Ask before something is sent to a live chain, or done that binds.
 
     Raises: NotConfirmed, where the answer is no, or nobody is there to give one.
     """
     if not sys.stdin.isatty():
-        raise NotConfirmed(
-            "nothing was sent: this is a live chain, and nobody is there to confirm", remedy="Give --yes."
-        )
+        raise NotConfirmed(f"{otherwise}: {why}, and nobody is there to confirm", remedy="Give --yes.")
     if not typer.confirm(question, err=True):
-        raise NotConfirmed("nothing was sent")
+        raise NotConfirmed(otherwise)
 
 
 def print_json(value: object) -> None:

@@ -1,5 +1,6 @@
 """The options that tell a loan's terms, for every command that takes them, and what they come to."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -7,10 +8,14 @@ from typing import Annotated
 import typer
 
 from duly.domain import amounts, calendar
-from duly.domain.errors import InvalidTerms, OriginationFeeTooLarge
+from duly.domain.errors import InvalidInput, InvalidTerms, OriginationFeeTooLarge
 from duly.domain.terms import Frequency, Schedule
+from duly.interfaces.cli.plan import parse_moment
 
 _DAY = ["%Y-%m-%d"]
+_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_OFFSET = re.compile(r"([+-]?)(\d{1,2})(?::(00|15|30|45))?", re.ASCII)
+_HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 
 
 class ScheduleName(StrEnum):
@@ -66,6 +71,20 @@ FrequencyOption = Annotated[FrequencyName, typer.Option("--frequency", help="How
 OriginationFee = Annotated[
     str, typer.Option(help="Part of the principal that the lender keeps, such as 250.00.")
 ]
+LateFee = Annotated[
+    str, typer.Option(help="Fixed fee for an instalment that is not paid in its grace period.")
+]
+GraceDays = Annotated[
+    int | None, typer.Option(help="Days after a due day before its late fee; by default the policy's.")
+]
+EXPIRES_HELP = (
+    "a day such as 2026-12-30, to its end in the loan's calendar, or a moment such as 2026-12-30T18:00+08:00."
+)
+CalendarOffset = Annotated[
+    str, typer.Option(metavar="OFFSET", help="The loan's calendar, from UTC, such as +08:00.")
+]
+Salt = Annotated[str, typer.Option(metavar="0x…", help="32 bytes that make otherwise equal terms distinct.")]
+NO_SALT = "0x" + 64 * "0"
 Decimals = Annotated[int, typer.Option(min=0, max=26, help="Decimals of the currency.")]
 
 
@@ -89,3 +108,27 @@ def origination_fee_of(text: str, principal: int, decimals: int) -> int:
             wanted=f"from 0 to less than {amounts.in_currency(principal, decimals)}",
         )
     return fee
+
+
+def offset_of(text: str) -> int:
+    """An offset from UTC in quarter hours. Raises: InvalidInput."""
+    found = _OFFSET.fullmatch(text)
+    if found is None:
+        raise InvalidInput(f"{amounts.shown(text)} is no offset from UTC", wanted="such as +08:00 or -03:30")
+    quarters = 4 * int(found[2]) + int(found[3] or 0) // 15
+    return -quarters if found[1] == "-" else quarters
+
+
+def expires_of(text: str, offset: int) -> int:
+    """The last second (UTC) of an offer, of which a day or a moment was given. Raises: InvalidInput."""
+    moment = parse_moment(text)
+    if _ISO_DAY.fullmatch(text):
+        return calendar.start_of(calendar.local_day(moment, 0) + 1, offset) - 1
+    return moment
+
+
+def salt_of(text: str) -> bytes:
+    """32 bytes. Raises: InvalidInput."""
+    if not _HASH.fullmatch(text):
+        raise InvalidInput(f"{amounts.shown(text)} is no salt", wanted="0x and 64 hexadecimal digits")
+    return bytes.fromhex(text[2:])

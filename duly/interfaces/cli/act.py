@@ -8,9 +8,12 @@ import typer
 from typer.core import TyperGroup
 
 from duly.domain.amounts import amount_of, in_currency
-from duly.domain.errors import InvalidInput
+from duly.domain.errors import DulyError, InvalidInput
+from duly.domain.grievance import Grievance
+from duly.domain.notice import Kind
 from duly.interfaces.cli import look
 from duly.interfaces.cli._output import Json, confirm, console, print_json
+from duly.interfaces.cli.plan import reason
 
 if TYPE_CHECKING:
     from duly.bootstrap import Application
@@ -27,11 +30,21 @@ Amount = Annotated[
     typer.Argument(metavar="AMOUNT", help="In the currency's units, such as 1061.82.", show_default=False),
 ]
 Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
+_GRIEVANCES = {
+    "dispute": Grievance.DISPUTE,
+    "hardship": Grievance.HARDSHIP,
+    "represented": Grievance.REPRESENTATION,
+}
+_KINDS = {kind.name.lower().replace("_", "-"): kind for kind in Kind}
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="On a live chain: do not ask before sending.")]
 
 
 class NoDocument(InvalidInput):
     """The document that proves a receipt cannot be read."""
+
+
+class CannotBeSaid(DulyError):
+    """The gate would not let this notice through."""
 
 
 class _Loan(TyperGroup):
@@ -204,6 +217,126 @@ def default(loan_id: LoanId, rpc: Rpc = None, yes: Yes = False, json: Json = Fal
     _send(loan_id, rpc, yes, json, lambda ledger, it: ledger.mark_default(it.loan.id))
 
 
+@loan.command()
+def dispute(loan_id: LoanId, rpc: Rpc = None, yes: Yes = False, json: Json = False) -> None:
+    """Say that what is asked for is not all owed: no reminders until the policy's days after the answer.
+
+    As the borrower, or as lender or servicer on the borrower's word.
+
+    \b
+    Example:
+      duly loan dispute 0x3f2a
+    """
+    _lodge(loan_id, rpc, yes, json, Grievance.DISPUTE)
+
+
+@loan.command()
+def hardship(loan_id: LoanId, rpc: Rpc = None, yes: Yes = False, json: Json = False) -> None:
+    """Say that paying is not possible at the moment: no reminders until the policy's days after the answer.
+
+    As the borrower, or as lender or servicer on the borrower's word. The lender can answer with other terms
+    (`duly loan defer`, an amendment).
+
+    \b
+    Example:
+      duly loan hardship 0x3f2a
+    """
+    _lodge(loan_id, rpc, yes, json, Grievance.HARDSHIP)
+
+
+@loan.command()
+def represented(loan_id: LoanId, rpc: Rpc = None, yes: Yes = False, json: Json = False) -> None:
+    """Say that somebody speaks for the borrower, not who: no reminders until the borrower withdraws it.
+
+    As the borrower, or as lender or servicer on the borrower's word.
+
+    \b
+    Example:
+      duly loan represented 0x3f2a
+    """
+    _lodge(loan_id, rpc, yes, json, Grievance.REPRESENTATION)
+
+
+@loan.command()
+def withdraw(
+    loan_id: LoanId,
+    grievance: Annotated[
+        str, typer.Argument(metavar="GRIEVANCE", help=f"One of {', '.join(_GRIEVANCES)}.", show_default=False)
+    ],
+    rpc: Rpc = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Take a dispute, hardship or representation back, as the borrower. It may be lodged again at any time.
+
+    \b
+    Example:
+      duly loan withdraw 0x3f2a hardship
+    """
+    if grievance not in _GRIEVANCES:
+        raise InvalidInput(f"{grievance!r} is no grievance", wanted=", ".join(_GRIEVANCES))
+    with _Acting(loan_id, rpc, yes, json) as it:
+        it.tell(it.party.do(it.app.contracts.desk.withdraw(it.loan.id, _GRIEVANCES[grievance])))
+
+
+@loan.command()
+def notify(
+    loan_id: LoanId,
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help=f"One of {', '.join(_KINDS)}.", show_default=False)
+    ],
+    outcome: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OUTCOME",
+            help="Of an answer: corrected or confirmed for a dispute, offer or no-offer for hardship.",
+        ),
+    ] = None,
+    rpc: Rpc = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Serve a notice of some kind about a loan, as its lender or servicer; `duly deliver` sends it.
+
+    For what needs a person's decision, such as the answer to a dispute or to hardship: reminders rest for the
+    policy's days after it. The gate lets through what is so; what cannot be said now is told with the reason.
+
+    \b
+    Examples:
+      duly loan notify 0x3f2a dispute-answered --outcome corrected
+      duly loan notify 0x3f2a arrears
+    """
+    from duly.interfaces.cli import serve
+    from duly.services.plan import OUTCOMES, plan_one
+
+    if kind not in _KINDS:
+        raise InvalidInput(f"{kind!r} is no kind of notice", wanted=", ".join(_KINDS))
+    chosen = _KINDS[kind]
+    outcomes = [found.replace("_", "-") for found in OUTCOMES.get(chosen, ())]
+    if (outcome or "") not in (outcomes or [""]):
+        wanted = f"--outcome {' or '.join(outcomes)}" if outcomes else "no --outcome: it is no answer"
+        raise InvalidInput(f"{kind} with the outcome {outcome!r}", wanted=wanted)
+    with _Acting(loan_id, rpc, yes, json) as it:
+        candidate = it.app.read_model.candidate(it.loan.id)
+        assert candidate is not None  # the loan was found
+        result = (outcome or "").replace("-", "_")
+        planned = plan_one(chosen, candidate, it.app.sender.address, it.now, result)
+        if planned is None or not planned.ready:
+            why = reason(planned) if planned else "there is nothing of the kind to say"
+            raise CannotBeSaid(f"{kind} cannot be said about this loan now: {why}")
+        report = it.app.server.serve([planned], it.now)
+        it.app.indexer.run()
+        if json:
+            print_json(report.as_json())
+        else:
+            console().print(serve.in_words(report), soft_wrap=True)
+
+
+def _lodge(loan_id: str, rpc: str | None, yes: bool, json: bool, grievance: Grievance) -> None:
+    with _Acting(loan_id, rpc, yes, json) as it:
+        it.tell(it.party.do(it.app.contracts.desk.lodge(it.loan.id, grievance)))
+
+
 def _send(
     loan_id: str, rpc: str | None, yes: bool, json: bool, call: "Callable[[LoanLedger, _Acting], Any]"
 ) -> None:
@@ -249,22 +382,27 @@ class _Acting:
 
     def tell(self, done: "Done") -> None:
         """What came of it."""
-        self.app.indexer.run()
-        receipt, currency = done.receipt, self.app.deployment.currency
-        if self._json:
-            print_json(
-                {
-                    "transaction": "0x" + receipt.transaction.hex(),
-                    "block": receipt.block,
-                    "gas": receipt.gas_used,
-                    "events": [{"event": event.name} | look.event_json(event) for event in done.events],
-                }
-            )
-            return
-        out = console()
-        for event in done.events:
-            amount = look.amount_in(event)
-            words = look.in_words(event, self.loan)
-            told = "" if amount is None else f", {in_currency(amount, currency.decimals)} {currency.symbol}"
-            out.print(f"{words.capitalize()}{told}.", soft_wrap=True)
-        out.print(f"In block {receipt.block:,}, for {receipt.gas_used:,} gas.", style="dim")
+        tell(self.app, done, self.loan, self._json)
+
+
+def tell(app: "Application", done: "Done", loan: "Loan | None", json: bool) -> None:
+    """What came of a transaction, and of which loan's point of view; it is indexed as well."""
+    app.indexer.run()
+    receipt, currency = done.receipt, app.deployment.currency
+    if json:
+        print_json(
+            {
+                "transaction": "0x" + receipt.transaction.hex(),
+                "block": receipt.block,
+                "gas": receipt.gas_used,
+                "events": [{"event": event.name} | look.event_json(event) for event in done.events],
+            }
+        )
+        return
+    out = console()
+    for event in done.events:
+        amount = look.amount_in(event)
+        words = look.in_words(event, loan)
+        told = "" if amount is None else f", {in_currency(amount, currency.decimals)} {currency.symbol}"
+        out.print(f"{words.capitalize()}{told}.", soft_wrap=True)
+    out.print(f"In block {receipt.block:,}, for {receipt.gas_used:,} gas.", style="dim")

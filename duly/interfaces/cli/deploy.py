@@ -57,7 +57,7 @@ def deploy(
     application = Application.from_environment(rpc=rpc, ask=ask_passphrase)
     run(
         application,
-        wish_for(policy, currency, decimals),
+        wish_for(policy, currency, decimals, application.settings.templates),
         application.records,
         fresh=fresh,
         yes=yes,
@@ -65,14 +65,20 @@ def deploy(
     )
 
 
-def wish_for(policy: str, currency: str | None = None, decimals: int | None = None) -> "Wish":
-    """What to deploy: the pack of this name or in this file, and the templates that come with the program."""
+def wish_for(
+    policy: str, currency: str | None = None, decimals: int | None = None, templates: Path | None = None
+) -> "Wish":
+    """What to deploy: the pack of this name or in this file, and the templates in a folder, by default those
+    that come with the program, checked against the pack's rules about words.
+
+    Raises: InvalidPack, InvalidTemplates.
+    """
     from duly.services.deploy import Wish
-    from duly.services.policy import load_pack, read_pack
-    from duly.services.render import templates_hash
+    from duly.services.policy import load_pack, read_pack, word_rules
+    from duly.services.render import load_templates
 
     pack = read_pack(Path(policy)) if policy.endswith(".toml") else load_pack(policy)
-    return Wish(pack, templates_hash(), currency, decimals)
+    return Wish(pack, load_templates(templates, word_rules(pack)).hash, currency, decimals)
 
 
 def run(

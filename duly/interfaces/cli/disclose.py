@@ -1,7 +1,6 @@
 """`duly disclose`: what a borrower is shown before accepting a loan, and whether it is what was agreed on."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Set
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -10,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from duly.domain import amounts, calendar
-from duly.domain.errors import DulyError, InvalidInput
+from duly.domain.errors import InvalidInput
 from duly.interfaces.cli import _terms
+from duly.interfaces.cli._files import check_free, write
 from duly.interfaces.cli._output import FAILED, Json, console, print_json
 from duly.interfaces.cli._terms import FrequencyName, ScheduleName
-from duly.interfaces.cli.plan import parse_address, parse_moment
+from duly.interfaces.cli.plan import parse_address
 
 if TYPE_CHECKING:
+    from duly.bootstrap import Application
     from duly.domain.policy import ContactLimits, LendingLimits
+    from duly.domain.terms import Terms
     from duly.services.disclose import Basis
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_OFFSET = re.compile(r"([+-]?)(\d{1,2})(?::(00|15|30|45))?", re.ASCII)
-_HASH = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 _DECIMALS = 2
 
 # Options that go with a file of terms; all others tell terms.
@@ -39,8 +38,18 @@ class Language(StrEnum):
     ZH = "zh"
 
 
-class NotWritten(DulyError):
-    """A file could not be written."""
+Opened = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%d"],
+        metavar="YYYY-MM-DD",
+        help="Day of opening that annual rates and the right to rescind are told for; by default the "
+        "last on which the offer can be accepted.",
+    ),
+]
+InLanguage = Annotated[
+    Language, typer.Option("--lang", help="Language of the statement: English, Simplified Chinese.")
+]
 
 
 def disclose(
@@ -54,29 +63,20 @@ def disclose(
     origination_fee: _terms.OriginationFee = "0",
     lender: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Who lends.")] = None,
     borrower: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Who borrows.")] = None,
-    late_fee: Annotated[
-        str, typer.Option(help="Fixed fee for an instalment that is not paid in its grace period.")
-    ] = "0",
-    grace_days: Annotated[
-        int | None, typer.Option(help="Days after a due day before its late fee; by default the policy's.")
-    ] = None,
+    late_fee: _terms.LateFee = "0",
+    grace_days: _terms.GraceDays = None,
     expires: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Until when the offer can be accepted: a day such as 2026-12-30, to its end in the loan's "
-            "calendar, or a moment such as 2026-12-30T18:00+08:00.",
-        ),
+        typer.Option(metavar="TIME", help=f"Until when the offer can be accepted: {_terms.EXPIRES_HELP}"),
     ] = None,
-    calendar_offset: Annotated[
-        str, typer.Option(metavar="OFFSET", help="The loan's calendar, from UTC, such as +08:00.")
-    ] = "+00:00",
-    salt: Annotated[
-        str, typer.Option(metavar="0x…", help="32 bytes that make otherwise equal terms distinct.")
-    ] = "0x" + 64 * "0",
+    calendar_offset: _terms.CalendarOffset = "+00:00",
+    salt: _terms.Salt = _terms.NO_SALT,
     terms: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.json", help="In place of the options above: the terms, as --out-terms."),
+        typer.Option(
+            metavar="FILE.json",
+            help="In place of the options above: the terms, as --out-terms or `duly offer` wrote them.",
+        ),
     ] = None,
     policy: Annotated[
         str | None,
@@ -95,18 +95,8 @@ def disclose(
         int | None,
         typer.Option(min=0, max=26, help="Decimals of the currency, 2 by default; not needed with --rpc."),
     ] = None,
-    opened: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d"],
-            metavar="YYYY-MM-DD",
-            help="Day of opening that annual rates and the right to rescind are told for; by default the "
-            "last on which the offer can be accepted.",
-        ),
-    ] = None,
-    language: Annotated[
-        Language, typer.Option("--lang", help="Language of the statement: English, Simplified Chinese.")
-    ] = Language.EN,
+    opened: Opened = None,
+    language: InLanguage = Language.EN,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the statement: its hash is what is agreed on.")
     ] = None,
@@ -146,26 +136,25 @@ def disclose(
       duly disclose --verify statement.html --terms terms.json
     """
     if terms:
-        _refuse(context, _BESIDE_TERMS, "--terms")
+        refuse_beside(context, _BESIDE_TERMS, "--terms")
     if verify:
         if terms is None:
             raise InvalidInput(
                 "there are no terms to check the statement against", wanted="--terms FILE.json"
             )
-        _refuse(context, _BESIDE_VERIFY, "--verify")
-        _verify(verify, terms, _Source(policy, rpc) if policy or rpc else None, json)
+        refuse_beside(context, _BESIDE_VERIFY, "--verify")
+        _verify(verify, terms, Source(policy, rpc) if policy or rpc else None, json)
         return
     if html is None and pdf is None:
         raise InvalidInput("there is nothing to write", wanted="--html FILE, --pdf FILE, or both")
     files = {name: path for name, path in (("html", html), ("pdf", pdf), ("terms", out_terms)) if path}
-    _check_free(files, force)
+    check_free(files, force)
 
     from duly.domain.disclosure import last_day_to_open
-    from duly.domain.terms import Terms
     from duly.services import disclose as service
     from duly.services import termsfile
 
-    source = _Source(policy, rpc)
+    source = Source(policy, rpc)
     symbol, decimals = source.currency(symbol, decimals)
     if terms:
         found = termsfile.read(terms)
@@ -187,24 +176,24 @@ def disclose(
     else:
         number = source.number(policy_number)
         lending, contact = source.limits(number)
-        units = amounts.amount_of(principal, decimals)
-        offset = _offset(calendar_offset)
-        found = Terms(
-            lender=parse_address(lender),
-            borrower=parse_address(borrower),
-            principal=units,
-            origination_fee=_terms.origination_fee_of(origination_fee, units, decimals),
-            late_fee=amounts.to_units(amounts.decimal(late_fee), decimals),
-            rate=amounts.rate_of(rate),
+        found = terms_of(
+            lending,
+            number,
+            decimals,
+            principal=principal,
+            rate=rate,
             instalments=instalments,
-            first_due=_terms.day_of(first_due),
-            schedule=shape.schedule,
-            frequency=interval.frequency,
-            calendar_offset=offset,
-            grace_days=lending.min_grace_days if grace_days is None else grace_days,
-            policy=number,
-            expires=_expires(expires, offset),
-            salt=_salt(salt),
+            first_due=first_due,
+            shape=shape,
+            interval=interval,
+            origination_fee=origination_fee,
+            lender=lender,
+            borrower=borrower,
+            late_fee=late_fee,
+            grace_days=grace_days,
+            expires=expires,
+            calendar_offset=calendar_offset,
+            salt=salt,
         )
     day = _terms.day_of(opened) if opened else last_day_to_open(found)
     basis = service.Basis(lending=lending, contact=contact, opened=day, symbol=symbol, decimals=decimals)
@@ -214,7 +203,7 @@ def disclose(
     if pdf:
         contents["pdf"] = statement.pdf()
     for name, path in files.items():
-        _write(path, contents[name])
+        write(path, contents[name])
     if found.agreement_hash not in (bytes(32), agreed.agreement_hash):
         typer.echo("The terms that were given are agreed on with another statement.", err=True)
 
@@ -239,7 +228,7 @@ def disclose(
 # ---------------------------------------------------------------------------------------- verifying
 
 
-def _verify(document: Path, terms: Path, source: "_Source | None", json: bool) -> None:
+def _verify(document: Path, terms: Path, source: "Source | None", json: bool) -> None:
     """Say whether a document is the statement of terms, and exit with 1 where it is not."""
     from duly.services import disclose as service
     from duly.services import termsfile
@@ -287,12 +276,12 @@ def _verify(document: Path, terms: Path, source: "_Source | None", json: bool) -
 # ---------------------------------------------------------------------------------------- what is given
 
 
-class _Source:
-    """Where the policy's limits and the currency come from: a pack, or a deployment."""
+class Source:
+    """Where the policy's limits and the currency come from: a pack, or the deployment of `rpc` or `app`."""
 
-    def __init__(self, policy: str | None, rpc: str | None) -> None:
+    def __init__(self, policy: str | None, rpc: str | None = None, app: "Application | None" = None) -> None:
         self._policy = policy
-        self._app = None
+        self._app = app
         if rpc:
             from duly.bootstrap import Application
 
@@ -347,52 +336,57 @@ class _Source:
         return symbol, _DECIMALS if decimals is None else decimals
 
 
-def _refuse(context: typer.Context, allowed: frozenset[str], beside: str) -> None:
+def terms_of(
+    lending: "LendingLimits",
+    policy: int,
+    decimals: int,
+    *,
+    principal: str,
+    rate: str,
+    instalments: int,
+    first_due: datetime,
+    shape: ScheduleName,
+    interval: FrequencyName,
+    origination_fee: str,
+    lender: str,
+    borrower: str,
+    late_fee: str,
+    grace_days: int | None,
+    expires: str,
+    calendar_offset: str,
+    salt: str,
+) -> "Terms":
+    """The terms that options tell, under a policy's number and limits; amounts in a currency's units.
+
+    Raises: InvalidInput.
+    """
+    from duly.domain.terms import Terms
+
+    units = amounts.amount_of(principal, decimals)
+    offset = _terms.offset_of(calendar_offset)
+    return Terms(
+        lender=parse_address(lender),
+        borrower=parse_address(borrower),
+        principal=units,
+        origination_fee=_terms.origination_fee_of(origination_fee, units, decimals),
+        late_fee=amounts.to_units(amounts.decimal(late_fee), decimals),
+        rate=amounts.rate_of(rate),
+        instalments=instalments,
+        first_due=_terms.day_of(first_due),
+        schedule=shape.schedule,
+        frequency=interval.frequency,
+        calendar_offset=offset,
+        grace_days=lending.min_grace_days if grace_days is None else grace_days,
+        policy=policy,
+        expires=_terms.expires_of(expires, offset),
+        salt=_terms.salt_of(salt),
+    )
+
+
+def refuse_beside(context: typer.Context, allowed: Set[str], beside: str) -> None:
     """Refuse options that mean nothing beside another."""
     for option in context.command.params:
         name = option.name or ""
         source = context.get_parameter_source(name)
         if source and source.name == "COMMANDLINE" and name not in allowed:
             raise InvalidInput(f"both {beside} and {option.opts[0]} are given", wanted="one of them")
-
-
-def _offset(text: str) -> int:
-    """An offset from UTC in quarter hours."""
-    found = _OFFSET.fullmatch(text)
-    if found is None:
-        raise InvalidInput(f"{amounts.shown(text)} is no offset from UTC", wanted="such as +08:00 or -03:30")
-    quarters = 4 * int(found[2]) + int(found[3] or 0) // 15
-    return -quarters if found[1] == "-" else quarters
-
-
-def _expires(text: str, offset: int) -> int:
-    """The last second of an offer, of which a day or a moment was given."""
-    moment = parse_moment(text)
-    if _DAY.fullmatch(text):
-        return calendar.start_of(calendar.local_day(moment, 0) + 1, offset) - 1
-    return moment
-
-
-def _salt(text: str) -> bytes:
-    if not _HASH.fullmatch(text):
-        raise InvalidInput(f"{amounts.shown(text)} is no salt", wanted="0x and 64 hexadecimal digits")
-    return bytes.fromhex(text[2:])
-
-
-# ---------------------------------------------------------------------------------------- files
-
-
-def _check_free(files: Mapping[str, Path], force: bool) -> None:
-    """Refuse to write two things into one file, or over what is there."""
-    if len({path.resolve() for path in files.values()}) < len(files):
-        raise InvalidInput("two files have the same name", wanted="a file of its own for each")
-    for path in files.values():
-        if path.exists() and not force:
-            raise InvalidInput(f"{path} exists", wanted="another file, or --force")
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise NotWritten(f"{path} cannot be written: {error}") from None

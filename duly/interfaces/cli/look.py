@@ -12,6 +12,7 @@ import typer
 
 from duly.domain import calendar, schedule
 from duly.domain.amounts import in_currency, in_percent
+from duly.domain.grievance import FOREVER, rests_until
 from duly.domain.loan import Loan, Position, Status, position_of
 from duly.domain.terms import Terms
 from duly.interfaces.cli._output import Json, console, print_json
@@ -79,7 +80,7 @@ def loans(
     if not found:
         out.print("No loans." if status is Which.ALL else f"No loans that are {status}.")
         return
-    table = _table("=loan", "+lent", "+paid", "+overdue", "+owed", "=next due", "=status")
+    table = table_of("=loan", "+lent", "+paid", "+overdue", "+owed", "=next due", "=status")
     for loan, position in found[:_SHOWN]:
         state, style = _state(position)
         table.add_row(
@@ -117,7 +118,11 @@ def loan(
     found = view.model.find_loan(loan_id)
     position = view.position(found)
     successor = view.model.successor(found.id)
-    history = [item for item in view.model.history(found.id) if item.event.contract == "LoanLedger"]
+    history = [
+        item
+        for item in view.model.history(found.id)
+        if item.event.contract in ("LoanLedger", "GrievanceDesk")
+    ]
     notices = view.model.notices(loan=found.id)
     deliveries = view.deliveries(notices)
     if json:
@@ -207,7 +212,7 @@ class _View:
 
     @property
     def as_of(self) -> str:
-        return f"as of block {self.block.number}, {_moment(self.now)}"
+        return f"as of block {self.block.number}, {at_clock(self.now)}"
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -237,11 +242,19 @@ class _View:
         last = amending.last_day_to_rescind(loan, policy.lending)
         return last if schedule.today(loan.terms, self.now) <= last else 0
 
+    def resting(self, loan: Loan) -> str:
+        """Until when reminders about a loan rest for grievances; nothing where they do not."""
+        candidate = self.model.candidate(loan.id)
+        until = rests_until(loan.rest, candidate.rest) if candidate else 0
+        if until == FOREVER:
+            return "a grievance stands"
+        return f"until {at_clock(until, loan.terms.calendar_offset)}" if self.now < until else ""
+
     def local(self, moment: int, borrower: str) -> str:
         """A moment by the borrower's clock."""
         if borrower not in self._profiles:
             self._profiles[borrower] = self.model.profile(borrower)
-        return _moment(moment, self._profiles[borrower].offset)
+        return at_clock(moment, self._profiles[borrower].offset)
 
     @cached_property
     def _outbox(self) -> Any:
@@ -285,18 +298,19 @@ def _show_terms(view: _View, loan: Loan, position: Position, successor: bytes | 
         ("loan", _hex(loan.id)),
         ("replaces", _hex(terms.replaces) if loan.amends else ""),
         ("replaced by", _hex(successor) if successor else ""),
-        ("borrower", _checksummed(terms.borrower)),
-        ("lender", _checksummed(loan.lender)),
-        ("lent by", _checksummed(terms.lender) if loan.lender != terms.lender else ""),
-        ("servicer", _checksummed(servicer) if servicer else ""),
-        ("interest since" if loan.amends else "opened", _moment(loan.opened_at, terms.calendar_offset)),
+        ("borrower", checksummed(terms.borrower)),
+        ("lender", checksummed(loan.lender)),
+        ("lent by", checksummed(terms.lender) if loan.lender != terms.lender else ""),
+        ("servicer", checksummed(servicer) if servicer else ""),
+        ("interest since" if loan.amends else "opened", at_clock(loan.opened_at, terms.calendar_offset)),
         ("lent", lent),
-        ("to repay", f"{view.money(loan.total)} {_rhythm(terms)}, policy {terms.policy}"),
+        ("to repay", f"{view.money(loan.total)} {rhythm(terms)}, policy {terms.policy}"),
         ("paid", view.money(loan.paid)),
         ("overdue", view.money(position.overdue) if position.overdue else ""),
         ("late fees", f"{view.money(position.fees)} unpaid" if position.fees else ""),
         ("still owed", view.money(owed) if owed else ""),
         ("to settle now", view.money(schedule.payoff(loan, view.now)) if owed else ""),
+        ("reminders rest", view.resting(loan)),
         ("rescindable", f"until {calendar.iso(last_day)}" if last_day else ""),
         ("default", f"marked on instalment {loan.defaulted}" if position.status is Status.DEFAULTED else ""),
     ]
@@ -310,7 +324,9 @@ def _show_terms(view: _View, loan: Loan, position: Position, successor: bytes | 
 
 
 def _show_schedule(view: _View, loan: Loan, position: Position) -> None:
-    table = _table("+no.", "=due", "+amount", "+principal", "+interest", "+paid", "=status", title="Schedule")
+    table = table_of(
+        "+no.", "=due", "+amount", "+principal", "+interest", "+paid", "=status", title="Schedule"
+    )
     reached = 0
     for row in schedule.schedule_of(loan.terms):
         paid = max(0, min(row.amount, loan.paid - reached))
@@ -338,11 +354,11 @@ def _show_schedule(view: _View, loan: Loan, position: Position) -> None:
 
 
 def _show_history(view: _View, loan: Loan, history: "Sequence[Logged]") -> None:
-    table = _table("=when", "what", "+amount", "=by", title="History")
+    table = table_of("=when", "what", "+amount", "=by", title="History")
     for item in history:
         amount, who = amount_in(item.event), getattr(item.event, "payer", "")
         table.add_row(
-            _moment(item.timestamp, loan.terms.calendar_offset),
+            at_clock(item.timestamp, loan.terms.calendar_offset),
             in_words(item.event, loan),
             "" if amount is None else view.money(amount),
             _short_address(who) if who else "",
@@ -351,19 +367,21 @@ def _show_history(view: _View, loan: Loan, history: "Sequence[Logged]") -> None:
     console().print(table)
 
 
-def in_words(event: "Event", loan: Loan) -> str:
-    """What an event told about a loan, in words."""
+def in_words(event: "Event", loan: Loan | None) -> str:
+    """What an event told, in words: of the loan that is looked at, where there is one."""
     from duly.domain import events
 
     what = _words(event.name)
     match event:
         case events.InstalmentMissed():
             return f"{what} {event.first}" + (f" to {event.last}" if event.last != event.first else "")
+        case events.GrievanceLodged() | events.GrievanceAnswered() | events.GrievanceWithdrawn():
+            return f"{event.grievance.name.lower()} {what.split()[-1]}"
         case events.LoanDefaulted():
             return f"{what} on instalment {event.instalment}"
         case events.LoanAssigned():
             return f"{what} to {_short_address(event.to)}"
-        case events.LoanAmended() if event.id == loan.id:
+        case events.LoanAmended() if loan and event.id == loan.id:
             return f"replaced by {_short(event.amendment)}"
         case events.LoanAmended():
             return f"began in place of {_short(event.id)}"
@@ -389,7 +407,7 @@ def _show_notices(
         out.print("No notices were served.")
         return
     loan = () if of_one_loan else ("=loan",)
-    table = _table("=borrower's time", *loan, "kind", "+no.", "+amount", "by", "delivery", title="Notices")
+    table = table_of("=borrower's time", *loan, "kind", "+no.", "+amount", "by", "delivery", title="Notices")
     for notice in notices[:_SHOWN]:
         state, style = _delivery(deliveries.get(notice.id))
         table.add_row(
@@ -418,11 +436,11 @@ def _refusals(view: _View, json: bool) -> None:
     if not found:
         out.print("The gate refused no notices.")
         return
-    table = _table("=borrower's time", "=loan", "kind", "+no.", "by", "reason")
+    table = table_of("=borrower's time", "=loan", "kind", "+no.", "by", "reason")
     for refusal in found[:_SHOWN]:
         loan = view.model.loan(refusal.loan)
         table.add_row(
-            view.local(refusal.timestamp, loan.terms.borrower) if loan else _moment(refusal.timestamp),
+            view.local(refusal.timestamp, loan.terms.borrower) if loan else at_clock(refusal.timestamp),
             _short(refusal.loan),
             _words(refusal.kind.name),
             str(refusal.instalment or ""),
@@ -454,7 +472,7 @@ _ENDINGS = {
 """What became of instalments that were not paid when a loan ended."""
 
 
-def _rhythm(terms: Terms) -> str:
+def rhythm(terms: Terms) -> str:
     """How a loan is repaid, in words."""
     shape, interval = ScheduleName[terms.schedule.name], FrequencyName[terms.frequency.name]
     if shape is ScheduleName.BULLET:
@@ -477,7 +495,7 @@ def _next_due(position: Position) -> str:
     return calendar.iso(position.first_unpaid_due_day)
 
 
-def _table(*headings: str, title: str | None = None) -> "Table":
+def table_of(*headings: str, title: str | None = None) -> "Table":
     """A table; a plus before a heading puts its column to the right, an equals sign keeps it whole."""
     from rich import box
     from rich.table import Table
@@ -490,7 +508,7 @@ def _table(*headings: str, title: str | None = None) -> "Table":
     return table
 
 
-def _moment(moment: int, offset: int = 0) -> str:
+def at_clock(moment: int, offset: int = 0) -> str:
     """A moment by the clock of an offset from UTC in quarter hours."""
     zone = timezone(timedelta(minutes=_QUARTER_HOURS * offset)) if offset else UTC
     text = datetime.fromtimestamp(moment, zone).strftime("%Y-%m-%d %H:%M %z")
@@ -515,10 +533,11 @@ def _short(value: bytes) -> str:
 
 
 def _short_address(address: str) -> str:
-    return f"{_checksummed(address)[:8]}…"
+    return f"{checksummed(address)[:8]}…"
 
 
-def _checksummed(address: str) -> str:
+def checksummed(address: str) -> str:
+    """An address as people compare it (ERC-55)."""
     from eth_utils.address import to_checksum_address
 
     return to_checksum_address(address)
@@ -536,10 +555,10 @@ def _loan_json(loan: Loan, position: Position) -> dict[str, object]:
     return {
         "id": _hex(loan.id),
         "replaces": _hex(terms.replaces) if loan.amends else None,
-        "borrower": _checksummed(terms.borrower),
-        "lender": _checksummed(loan.lender),
-        "lent_by": _checksummed(terms.lender),
-        "servicer": _checksummed(position.servicer) if int(position.servicer, 16) else None,
+        "borrower": checksummed(terms.borrower),
+        "lender": checksummed(loan.lender),
+        "lent_by": checksummed(terms.lender),
+        "servicer": checksummed(position.servicer) if int(position.servicer, 16) else None,
         "status": position.status.name.lower(),
         "defaulted": loan.defaulted if position.status is Status.DEFAULTED else None,
         "opened_at": loan.opened_at,
@@ -554,6 +573,8 @@ def _loan_json(loan: Loan, position: Position) -> dict[str, object]:
         "late_fee": terms.late_fee,
         "grace_days": terms.grace_days,
         "policy": terms.policy,
+        "grievances_standing": loan.rest.standing,
+        "assigned": loan.assigned,
         "total": loan.total,
         "paid": loan.paid,
         "overdue": position.overdue,
@@ -571,8 +592,8 @@ def _notice_json(notice: "ServedNotice", deliveries: Mapping[bytes, Any]) -> dic
     return {
         "id": "0x" + notice.id.hex(),
         "loan": "0x" + notice.loan.hex(),
-        "borrower": _checksummed(notice.borrower),
-        "server": _checksummed(notice.server),
+        "borrower": checksummed(notice.borrower),
+        "server": checksummed(notice.server),
         "kind": notice.kind.name.lower(),
         "instalment": notice.instalment,
         "amount": notice.amount,
@@ -589,7 +610,7 @@ def _notice_json(notice: "ServedNotice", deliveries: Mapping[bytes, Any]) -> dic
 def _refusal_json(refusal: "RefusedNotice") -> dict[str, object]:
     return {
         "loan": "0x" + refusal.loan.hex(),
-        "server": _checksummed(refusal.server),
+        "server": checksummed(refusal.server),
         "kind": refusal.kind.name.lower(),
         "instalment": refusal.instalment,
         "channel": refusal.channel.name.lower(),

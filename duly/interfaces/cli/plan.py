@@ -173,6 +173,8 @@ def reason(planned: "Planned") -> str:
         Refusal.NO_CONTACT: "no contact registered",
         Refusal.CEASED: "contact was stopped",
         Refusal.NO_CONSENT: "no consent",
+        Refusal.NOT_TOLD_OF_ASSIGNMENT: "not told of the new lender yet",
+        Refusal.RESTING: "reminders rest for a grievance",
         Refusal.OUTSIDE_HOURS: "outside contact hours",
         Refusal.TOO_SOON: "too soon after another",
         Refusal.DAY_CAP: "enough in 24 hours",

@@ -14,6 +14,8 @@ from duly.interfaces.cli._output import Json, console, print_json
 from duly.interfaces.cli._terms import FrequencyName, ScheduleName
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
 
@@ -99,11 +101,11 @@ def schedule(
     else:
         out = console()
         lent = f"{amounts.in_currency(units, decimals)} at {amounts.in_percent(ppm)}"
-        out.print(f"{lent} {_in_words(kind, frequency, instalments)}")
+        out.print(f"{lent} {in_words(kind, frequency, instalments)}")
         if fee:
             received, kept = (amounts.in_currency(each, decimals) for each in (units - fee, fee))
             out.print(f"{received} is paid out; the lender keeps an origination fee of {kept}")
-        out.print(_table(rows, units, curve.total, decimals))
+        out.print(table_of(rows, units, curve.total, decimals))
 
     if verify:
         # The chain is slow to import.
@@ -136,7 +138,8 @@ _PERIODS = {
 }
 
 
-def _in_words(kind: Schedule, frequency: Frequency, n: int) -> str:
+def in_words(kind: Schedule, frequency: Frequency, n: int) -> str:
+    """The shape of a schedule of n instalments, in words."""
     every = frequency.name.lower().replace("_", "-")
     match kind:
         case Schedule.LEVEL:
@@ -149,7 +152,8 @@ def _in_words(kind: Schedule, frequency: Frequency, n: int) -> str:
             return f"in one payment after {n} {_PERIODS[frequency]}"
 
 
-def _table(rows: list[maths.Instalment], principal: int, total: int, decimals: int) -> "Table":
+def table_of(rows: "Sequence[maths.Instalment]", principal: int, total: int, decimals: int) -> "Table":
+    """A schedule as a table with its sums, amounts in the currency's units."""
     from rich import box
     from rich.table import Table
 

@@ -1,0 +1,414 @@
+"""The rules about words, what is refused for them, and that every text keeps them: in every language, under
+every pack, in every situation."""
+
+import re
+from collections import defaultdict
+from functools import cache
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scene import Case, a_loan, paid
+
+from duly.domain import schedule
+from duly.domain.loan import position_of
+from duly.domain.notice import Kind, Refusal, ground
+from duly.domain.split import split_of
+from duly.domain.terms import ZERO_ADDRESS, Schedule
+from duly.domain.words import PREVIEW, check, find
+from duly.services.policy import InvalidPack, load_pack, pack_names, parse_pack, strict_rules, word_rules
+from duly.services.render import check_templates, load_templates, situations, templates
+from duly.services.samples import samples
+from duly.services.serve import OTHER_TEMPLATES, Server
+from duly.services.templates import LOCALES, InvalidTemplates, TemplateSet
+
+TEMPLATES = templates()
+
+
+@cache
+def every_text():
+    """Each way in which a text can be made, once: kind, locale, values, the text as its reader sees it."""
+    seen, found = set(), []
+    for kind, locale, values in situations():
+        way = (
+            kind,
+            locale,
+            frozenset(TEMPLATES.branches_taken([(kind, locale, values)])),
+            tuple(map(bool, values.values())),
+        )
+        if way not in seen:
+            seen.add(way)
+            found.append((kind, locale, values, TEMPLATES.said(kind, locale, values)))
+    return found
+
+
+def refused(changes, match):
+    with pytest.raises(InvalidTemplates, match=match):
+        check_templates(TemplateSet(TEMPLATES.files | changes), strict_rules())
+
+
+def with_words(name, words):
+    return {name: TEMPLATES.files[name] + words + "\n"}
+
+
+# ------------------------------------------------------------------------------- what every text keeps to
+
+
+@pytest.mark.parametrize("name", pack_names())
+def test_words_1_every_text_keeps_the_rules_of_every_pack(name):
+    rules = word_rules(load_pack(name))
+    assert len(every_text()) > 50
+    for kind, locale, _, said in every_text():
+        assert check(said, rules) == [], (kind, locale)
+
+
+def test_words_1_every_branch_of_every_template_is_taken():
+    branches = TEMPLATES.branches()
+    assert len(branches) > 60
+    assert branches - TEMPLATES.branches_taken(situations()) == set()
+    assert {each.kind for each in samples()} == set(Kind)
+
+
+def test_no_text_has_markup_or_double_blanks_left():
+    for kind, locale, _, said in every_text():
+        text = f"{said.subject}\n\n{said.body}"
+        assert not re.search(r"[{}\0]|None|  |\n\n\n| \n|，，|。。| [,.]", text), (kind, locale, text)
+
+
+def test_chinese_texts_hold_no_english_but_names():
+    for kind, locale, values, said in every_text():
+        if locale == "zh":
+            text = said.body
+            for value in sorted(map(str, values.values()), key=len, reverse=True):
+                text = text.replace(value, "")
+            words = set(re.findall(r"[A-Za-z]+", text))
+            assert words <= {"STOP", "revoke", "repay", "NoticeServed", "TUSD"}, (kind, words)
+
+
+def facts_in(kind, locale, values):
+    """The names of the values that a text shows."""
+    shown = []
+    TEMPLATES.marked(kind, locale, values, lambda name, value: shown.append(name) or value)
+    return set(shown)
+
+
+def test_english_and_chinese_show_the_same_facts():
+    by_sample = defaultdict(dict)
+    for number, (kind, locale, values) in enumerate(situations()):
+        by_sample[number // len(LOCALES)][locale] = kind, values
+    for pair in by_sample.values():
+        (kind, english), (_, chinese) = pair["en"], pair["zh"]
+        assert facts_in(kind, "en", english) == facts_in(kind, "zh", chinese)
+        for name in ("amount", "code", "principal_part", "interest_part", "fee_part"):
+            assert english[name] == chinese[name]
+
+
+def test_borrower_1_subject_and_preview_tell_nothing_of_a_debt():
+    rules = strict_rules()
+    for kind, locale, _, said in every_text():
+        assert find(said.subject + "\n" + said.preview, rules.telling) == [], (kind, locale)
+        assert len(said.preview) == PREVIEW
+        assert said.shown_early == {"reference"}
+
+
+# ------------------------------------------------------------------------------------ plain language
+
+
+def prose_of(kind, locale, values):
+    """What a person reads as sentences: codes, addresses and amounts stand as one short word each."""
+    text = TEMPLATES.marked(kind, locale, values, lambda name, value: " it " if locale == "en" else "某")
+    return text.partition("\n\n")[2]
+
+
+def syllables(word):
+    """Groups of vowels; a final silent e, and the e of a final -ed, are not spoken."""
+    word = word.lower()
+    count = len(re.findall("[aeiouy]+", word))
+    if re.search("[^aeioul]e$|[^aeioutd]ed$|[^aeiouscxzgh]es$", word) and count > 1:
+        count -= 1
+    return max(1, count)
+
+
+def grade(text):
+    """The Flesch-Kincaid grade of an English text; a heading and a row of a list are sentences."""
+    sentences = [each for each in re.split(r"[.:?!]\s|\n", text) if re.search("[A-Za-z]", each)]
+    words = re.findall("[A-Za-z]+(?:'[a-z]+)?", text)
+    return 0.39 * len(words) / len(sentences) + 11.8 * sum(map(syllables, words)) / len(words) - 15.59
+
+
+def test_syllables_are_counted():
+    words = {"message": 2, "pay": 1, "interest": 3, "principal": 3, "amount": 2, "late": 1, "owed": 1}
+    assert {word: syllables(word) for word in words} == words
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_english_can_be_read_after_eight_years_of_school(kind):
+    for each, locale, values, _ in every_text():
+        if (each, locale) == (kind, "en"):
+            assert grade(prose_of(kind, locale, values)) <= 8
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_chinese_has_short_sentences(kind):
+    for each, locale, values, _ in every_text():
+        if (each, locale) == (kind, "zh"):
+            sentences = [s for s in re.split("[。！？\n]", prose_of(kind, locale, values)) if s.strip()]
+            lengths = [len(re.findall(r"[\u4e00-\u9fff]", sentence)) for sentence in sentences]
+            assert sum(lengths) / len(lengths) <= 20
+            assert max(lengths) <= 50
+
+
+# ------------------------------------------------------------------------------- what cannot be loaded
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("You may be arrested.", r"'arrest\*' is prohibited \(threats\)"),
+        ("We will take LEGAL\n  action.", r"'legal action\*'"),
+        ("You will be black-\nlisted.", r"'black list\*'"),
+        ("Ｐｏｌｉｃｅ", "'police'"),
+        ("po\u00adlice", "'police'"),
+        ("p\u043elice", "characters that no text needs"),
+        ("Shame on you.", r"'shame\*.*shaming"),
+        ("This is our law firm.", r"'law firm\*.*officials"),
+        ("We told your family.", "'family' is prohibited .third_parties"),
+        ("Your friends know.", r"'friend\*"),
+        ("Pay immediately!", r"'immediate\*.*pressure"),
+        ("Last\nchance.", r"'last chance\*"),
+        ("Take another loan.", r"'another loan\*.*new_borrowing"),
+        ("我们会告诉您的家人", "'家人'"),
+        ("立 即", "'立即'"),
+    ],
+)
+@pytest.mark.parametrize("locale", LOCALES)
+def test_words_1_a_template_that_threatens_shames_or_presses_cannot_be_loaded(words, told, locale):
+    refused(with_words(f"{locale}/overdue.txt", words), rf"{locale}/overdue\.txt: {told}")
+
+
+@pytest.mark.parametrize(
+    "word", ["家人", "亲友", "单位", "同事", "通讯录", "联系人", "最后通牒", "法院", "黑名单"]
+)
+def test_words_1_a_chinese_template_that_names_others_cannot_be_loaded(word):
+    refused(with_words("zh/due_today.txt", f"我们{word[0]}，\n{word[1:]}。"), f"zh/due_today.txt: '{word}'")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "line"),
+    [
+        ("en/_close.txt", "dispute", "dispute"),
+        ("en/_close.txt", "Reply STOP.", "opt_out"),
+        ("en/_close.txt", " {{ consents }}", "stop"),
+        ("en/_close.txt", "{{ code }}", "genuine"),
+        ("en/_close.txt", ", {{ lender }}", "sender"),
+        ("en/_close.txt", "IF YOU NEED HELP", "help"),
+        ("en/_pay.txt", " {{ ledger }}", "pay"),
+        ("en/_late.txt", "{{ late_fee }}", "late_fee"),
+        ("en/_split.txt", "{{ interest_part }}", "split"),
+        ("en/due_today.txt", "{{ due_date }}", "due_date"),
+        ("zh/due_today.txt", "{{ amount }}", "amount"),
+        ("zh/_open.txt", "{{ reference }}", "reference"),
+        ("zh/_close.txt", "请回复 STOP。", "opt_out"),
+    ],
+)
+def test_words_1_a_template_without_a_required_line_cannot_be_loaded(file, old, line):
+    text = TEMPLATES.files[file]
+    assert old in text
+    refused({file: text.replace(old, "")}, rf"{file[:2]}/\w+\.txt: the line '{line}' is missing")
+
+
+def test_words_1_what_is_said_in_one_branch_alone_is_found():
+    refused(
+        with_words("en/overdue.txt", "{% if not late_fee %}Final warning.{% endif %}"), r"final warning\*"
+    )
+    refused(with_words("en/_late.txt", "{% if in_part %}{% else %}We sue.{% endif %}"), "'sue'")
+
+
+def test_words_1_a_branch_that_no_situation_takes_cannot_be_loaded():
+    hidden = "{% if number == 7 %}Anything.{% endif %}"
+    refused(with_words("en/overdue.txt", hidden), r"en/overdue\.txt, line \d+: the condition holds in no sit")
+    unused = {"en/other.txt": "{% if late_fee %}a{% endif %}"}
+    refused(unused, r"en/other\.txt, line 1")
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    ['{{ "arr" ~ "est" }}', "{{ amount|upper }}", "{% for a in b %}{% endfor %}", "{% set a = 1 %}",
+     "{{ amount if late_fee }}", "{% include name %}", "{% if number > 7 %}{% endif %}", "{% if %}"],
+)  # fmt: skip
+def test_words_1_a_template_that_computes_cannot_be_loaded(hidden):
+    refused(with_words("zh/overdue.txt", hidden), r"zh/overdue\.txt, line \d+:")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("en/_open.txt", "A message", "Your loan: a message", r"'loan\*' in the subject"),
+        (
+            "en/_open.txt",
+            "Hello,",
+            "Hello, {{ amount }}",
+            "'amount' is shown in the subject",
+        ),
+        ("en/_open.txt", "Hello,", "Hello, you owe us", "'owe' in the first 120 characters"),
+        ("zh/_open.txt", "您好", "您好，您的贷款", "'贷' in the first 120 characters"),
+        (
+            "en/overdue.txt",
+            '{% include "en/_open.txt" %}',
+            'Another message\n\n{% include "en/_open.txt" %}',
+            "its subject differs",
+        ),
+        ("en/_open.txt", "Hello", "{{ '{{' }}", "nothing else"),
+    ],
+)
+def test_borrower_1_a_template_whose_preview_tells_of_a_debt_cannot_be_loaded(file, old, new, told):
+    refused({file: TEMPLATES.files[file].replace(old, new)}, told)
+
+
+def test_templates_of_ones_own_get_the_same_check(tmp_path):
+    for name, text in TEMPLATES.files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert load_templates(tmp_path).hash == TEMPLATES.hash
+    own = tmp_path / "en" / "_close.txt"
+    own.write_text(own.read_text().replace("Reply STOP", "Please reply STOP"))
+    assert load_templates(tmp_path).hash != TEMPLATES.hash
+    own.write_text("We will call your employer.")
+    with pytest.raises(InvalidTemplates, match=r"'employer\*' is prohibited"):
+        load_templates(tmp_path)
+    own.unlink()
+    (tmp_path / "zh" / "overdue.txt").unlink()
+    with pytest.raises(InvalidTemplates, match=r"zh/overdue.txt: the file is missing"):
+        load_templates(tmp_path)
+    with pytest.raises(InvalidTemplates, match="cannot be read"):
+        load_templates(tmp_path / "nowhere")
+
+
+# ------------------------------------------------------------------------------------ rules of packs
+
+OWN = """
+[words.required.due_date]
+value = ["LOAN_REPAID"]
+source = "A test"
+status = "chosen"
+as_of = 2026-11-23
+
+[words.prohibited.own]
+source = "A test"
+status = "chosen"
+as_of = 2026-11-23
+value.en = ["hello"]
+"""
+
+
+def strict_text():
+    from importlib.resources import files
+
+    return (files("duly") / "policies" / "strict.toml").read_text(encoding="utf-8")
+
+
+def own_pack(words):
+    text = strict_text()
+    return parse_pack(text[: text.index("[words.required.sender]")].replace('"STRICT"', '"OWN"') + words)
+
+
+def test_a_pack_without_words_has_those_of_strict_and_its_own_come_on_top():
+    assert word_rules(own_pack("")) == strict_rules() == word_rules(load_pack("STRICT"))
+    rules = word_rules(own_pack(OWN))
+    assert set(rules.lines("LOAN_REPAID")) == set(strict_rules().lines("LOAN_REPAID")) | {"due_date"}
+    with pytest.raises(InvalidTemplates, match=r"en/\w+.txt: 'hello' is prohibited \(own\)"):
+        check_templates(TEMPLATES, rules)
+
+
+def test_a_pack_cannot_ask_for_what_there_is_not():
+    with pytest.raises(InvalidPack, match="there is no kind of notice LOAN_PAID"):
+        own_pack(OWN.replace("LOAN_REPAID", "LOAN_PAID"))
+    with pytest.raises(InvalidPack, match="due_dates"):
+        own_pack(OWN.replace("required.due_date", "required.due_dates"))
+
+
+def test_every_list_of_words_tells_its_source():
+    words = load_pack("STRICT").words
+    for value in (*words.required.values(), *words.prohibited.values(), words.telling):
+        assert value.source
+        assert value.status
+
+
+def test_whole_words_are_meant():
+    phrases = {"en": ["sue", "court*", "last chance"], "zh": ["法院"]}
+    assert find("We pursue an issue.", phrases) == []
+    assert find("Courtesy; LAST - chance", phrases) == ["court*", "last chance"]
+    assert find("到法 院", phrases) == ["法院"]
+
+
+# ------------------------------------------------------------------------------------ the split
+
+
+@given(
+    kind_of_schedule=st.sampled_from(Schedule),
+    principal=st.integers(50_000, 10**9),
+    rate=st.integers(0, 350_000),
+    instalments=st.integers(1, 24),
+    late_fee=st.sampled_from([0, 100]),
+    payments=st.lists(st.tuples(st.integers(0, 400), st.integers(1, 10**8)), max_size=4),
+    day=st.integers(1, 900),
+)
+def test_basis_1_the_split_sums_to_the_amount_that_the_chain_checked(
+    kind_of_schedule, principal, rate, instalments, late_fee, payments, day
+):
+    if kind_of_schedule is Schedule.INTEREST_ONLY and instalments > 1:
+        rate = max(rate, 1_000)
+    loan = a_loan(
+        schedule=kind_of_schedule,
+        principal=principal,
+        rate=rate,
+        instalments=instalments,
+        late_fee=late_fee,
+    )
+    now = loan.opened_at
+    for days, amount in payments:
+        now += days * 86_400
+        if loan.owed:
+            loan, _ = schedule.apply_payment(loan, amount, now)
+    now = max(now, loan.opened_at + day * 86_400)
+    position = position_of(loan, ZERO_ADDRESS, now)
+    for kind in Kind:
+        decision, base = ground(kind, Case(loan=loan).facts(now))
+        # An overdue notice may be served from its first day on alone.
+        if decision.reason is Refusal.NO_BASIS or position.today < base.first_day:
+            continue
+        split = split_of(kind, loan, position, base)
+        assert min(split) >= 0, kind
+        if kind is Kind.LOAN_OPENED:
+            assert split.principal == base.amount
+            assert split.amount == loan.total
+        elif kind is Kind.PAYMENT_RECEIVED:
+            assert split.amount == position.paid
+        else:
+            assert split.amount == base.amount
+
+
+def test_a_partly_paid_instalment_is_split_by_the_order_of_payment():
+    loan = a_loan()  # 1,061.82 an instalment; 112.20 of the first is interest
+    for credited, principal, interest in ((5_000, 94_962, 6_220), (11_220, 94_962, 0), (50_000, 56_182, 0)):
+        part = paid(loan, credited, "2027-01-12 11:00")
+        case = Case(loan=part)
+        now = 86_400 * loan.terms.first_due
+        _, base = ground(Kind.DUE_TODAY, case.facts(now))
+        assert split_of(Kind.DUE_TODAY, part, case.facts(now).position, base) == (principal, interest, 0)
+
+
+# ------------------------------------------------------------------------------------ what was published
+
+
+@pytest.mark.parametrize("published", [TEMPLATES.hash, bytes(32), None])
+def test_basis_1_notices_are_served_with_the_templates_that_the_policy_was_published_with(published):
+    policy = published and SimpleNamespace(templates=published, pack=load_pack("STRICT").pack_hash)
+    model = SimpleNamespace(policy=lambda number: policy)
+    server = Server(None, None, model, None, None, None, TEMPLATES)  # type: ignore[arg-type]
+    ready = SimpleNamespace(ready=True, policy=1)
+    if published == TEMPLATES.hash:
+        assert server._fits(1)
+    else:
+        assert server.serve([ready], 0).skipped == {OTHER_TEMPLATES: 1}  # type: ignore[list-item]
