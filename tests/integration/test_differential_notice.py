@@ -8,25 +8,32 @@ Seeds are fixed and stand in every failure.
 import random
 from collections import Counter
 from dataclasses import asdict, astuple, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from eth_account import Account
-from machine import Contract, Machine, Reverted
+from machine import Contract, Machine, Reverted, Struct
 
 from duly.domain import calendar, lending, schedule
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel, Profile
 from duly.domain.errors import InvalidTerms
+from duly.domain.grievance import FOREVER, NO_CASE, NO_REST, Case, Grievance, Rest, rests_until
 from duly.domain.loan import Loan, Position, Status, position_of
 from duly.domain.notice import (
+    ANSWERS,
+    BETWEEN_ARREARS,
+    COOLING_OFF_ENDS,
     NO_LAST_DAY,
+    RECEIPTS,
     REMEMBERED_REMINDERS,
     Facts,
     Kind,
     Notice,
     Refusal,
     Said,
+    SeldomSaid,
+    Spoken,
     after_serving,
     decide,
     earliest,
@@ -38,7 +45,7 @@ from duly.domain.policy import AprConvention, ContactLimits, LendingLimits, chec
 from duly.domain.terms import ZERO_ADDRESS, Frequency, Schedule, Terms
 
 SEED = 4_525_126
-STATES = 4_000
+STATES = 10_000
 
 LENDER = Account.from_key(b"lender".rjust(32, b"\1"))
 LENDER_ADDRESS = LENDER.address.lower()
@@ -67,6 +74,7 @@ class World(NamedTuple):
     book: Contract
     ledger: Contract
     consents: Contract
+    desk: Contract
     notices: Contract
     loans: list[Loan]
 
@@ -120,9 +128,13 @@ def world() -> World:
     machine.set_time(START)
     currency = machine.deploy("TestDollar", PUBLISHER, 6)
     book = machine.deploy("PolicyBook", PUBLISHER, PUBLISHER)
-    ledger = machine.deploy("LoanLedger", PUBLISHER, currency.address, book.address)
+    desk = machine.deploy("GrievanceDesk", PUBLISHER, book.address)
+    ledger = machine.deploy("LoanLedger", PUBLISHER, currency.address, book.address, desk.address)
     consents = machine.deploy("ConsentRegistry", PUBLISHER, ledger.address)
-    notices = machine.deploy("NoticeRegistry", PUBLISHER, ledger.address, book.address, consents.address)
+    notices = machine.deploy(
+        "NoticeRegistry", PUBLISHER, ledger.address, book.address, consents.address, desk.address
+    )
+    desk.call("bind", ledger.address, notices.address, sender=PUBLISHER)
     policy = book.call(
         "publish", astuple(LOOSE), astuple(ANY_CONTACT), bytes(32), bytes(32), sender=PUBLISHER
     )
@@ -140,7 +152,7 @@ def world() -> World:
         kept = ledger.call("loanOf", loan_id)
         assert (kept[15], kept[17]) == (loan.instalment, loan.total)
         loans.append(loan)
-    return World(machine, currency, book, ledger, consents, notices, loans)
+    return World(machine, currency, book, ledger, consents, desk, notices, loans)
 
 
 # ------------------------------------------------------------------------------------------ random states
@@ -155,13 +167,28 @@ class State(NamedTuple):
     profile: Profile
     said: Said
     reminders: tuple[int, ...]
+    seldom_said: SeldomSaid
+    cases: dict[Grievance, Case]
+    rest: Rest
+    """Of the borrower's grievances that concern all loans; the loan has that of its own."""
+    cooling_off_days: int
     notice: Notice
     server: str
     now: int
 
     def facts(self, now: int) -> Facts:
-        position = position_of(self.loan, self.servicer, now)
-        return Facts(position, self.limits, self.profile, self.said, self.reminders)
+        return Facts(
+            position_of(self.loan, self.servicer, now),
+            self.limits,
+            self.profile,
+            self.said,
+            self.reminders,
+            self.seldom_said,
+            rests_until(self.loan.rest, self.rest),
+            self.cooling_off_days,
+            self.cases[Grievance.DISPUTE],
+            self.cases[Grievance.HARDSHIP],
+        )
 
 
 def some_limits(dice: random.Random) -> ContactLimits:
@@ -178,29 +205,39 @@ def some_limits(dice: random.Random) -> ContactLimits:
         upcoming_days=dice.choice((0, 7, 31, dice.randint(0, 31))),
         overdue_days=dice.choice((1, 11, dice.randint(1, 60), 255)),
         pause_days=dice.randrange(256),
+        rest_all_loans=dice.randrange(8),
+        rest_fees=dice.randrange(8),
     )
     check_bounds(limits)
     return limits
 
 
-def some_profile(dice: random.Random, channel: Channel) -> Profile:
+def some_profile(dice: random.Random, channel: Channel, often: float) -> Profile:
+    """With a contact for the channel, and with consent to it, so often."""
     offset = dice.choice((0, 32, 4, dice.randint(-48, 56)))
     other = min(56, max(-48, offset + dice.choice((0, 0, 4, -4, 8, -8, dice.randint(-8, 8)))))
     bits = 1 << channel
-    registered = bits | dice.randrange(16) if dice.random() < 0.95 else dice.randrange(16)
-    consented = bits | dice.randrange(16) if dice.random() < 0.95 else dice.randrange(16)
-    return Profile(
-        offset, other, registered, consented & registered, dice.random() < 0.02, dice.randrange(99)
-    )
+    registered = bits | dice.randrange(16) if dice.random() < often else dice.randrange(16) & ~bits
+    consented = bits | dice.randrange(16) if dice.random() < often else dice.randrange(16)
+    changes = dice.choice((0, dice.randint(1, 99)))
+    ceased = dice.random() < 0.03
+    return Profile(offset, other, registered, consented & registered, ceased, dice.randrange(99), changes)
 
 
 def some_moment(
-    dice: random.Random, loan: Loan, k: int, limits: ContactLimits, profile: Profile, kind: Kind
+    dice: random.Random,
+    loan: Loan,
+    k: int,
+    limits: ContactLimits,
+    profile: Profile,
+    kind: Kind,
+    cooling_off_days: int,
 ) -> int:
-    """A boundary of some rule about the k-th instalment, or a moment between."""
+    """A boundary of some rule about the k-th instalment, or a moment between; of the cooling-off period."""
     terms = loan.terms
     due = schedule.due_day(terms, k)
     first = limits.upcoming_days
+    cooled_off = calendar.local_day(loan.opened_at, terms.calendar_offset) + cooling_off_days - due
     day = due + dice.choice(
         {
             Kind.INSTALMENT_UPCOMING: (
@@ -217,6 +254,15 @@ def some_moment(
                 limits.overdue_days,
                 limits.overdue_days + dice.randint(0, 9),
                 1,
+            ),
+            Kind.PAID_AHEAD: (0, 1, -1, -dice.randint(0, 31)),
+            Kind.ARREARS: (0, 1, 1, 1, dice.randint(1, 200)),
+            Kind.COOLING_OFF_ENDING: (
+                cooled_off - COOLING_OFF_ENDS - 1,
+                cooled_off - COOLING_OFF_ENDS,
+                cooled_off - dice.randint(0, COOLING_OFF_ENDS),
+                cooled_off,
+                cooled_off + 1,
             ),
         }.get(kind, (0, 1, dice.randint(-40, 40)))
     )
@@ -256,7 +302,8 @@ def some_history(dice: random.Random, loan: Loan, k: int, kind: Kind, now: int) 
                 return schedule.settle(loan, dice.randint(loan.opened_at, now - 2))[0]
             return schedule.apply_payment(loan, 2**90, dice.randint(loan.opened_at, now - 2))[0]
         # Paid up to before the k-th instalment, and perhaps a part of it.
-        amount = loan.curve.cumulative(k - 1)
+        covered = {Kind.PAID_AHEAD: k, Kind.ARREARS: max(0, k - 2)}.get(kind, k - 1)
+        amount = loan.curve.cumulative(covered)
         amount += dice.choice((0, 0, 1, dice.randrange(max(1, loan.instalment))))
         if dice.random() < 0.05:
             # All but the last few units.
@@ -283,10 +330,14 @@ def some_history(dice: random.Random, loan: Loan, k: int, kind: Kind, now: int) 
     return loan
 
 
-def some_end(dice: random.Random, loan: Loan) -> Loan:
-    """The loan as it is; now and then assigned, in default, rescinded or replaced."""
-    if dice.random() < 0.05:
-        loan = replace(loan, lender=STRANGER)
+def some_end(dice: random.Random, loan: Loan, kind: Kind) -> Loan:
+    """The loan as it is; now and then assigned, in default, rescinded or replaced, and one that replaced
+    another.
+    """
+    if dice.random() < (0.7 if kind is Kind.LOAN_ASSIGNED else 0.15):
+        loan = replace(loan, lender=dice.choice((STRANGER, STRANGER, LENDER_ADDRESS)), assigned=True)
+    if dice.random() < (0.7 if kind is Kind.LOAN_AMENDED else 0.1):
+        loan = replace(loan, terms=replace(loan.terms, replaces=b"\7" * 32))
     if loan.owed and dice.random() < 0.05:
         loan = replace(loan, defaulted=dice.randint(1, loan.terms.instalments))
     if loan.owed and loan.paid >= loan.fees and dice.random() < 0.05:
@@ -314,13 +365,64 @@ def some_times(
     return tuple(now - seconds for seconds in (*newer, age, *older))
 
 
+def some_case(dice: random.Random, loan: Loan, now: int, often: float) -> Case:
+    """A grievance that never was, that stands, or that ended."""
+    chance = dice.random()
+    if chance > often:
+        return NO_CASE
+    since = dice.randint(loan.opened_at, now - 2)
+    answered_at = dice.choice((now - 2, dice.randint(since, now))) if chance > often * 0.7 else 0
+    received, everywhere, fees = (dice.random() < share for share in (0.3, 0.5, 0.5))
+    return Case(since, answered_at, received, everywhere, fees)
+
+
+def some_rest(dice: random.Random, loan: Loan, now: int, standing: list[Case], ever: bool) -> Rest:
+    """What the grievances that stand, and those that ended before, can come to."""
+    terms = loan.terms
+    # Late fees that rest change what is owed; often until a second that matters for one.
+    k = dice.randint(1, terms.instalments)
+    missed = schedule.due_time(terms, k) + terms.grace_days * DAY + dice.randint(-1, 2)
+    until = dice.choice((0, now - 1, now, now + 1, now + dice.randrange(40 * DAY), missed))
+    fees_until = dice.choice((0, until, missed, now))
+    if not ever or dice.random() < 0.3:
+        until = fees_until = 0
+    fees_standing = sum(case.fees_rest for case in standing)
+    return Rest(len(standing), max(until, fees_until), fees_standing, fees_until)
+
+
+def some_grievances(
+    dice: random.Random, loan: Loan, kind: Kind, now: int
+) -> tuple[dict[Grievance, Case], Rest, Rest]:
+    """The grievances about a loan; what they come to, and those that concern all loans."""
+    cases = {
+        grievance: some_case(dice, loan, now, 0.8 if kind.grievance is grievance else 0.05)
+        for grievance in Grievance
+    }
+    standing = [case for case in cases.values() if case.stands]
+    ever = any(case.since for case in cases.values()) or dice.random() < 0.3
+    everywhere = [case for case in standing if case.all_loans]
+    if dice.random() < 0.03:
+        # About another loan.
+        everywhere.append(Case(1, all_loans=True, fees_rest=dice.random() < 0.5))
+    elsewhere = dice.random() < 0.2
+    return (
+        cases,
+        some_rest(dice, loan, now, standing, ever),
+        some_rest(dice, loan, now, everywhere, ever or elsewhere),
+    )
+
+
 def some_state(dice: random.Random, loans: list[Loan]) -> State:
-    kind, channel = dice.choice(tuple(Kind)), dice.choice(tuple(Channel))
-    limits, profile = some_limits(dice), some_profile(dice, channel)
+    kind = dice.choice((*Kind, *3 * (Kind.INSTALMENT_UPCOMING, Kind.DUE_TODAY, Kind.OVERDUE)))
+    channel = dice.choice(tuple(Channel))
+    limits, profile = some_limits(dice), some_profile(dice, channel, 0.7 if kind.is_owed else 0.95)
     loan = dice.choice(loans)
     k = dice.randint(1, min(loan.terms.instalments, 24))
-    now = some_moment(dice, loan, k, limits, profile, kind)
-    loan = some_end(dice, some_history(dice, loan, k, kind, now))
+    cooling_off_days = dice.choice((0, 1, 2, 3, 14, dice.randrange(256)))
+    now = some_moment(dice, loan, k, limits, profile, kind, cooling_off_days)
+    loan = some_end(dice, some_history(dice, loan, k, kind, now), kind)
+    cases, own_rest, rest = some_grievances(dice, loan, kind, now)
+    loan = replace(loan, rest=own_rest)
     servicer = dice.choice((SERVICER, SERVICER, SERVICER, ZERO_ADDRESS))
     position = position_of(loan, servicer, now)
     said = Said(
@@ -330,22 +432,33 @@ def some_state(dice: random.Random, loans: list[Loan]) -> State:
         upcoming=dice.randint(0, 3),
         missed=dice.choice((0, position.first_unpaid, dice.randint(0, loan.terms.instalments))),
         overdue=dice.randint(0, 3),
-        flags=dice.choice((0, 0, 0, dice.randrange(8))),
+        flags=dice.choice((0, 0, 0, dice.randrange(64))),
         services=some_times(dice, now, ((3, DAY), (1, 99), (2, 99)), 3),
+    )
+    arrears = dice.choice((0, 0, 1, 3))
+    seldom_said = SeldomSaid(
+        lender=dice.choice((ZERO_ADDRESS, loan.lender, loan.lender, STRANGER, LENDER_ADDRESS)),
+        assignments=dice.randrange(3),
+        arrears_at=now - BETWEEN_ARREARS + dice.choice((-1, 0, 1, dice.randrange(DAY))) if arrears else 0,
+        arrears=arrears,
+        consents=dice.choice((0, profile.changes, dice.randint(0, profile.changes))),
     )
     rules = ((1, limits.gap), (limits.per_day, DAY), (limits.per_week, 7 * DAY))
     reminders = some_times(dice, now, rules, REMEMBERED_REMINDERS)
-    _, base = ground(kind, Facts(position, limits, profile, said, reminders))
+    notice = Notice(loan.id, kind, 0, 0, channel, dice.randbytes(32))
+    about = (seldom_said, cases, rest, cooling_off_days)
+    state = State(loan, servicer, limits, profile, said, reminders, *about, notice, loan.lender, now)
+    _, base = ground(kind, state.facts(now))
     instalment, amount = base.instalment, base.amount
     if dice.random() < 0.05:
         instalment = dice.choice((0, instalment + 1, 2**16 - 1))
     if dice.random() < 0.05:
         amount = dice.choice((0, amount + 1, amount + 40, 2**88 - 1))
-    notice = Notice(loan.id, kind, instalment, amount, channel, dice.randbytes(32))
+    notice = replace(notice, instalment=instalment, amount=amount)
     server = dice.choice((loan.lender, loan.lender, loan.lender, SERVICER))
     if dice.random() < 0.03:
         server = dice.choice((LENDER_ADDRESS, STRANGER, ZERO_ADDRESS, loan.terms.borrower))
-    return State(loan, servicer, limits, profile, said, reminders, notice, server, now)
+    return state._replace(notice=notice, server=server)
 
 
 def packed(times: tuple[int, ...]) -> int:
@@ -363,20 +476,37 @@ def unpacked(word: int) -> tuple[int, ...]:
 def write(world: World, state: State) -> None:
     """Make the state true on chain."""
     loan, borrower = state.loan, state.loan.terms.borrower
-    curves = {name: getattr(loan, name) for name in ("lender", "total", "paid", "fees", "assessed")}
+    names = ("lender", "assigned", "total", "paid", "fees", "assessed")
+    curves = {name: getattr(loan, name) for name in names} | {"aggrieved": loan.rest != NO_REST}
     world.ledger.write_members(world.ledger.slot_of("_debts", loan.id), "Debt", curves)
-    origin = {"status": loan.recorded_status, "defaulted": loan.defaulted}
+    origin = {"status": loan.recorded_status, "defaulted": loan.defaulted, "amends": loan.amends}
     world.ledger.write_members(world.ledger.slot_of("_origins", loan.id), "Origin", origin)
     world.ledger.write(world.ledger.slot_of("servicerOf", loan.lender), state.servicer)
-    limits = {_camel(name): value for name, value in asdict(state.limits).items()}
+    limits = camels(state.limits)
     # The limits fill the third slot of a policy.
     policy = world.book.slot_of("_policies", loan.terms.policy)
     world.book.write_members(policy + 2, "ContactLimits", limits)
-    profile = {_camel(name): int(value) for name, value in asdict(state.profile).items()}
+    world.book.write_members(policy, "LendingLimits", {"coolingOffDays": state.cooling_off_days})
+    for grievance, case in state.cases.items():
+        slot = world.desk.slot_of("_cases", loan.id, grievance)
+        world.desk.write_members(slot, "Case", camels(case))
+    world.desk.write_members(world.desk.slot_of("_restOf", loan.id), "Rest", camels(loan.rest))
+    world.desk.write_members(world.desk.slot_of("_restOfAll", borrower), "Rest", camels(state.rest))
+    profile = camels(state.profile)
     world.consents.write_members(world.consents.slot_of("_profiles", borrower), "Profile", profile)
     said = asdict(state.said) | {"services": packed(state.said.services)}
     world.notices.write_members(world.notices.slot_of("_said", loan.id), "Said", said)
+    seldom = camels(state.seldom_said)
+    world.notices.write_members(world.notices.slot_of("_seldomSaid", loan.id), "SeldomSaid", seldom)
     world.notices.write(world.notices.slot_of("_reminders", borrower), packed(state.reminders))
+
+
+def camels(values: Any) -> Struct:
+    """The members of a struct, under the contracts' names."""
+    return {
+        _camel(name): value if isinstance(value, str) else int(value)
+        for name, value in asdict(values).items()
+    }
 
 
 def _camel(name: str) -> str:
@@ -400,8 +530,18 @@ def test_the_storage_is_written_as_the_contracts_read_it(world):
     kept = world.ledger.call("loanOf", loan.id)
     assert (*kept[3:5], kept[6]) == (loan.assessed, loan.status, loan.lender)
     assert kept[17:] == (loan.total, loan.paid, loan.fees)
-    said = world.notices.call("saidOf", loan.id)
-    assert said == (*astuple(state.said)[:-1], packed(state.said.services))
+    assert world.notices.call("saidOf", loan.id) == said_as_kept(Spoken(state.said, state.seldom_said))
+    assert world.book.call("daysOf", loan.terms.policy)[0] == state.cooling_off_days
+    for grievance, case in state.cases.items():
+        assert world.desk.call("caseOf", loan.id, grievance) == astuple(case)
+    assert world.desk.call("feesRestUntil", loan.id) == loan.rest.fees_end
+    assert world.desk.call("restsUntil", loan.id, loan.terms.borrower) == state.facts(state.now).rests_until
+
+
+def said_as_kept(spoken: Spoken) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    """What was said of a loan, as the gate tells it."""
+    said = spoken.said
+    return (*astuple(said)[:-1], packed(said.services)), astuple(spoken.seldom)
 
 
 # ------------------------------------------------------------------------------------------ comparing
@@ -413,7 +553,10 @@ def test_every_decision_is_the_same_on_both_sides(world):
     refusals: Counter[Refusal] = Counter()
     stands: Counter[Refusal] = Counter()
     turns: Counter[tuple[Refusal, Refusal]] = Counter()
-    waits = served = 0
+    kinds: Counter[Kind] = Counter()
+    stood: Counter[Kind] = Counter()
+    special: Counter[str] = Counter()
+    waits = 0
     for i in range(STATES):
         state = some_state(dice, world.loans)
         write(world, state)
@@ -435,6 +578,25 @@ def test_every_decision_is_the_same_on_both_sides(world):
 
             refusals[forecast.reason] += 1
             stands[still.reason] += 1
+            stood[notice.kind] += still.reason is Refusal.NONE
+            special["forever"] += forecast.reason is Refusal.RESTING and forecast.required == FOREVER
+            owed = notice.kind.is_owed and forecast.reason is Refusal.NONE
+            profile = state.profile
+            special["owed in spite of a cease"] += owed and profile.ceased
+            special["owed without consent"] += owed and not profile.consents_to(notice.channel)
+            in_app = notice.channel is Channel.IN_APP
+            special["owed in-app without contact"] += (
+                owed and in_app and not profile.has_contact(Channel.IN_APP)
+            )
+            special["arrears again"] += owed and notice.kind is Kind.ARREARS and state.seldom_said.arrears > 0
+            special["arrears too soon"] += notice.kind is Kind.ARREARS and forecast.reason is Refusal.TOO_SOON
+            rested = schedule.assess(replace(state.loan, rest=NO_REST), now).fees
+            special["late fees rest"] += rested != schedule.assess(state.loan, now).fees
+            if notice.kind is Kind.COOLING_OFF_ENDING and forecast.reason in (
+                Refusal.TOO_EARLY,
+                Refusal.TOO_LATE,
+            ):
+                special[f"cooling off {forecast.reason.name}"] += 1
             waits += first is not None and first > now
             if before is not None and before != forecast.reason:
                 turns[before, forecast.reason] += 1
@@ -446,22 +608,35 @@ def test_every_decision_is_the_same_on_both_sides(world):
                 notices.call("serve", on_chain(notice), sender=state.server)
             assert raised.value.args == ("Refused", *astuple(forecast)), told
             continue
-        served += 1
+        kinds[notice.kind] += 1
         _, base = ground(notice.kind, facts)
         code = notices.call("serve", on_chain(notice), sender=state.server)
         assert code == notice_id(notice.loan, notice.kind, base.basis, base.serial), told
-        said, reminders = after_serving(notice, facts, now)
-        assert notices.call("saidOf", notice.loan) == (*astuple(said)[:-1], packed(said.services)), told
+        spoken = Spoken(state.said, state.seldom_said, state.reminders)
+        spoken = after_serving(notice.kind, notice.instalment, base.basis, spoken, now)
+        assert notices.call("saidOf", notice.loan) == said_as_kept(spoken), told
         times = notices.call("remindersOf", state.loan.terms.borrower)
-        assert tuple(moment for moment in times if moment) == reminders, told
+        assert tuple(moment for moment in times if moment) == spoken.reminders, told
+        check_grievances_after(world, state, now, told)
 
     told = f"{dict(refusals)} {dict(turns)}"
-    assert refusals.total() >= 5_000
-    assert set(refusals) >= set(Refusal) - {Refusal.UNKNOWN_LOAN}, told
-    assert set(stands) >= set(Refusal) - {
+    assert refusals.total() >= 20_000
+    # Each refusal, and each kind served, a fair number of times.
+    for reason in set(Refusal) - {Refusal.UNKNOWN_LOAN}:
+        assert refusals[reason] >= 30, (reason, told)
+    for reason in set(Refusal) - {
         Refusal.UNKNOWN_LOAN, Refusal.TOO_SOON, Refusal.DAY_CAP, Refusal.WEEK_CAP, Refusal.SERVICE_CAP
-    }, dict(stands)  # fmt: skip
-    assert min(waits, served) > 300, (waits, served)
+    }:  # fmt: skip
+        assert stands[reason] >= 30, (reason, dict(stands))
+    for kind in Kind:
+        assert min(kinds[kind], stood[kind]) >= 15, (kind, dict(kinds), dict(stood))
+    names = (
+        "forever", "owed in spite of a cease", "owed without consent", "owed in-app without contact",
+        "arrears again", "arrears too soon", "late fees rest", "cooling off TOO_EARLY",
+        "cooling off TOO_LATE",
+    )  # fmt: skip
+    assert min(special[name] for name in names) >= 5, dict(special)
+    assert min(waits, kinds.total()) > 600, (waits, kinds.total())
     # Both sides of each boundary were seen, between one second and the next.
     for one, other in (
         (Refusal.OUTSIDE_HOURS, Refusal.NONE),
@@ -470,10 +645,31 @@ def test_every_decision_is_the_same_on_both_sides(world):
         (Refusal.DAY_CAP, Refusal.NONE),
         (Refusal.WEEK_CAP, Refusal.NONE),
         (Refusal.SERVICE_CAP, Refusal.NONE),
+        (Refusal.RESTING, Refusal.NONE),
     ):
         assert turns[one, other] >= 3, ((one, other), told)
     for reason in (Refusal.TOO_EARLY, Refusal.TOO_LATE, Refusal.NO_BASIS, Refusal.WRONG_AMOUNT):
         assert sum(count for turn, count in turns.items() if reason in turn) >= 3, (reason, told)
+
+
+def check_grievances_after(world: World, state: State, now: int, told: str) -> None:
+    """The desk knows of receipts and answers that were served, and nothing else happened to grievances."""
+    kind, loan, cases, rest = state.notice.kind, state.loan, dict(state.cases), state.rest
+    own_rest, grievance = loan.rest, kind.grievance
+    if grievance is not None:
+        case = cases[grievance]
+        if kind in RECEIPTS:
+            cases[grievance] = replace(case, received=True)
+        elif kind in ANSWERS:
+            until = now + state.limits.pause_days * DAY
+            cases[grievance] = replace(case, answered_at=now)
+            own_rest = own_rest.ended(case, until)
+            rest = rest.ended(case, until) if case.all_loans else rest
+    for each, case in cases.items():
+        assert world.desk.call("caseOf", loan.id, each) == astuple(case), told
+    assert world.desk.call("feesRestUntil", loan.id) == own_rest.fees_end, told
+    until = rests_until(own_rest, rest)
+    assert world.desk.call("restsUntil", loan.id, loan.terms.borrower) == until, told
 
 
 def test_a_loan_that_was_never_opened_is_unknown_on_both_sides(world):
