@@ -6,13 +6,14 @@ from decimal import Decimal
 
 import pytest
 from jinja2 import Environment, meta
-from scene import LENDER, Case, a_loan, moment, paid
+from scene import CONSENTING, LENDER, Case, a_loan, moment, paid
 
-from duly.domain import calendar, schedule
+from duly.domain import calendar, grievance, schedule
 from duly.domain.loan import Status
 from duly.domain.notice import OPENED, Kind, Said, ground, notice_id
 from duly.domain.terms import Frequency, Schedule
 from duly.services import render as render_module
+from duly.services.plan import OUTCOMES
 from duly.services.policy import strict_rules
 from duly.services.render import (
     Place,
@@ -34,7 +35,13 @@ MOMENTS = {
     Kind.OVERDUE: "2027-02-09 12:00",
     Kind.PAYMENT_RECEIVED: "2027-01-12 12:00",
     Kind.LOAN_REPAID: "2027-01-12 12:00",
+    Kind.PAID_AHEAD: "2027-01-12 12:00",
+    Kind.LOAN_AMENDED: "2026-12-21 12:00",
+    Kind.COOLING_OFF_ENDING: "2027-01-02 12:00",
+    Kind.ARREARS: "2027-03-09 12:00",
 }
+"""The others may be said at any time."""
+AT_ANY_TIME = "2027-01-12 12:00"
 
 
 def case_of(kind: Kind) -> Case:
@@ -44,15 +51,36 @@ def case_of(kind: Kind) -> Case:
         loan = paid(loan, 50_000, "2027-01-12 11:00")
     elif kind is Kind.LOAN_REPAID:
         loan, _, _ = schedule.settle(loan, moment("2027-01-12 11:00"))
-    return Case(loan=loan)
+    elif kind is Kind.PAID_AHEAD:
+        loan = paid(loan, loan.instalment, "2027-01-12 11:00")
+    elif kind is Kind.LOAN_AMENDED:
+        loan = replace(loan, terms=replace(loan.terms, replaces=b"\7" * 32))
+    elif kind is Kind.LOAN_ASSIGNED:
+        loan = replace(loan, assigned=True)
+    lodged = grievance.Case(moment("2027-01-11 11:00"))
+    return Case(
+        loan=loan, profile=replace(CONSENTING, changes=2), dispute=lodged, hardship=lodged, said=Said()
+    )
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_each_kind_has_a_case_in_which_it_may_be_said(kind):
+    decision, base = ground(kind, (facts := case_of(kind).facts(moment(MOMENTS.get(kind, AT_ANY_TIME)))))
+    assert not decision.reason
+    assert base.first_day <= facts.position.today <= base.last_day
+
+
+def outcome_of(kind: Kind) -> str:
+    return OUTCOMES.get(kind, ("",))[0]
 
 
 def text_of(
     kind: Kind, locale: str = "en", case: Case | None = None, at: str | None = None, place: Place = PLACE
 ) -> Text:
     case = case or case_of(kind)
-    facts = case.facts(moment(at or MOMENTS[kind]))
-    return render(kind, case.loan, facts.position, ground(kind, facts)[1], place, locale)
+    facts = case.facts(moment(at or MOMENTS.get(kind, AT_ANY_TIME)))
+    _, base = ground(kind, facts)
+    return render(kind, case.loan, facts.position, base, place, locale, outcome=outcome_of(kind))
 
 
 every_text = pytest.mark.parametrize(
@@ -66,7 +94,7 @@ every_text = pytest.mark.parametrize(
 @every_text
 def test_every_text_tells_from_whom_about_what_and_how_to_check_stop_and_object(kind, locale):
     case = case_of(kind)
-    facts = case.facts(moment(MOMENTS[kind]))
+    facts = case.facts(moment(MOMENTS.get(kind, AT_ANY_TIME)))
     _, base = ground(kind, facts)
     body = text_of(kind, locale).body
     assert "0xA1A1…a1a1" in body
@@ -78,7 +106,7 @@ def test_every_text_tells_from_whom_about_what_and_how_to_check_stop_and_object(
     assert "revoke" in body
     assert {"en": "dispute", "zh": "异议"}[locale] in body
     assert {"en": "hard to pay", "zh": "困难"}[locale] in body
-    if kind is not Kind.LOAN_REPAID:
+    if kind not in (Kind.LOAN_REPAID, Kind.PAID_AHEAD, Kind.CONSENT_CHANGED):
         assert {"en": "HOW TO PAY", "zh": "如何付款"}[locale] in body
         assert "0x" + case.loan.id.hex() in body
 
@@ -96,6 +124,14 @@ def test_every_text_tells_from_whom_about_what_and_how_to_check_stop_and_object(
         (Kind.OVERDUE, ["Friday, 29 January 2027", "Tuesday, 9 February 2027", "not been paid in full"]),
         (Kind.PAYMENT_RECEIVED, ["500.00 TUSD", "561.82 TUSD", "Friday, 29 January 2027"]),
         (Kind.LOAN_REPAID, ["is repaid", "TUSD", "Nothing is owed"]),
+        (Kind.PAID_AHEAD, ["Instalment 1 of 12", "Friday, 29 January 2027", "paid already"]),
+        (Kind.LOAN_AMENDED, ["new terms", "principal is now 12,000.00 TUSD", "11.22 %"]),
+        (Kind.COOLING_OFF_ENDING, ["Sunday, 3 January 2027", "call rescind"]),
+        (Kind.DISPUTE_RECEIVED, ["On Monday, 11 January 2027", "no reminders until you have our answer"]),
+        (Kind.DISPUTE_ANSWERED, ["On Monday, 11 January 2027", "You are right"]),
+        (Kind.HARDSHIP_ANSWERED, ["On Monday, 11 January 2027", "We can offer you other terms"]),
+        (Kind.LOAN_ASSIGNED, ["another lender: 0xA1", "stay the same"]),
+        (Kind.ARREARS, ["2 instalments", "Friday, 29 January 2027", "2,163.64 TUSD", "late fees: 40.00"]),
     ],
 )
 def test_basis_1_the_english_says_what_the_ledger_says(kind, words):
