@@ -14,6 +14,10 @@ from duly.domain.events import (
     ContactCeased,
     ContactRegistered,
     Event,
+    GrievanceAnswered,
+    GrievanceLodged,
+    GrievancesCarriedOver,
+    GrievanceWithdrawn,
     LoanAmended,
     LoanAssigned,
     LoanOpened,
@@ -24,6 +28,7 @@ from duly.domain.events import (
     Repaid,
     ServicerAppointed,
 )
+from duly.domain.grievance import Grievance
 from duly.domain.notice import Kind, Refusal, notice_id
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
 from duly.domain.terms import Frequency, Schedule, Terms
@@ -212,6 +217,92 @@ def test_basis_1_what_an_amendment_took_along_is_not_said_again() -> None:
     assert rules(*before) == []
     again = served(Kind.PAYMENT_RECEIVED, 0, 500, 500)
     assert set(rules(*before, (again, MONDAY_BEFORE + 2))) == {"BASIS-1"}
+
+
+def lodged(
+    grievance: Grievance = Grievance.DISPUTE, loan: bytes = LOAN, *, everywhere: bool = False
+) -> Event:
+    return GrievanceLodged(loan, BORROWER, grievance, BORROWER, everywhere, False)
+
+
+def test_pause_1_no_reminder_while_a_grievance_stands_or_rests() -> None:
+    before = MONDAY_BEFORE - LIMITS.pause_days * DAY
+    reminder = (UPCOMING, MONDAY_BEFORE)
+    answered = GrievanceAnswered(LOAN, BORROWER, Grievance.DISPUTE, MONDAY_BEFORE)
+    assert rules((lodged(), before), reminder) == ["PAUSE-1"]
+    assert rules((lodged(), before), (answered, before), reminder) == []
+    assert rules((lodged(), before), (answered, before + 1), reminder) == ["PAUSE-1"]
+    withdrawn = GrievanceWithdrawn(LOAN, BORROWER, Grievance.DISPUTE)
+    assert rules((lodged(), before), (withdrawn, MONDAY_BEFORE), reminder) == []
+    # Each by itself: the end of one is no end of the other.
+    both = [(lodged(), before), (lodged(Grievance.REPRESENTATION), before), (withdrawn, MONDAY_BEFORE)]
+    assert rules(*both, reminder) == ["PAUSE-1"]
+
+
+def test_pause_1_a_grievance_about_another_loan_where_it_concerns_all() -> None:
+    other = b"\x03" * 32
+    opened = LoanOpened(other, replace(TERMS, salt=other), INSTALMENT, LOAN_NOW.total)
+    for everywhere, broken in ((False, []), (True, ["PAUSE-1"])):
+        about = lodged(loan=other, everywhere=everywhere)
+        assert rules((opened, OPENED_AT), (about, OPENED_AT), (UPCOMING, MONDAY_BEFORE)) == broken
+
+
+def test_pause_1_a_grievance_goes_over_to_the_loan_that_replaces() -> None:
+    other = b"\x02" * 32
+    terms = replace(TERMS, replaces=LOAN)
+    told = LoanAmended(LOAN, other, terms, INSTALMENT, LOAN_NOW.total, OPENED_AT, 0, 0, 0)
+    about = replace(UPCOMING, loan=other, id=notice_id(other, Kind.INSTALMENT_UPCOMING, 1, 0))
+    before = [(lodged(), OPENED_AT), (told, OPENED_AT), (GrievancesCarriedOver(LOAN, other), OPENED_AT)]
+    assert rules(*before, (about, MONDAY_BEFORE)) == ["PAUSE-1"]
+
+
+RECEIVED = served(Kind.DISPUTE_RECEIVED, 0, 0, OPENED_AT + 5)
+ARREARS_FROM = calendar.add_months(FIRST_DUE, 1) + 1
+
+
+def test_what_serves_the_borrower_breaks_no_rule_where_it_has_its_basis() -> None:
+    told = served(Kind.CONSENT_CHANGED, 0, 0, 2)
+    noon = MONDAY_BEFORE + 3 * 3600
+    assert rules((lodged(), OPENED_AT + 5), (RECEIVED, MONDAY_BEFORE), (told, noon)) == []
+    ending = served(Kind.COOLING_OFF_ENDING, 0, 0)
+    last = at(OPENED_AT // DAY + 14, 16)
+    assert rules((ending, last)) == []
+
+
+@pytest.mark.parametrize(
+    ("notice", "moment"),
+    [
+        (RECEIVED, MONDAY_BEFORE),
+        (served(Kind.DISPUTE_ANSWERED, 0, 0, 5), MONDAY_BEFORE),
+        (served(Kind.LOAN_ASSIGNED, 0, 0, int(LENDER, 16)), MONDAY_BEFORE),
+        (served(Kind.LOAN_AMENDED, 0, 1_000_000), MONDAY_BEFORE),
+        (served(Kind.PAID_AHEAD, 1, 0, 1), MONDAY_BEFORE),
+        (served(Kind.CONSENT_CHANGED, 0, 0, 3), MONDAY_BEFORE),
+        (served(Kind.COOLING_OFF_ENDING, 0, 0), MONDAY_BEFORE),
+        (served(Kind.ARREARS, 1, INSTALMENT + 1_500, 1), at(ARREARS_FROM - 1, 16)),
+    ],
+    ids=lambda value: value.kind.name.lower() if isinstance(value, NoticeServed) else None,
+)
+def test_basis_1_tells_of_what_did_not_happen(notice: NoticeServed, moment: int) -> None:
+    assert set(rules((notice, moment))) == {"BASIS-1"}
+
+
+def test_basis_1_arrears_again_within_half_a_year() -> None:
+    one, two = at(ARREARS_FROM, 16), at(ARREARS_FROM + 3, 16)
+    first = served(Kind.ARREARS, 1, 2 * INSTALMENT + 1_500, 1)
+    assert rules((first, one)) == []
+    assert rules((first, one), (served(Kind.ARREARS, 1, first.amount, 1, 1), two)) == ["BASIS-1"]
+
+
+def test_consent_1_what_is_owed_needs_a_contact_alone() -> None:
+    ceased = (ContactCeased(BORROWER, BORROWER), OPENED_AT + 9)
+    before = [(lodged(), OPENED_AT + 5), ceased]
+    answer = served(Kind.DISPUTE_ANSWERED, 0, 0, OPENED_AT + 5)
+    by_sms, inbox = replace(answer, channel=Channel.SMS), replace(answer, channel=Channel.IN_APP)
+    assert rules(*before, (answer, MONDAY_BEFORE)) == []
+    assert rules(*before, (inbox, MONDAY_BEFORE)) == []
+    assert rules(*before, (by_sms, MONDAY_BEFORE)) == ["CONSENT-1"]
+    assert rules(*before, (RECEIVED, MONDAY_BEFORE)) == ["CONSENT-1"]
 
 
 def test_borrower_1_nobody_else_is_addressed() -> None:

@@ -8,13 +8,28 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
-from scene import EAST, EMAIL, EVERY_DAY, LENDER, SERVICER, STRANGER, STRICT, Case, a_loan, moment, paid
+from scene import (
+    CONSENTING,
+    EAST,
+    EMAIL,
+    EVERY_DAY,
+    LENDER,
+    SERVICER,
+    STRANGER,
+    STRICT,
+    Case,
+    a_loan,
+    moment,
+    paid,
+)
 
-from duly.domain import schedule
+from duly.domain import grievance, schedule
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel, Profile
+from duly.domain.grievance import Grievance
 from duly.domain.loan import Loan, Position, Status, position_of
 from duly.domain.notice import (
+    BETWEEN_ARREARS,
     DUE_TODAY,
     OPENED,
     REPAID,
@@ -24,6 +39,7 @@ from duly.domain.notice import (
     Notice,
     Refusal,
     Said,
+    SeldomSaid,
     decide,
     earliest,
     ground,
@@ -355,6 +371,208 @@ def test_basis_1_a_repaid_loan_asks_for_nothing():
     for kind in (Kind.INSTALMENT_UPCOMING, Kind.DUE_TODAY, Kind.OVERDUE):
         assert reason(case, kind, NOON) is Refusal.NO_BASIS
     assert reason(case, Kind.LOAN_REPAID, NOON) is Refusal.NONE
+
+
+# ------------------------------------------------------------------------------ what else is told
+
+LODGED = grievance.Case(since=NOON - DAY)
+OWED = (Kind.DISPUTE_ANSWERED, Kind.HARDSHIP_ANSWERED, Kind.LOAN_ASSIGNED, Kind.ARREARS)
+THIRD_MISSED = moment("2027-03-31 12:00")
+
+
+def owed_case(**changes: object) -> Case:
+    """All four that are owed can be said."""
+    loan = replace(a_loan(), lender=STRANGER, assigned=True)
+    return Case(loan=loan, dispute=LODGED, hardship=LODGED, **changes)
+
+
+@pytest.mark.parametrize("kind", OWED)
+def test_consent_1_what_is_owed_needs_a_contact_and_no_consent(kind):
+    now = THIRD_MISSED
+    for profile, channel, expected in (
+        (Profile(EAST, EAST, EMAIL), Channel.EMAIL, Refusal.NONE),
+        (Profile(EAST, EAST, EMAIL, ceased=True), Channel.EMAIL, Refusal.NONE),
+        (Profile(EAST, EAST), Channel.EMAIL, Refusal.NO_CONTACT),
+        (Profile(EAST, EAST, EMAIL, EMAIL), Channel.SMS, Refusal.NO_CONTACT),
+        (Profile(EAST, EAST), Channel.IN_APP, Refusal.NONE),
+        (Profile(EAST, EAST, ceased=True), Channel.IN_APP, Refusal.NONE),
+    ):
+        case = owed_case(profile=profile)
+        notice = case.notice(kind, now, channel)
+        assert decide(notice, case.facts(now), STRANGER, now).reason is expected
+        assert standing(notice, case.facts(now), STRANGER, now).reason is expected
+        moment = earliest(kind, notice.instalment, channel, case.facts(now), now)
+        assert (moment is None) == (expected is not Refusal.NONE)
+
+
+def test_consent_1_the_inbox_needs_consent_for_anything_that_is_not_owed():
+    for kind in set(Kind) - set(OWED):
+        assert not kind.is_owed
+    case = Case(profile=Profile(EAST, EAST))
+    assert reason(case, Kind.OVERDUE, NOON, channel=Channel.IN_APP) is Refusal.NO_CONTACT
+
+
+def test_server_1_no_reminder_before_the_borrower_was_told_of_the_new_lender():
+    case = Case(loan=replace(a_loan(), lender=STRANGER, assigned=True))
+    notice = case.notice(Kind.OVERDUE, NOON)
+    refused = Decision(Refusal.NOT_TOLD_OF_ASSIGNMENT, 0, int(STRANGER, 16))
+    assert decide(notice, case.facts(NOON), STRANGER, NOON) == refused
+    assert standing(notice, case.facts(NOON), STRANGER, NOON) == refused
+    assert earliest(Kind.OVERDUE, 1, Channel.EMAIL, case.facts(NOON), NOON) is None
+    told = case.served(Kind.LOAN_ASSIGNED, NOON)
+    assert told.seldom_said == SeldomSaid(lender=STRANGER, assignments=1)
+    assert reason(told, Kind.OVERDUE, NOON, STRANGER) is Refusal.NONE
+    assert reason(told, Kind.LOAN_ASSIGNED, NOON, STRANGER) is Refusal.ALREADY_SAID
+    # Back to whom it was, who is a new lender again.
+    back = replace(told, loan=replace(told.loan, lender=LENDER))
+    decision = decide(back.notice(Kind.OVERDUE, NOON), back.facts(NOON), LENDER, NOON)
+    assert decision == Decision(Refusal.NOT_TOLD_OF_ASSIGNMENT, int(STRANGER, 16), int(LENDER, 16))
+    _, base = ground(Kind.LOAN_ASSIGNED, back.facts(NOON))
+    assert (base.basis, base.serial) == (int(LENDER, 16), 1)
+
+
+def test_basis_1_a_loan_that_never_was_assigned_has_no_new_lender():
+    assert reason(Case(), Kind.LOAN_ASSIGNED, NOON) is Refusal.NO_BASIS
+    # Reminders do not wait to be told of the first lender.
+    assert reason(Case(), Kind.OVERDUE, NOON) is Refusal.NONE
+
+
+def test_basis_1_arrears_are_two_instalments():
+    for text, expected in (
+        ("2027-02-28 12:00", Refusal.NO_BASIS),
+        ("2027-03-01 12:00", Refusal.NONE),
+        ("2027-03-31 12:00", Refusal.NONE),
+    ):
+        assert reason(Case(), Kind.ARREARS, moment(text)) is expected, text
+    notice = Case().notice(Kind.ARREARS, THIRD_MISSED)
+    loan = a_loan()
+    # Two grace periods are over, and the third instalment was due on 29 March.
+    assert (notice.instalment, notice.amount) == (1, 3 * loan.instalment + 2 * loan.terms.late_fee)
+    one_paid = Case(loan=paid(loan, loan.instalment, "2027-01-29 12:00"))
+    assert reason(one_paid, Kind.ARREARS, moment("2027-03-01 12:00")) is Refusal.NO_BASIS
+
+
+def test_cap_2_arrears_are_told_of_again_after_half_a_year_alone():
+    case = Case().served(Kind.ARREARS, THIRD_MISSED)
+    assert case.seldom_said == SeldomSaid(arrears_at=THIRD_MISSED, arrears=1)
+    then = THIRD_MISSED + BETWEEN_ARREARS
+    for now, expected in ((then - 1, Refusal.TOO_SOON), (then, Refusal.NONE)):
+        notice = case.notice(Kind.ARREARS, now)
+        assert decide(notice, case.facts(now), LENDER, now).reason is expected
+        assert earliest(Kind.ARREARS, 1, Channel.EMAIL, case.facts(now), now) == then
+        # Its own half year does not hold up what was served.
+        assert standing(notice, case.facts(now), LENDER, now).reason is Refusal.NONE
+    _, base = ground(Kind.ARREARS, case.facts(then))
+    assert base.serial == 1
+
+
+def test_basis_1_paid_ahead_is_said_of_an_instalment_that_is_paid_and_not_yet_due():
+    loan = paid(a_loan(), a_loan().instalment, "2027-01-05 12:00")
+    case = Case(loan=loan, said=Said(received=loan.paid, flags=OPENED))
+    for text, expected in (
+        ("2027-01-05 13:00", Refusal.NONE),
+        ("2027-01-29 12:00", Refusal.NONE),  # the due day
+        ("2027-01-30 12:00", Refusal.NO_BASIS),  # the next instalment is not paid
+    ):
+        assert reason(case, Kind.PAID_AHEAD, moment(text)) is expected, text
+    now = moment("2027-01-26 12:00")
+    notice = case.notice(Kind.PAID_AHEAD, now)
+    assert (notice.instalment, notice.amount) == (1, 0)
+    assert reason(case, Kind.INSTALMENT_UPCOMING, now) is Refusal.NO_BASIS
+    case = case.served(Kind.PAID_AHEAD, now)
+    assert reason(case, Kind.PAID_AHEAD, now) is Refusal.ALREADY_SAID
+    assert standing(notice, case.facts(now), LENDER, now).reason is Refusal.NONE
+    # Of the next instalment it can be said anew.
+    later = moment("2027-02-02 12:00")
+    case = replace(case, loan=paid(loan, loan.instalment, "2027-02-02 11:00"))
+    assert reason(case, Kind.PAID_AHEAD, later) is Refusal.NONE
+    assert case.served(Kind.PAID_AHEAD, later).said.next == 2
+
+
+def test_basis_1_nothing_is_paid_ahead_while_something_is_missing():
+    loan = a_loan()
+    short = Case(loan=paid(loan, loan.instalment - 1, "2027-01-05 12:00"))
+    now = moment("2027-01-26 12:00")
+    decision = decide(short.notice(Kind.PAID_AHEAD, now), short.facts(now), LENDER, now)
+    assert decision == Decision(Refusal.NO_BASIS, 1, 0)
+    assert reason(Case(), Kind.PAID_AHEAD, NOON) is Refusal.NO_BASIS  # overdue
+    settled, _, _ = schedule.settle(loan, now)
+    assert reason(Case(loan=settled), Kind.PAID_AHEAD, now) is Refusal.NO_BASIS
+
+
+@pytest.mark.parametrize(
+    ("text", "days", "expected"),
+    [
+        # Opened on 20 December; with 14 days the last to rescind is 3 January.
+        ("2026-12-30 12:00", 14, Refusal.TOO_EARLY),
+        ("2026-12-31 12:00", 14, Refusal.NONE),
+        ("2027-01-03 12:00", 14, Refusal.NONE),
+        ("2027-01-04 12:00", 14, Refusal.TOO_LATE),
+        ("2026-12-20 12:30", 2, Refusal.NONE),
+        ("2026-12-20 12:30", 0, Refusal.NO_BASIS),
+    ],
+)
+def test_basis_1_the_cooling_off_period_ends_in_its_last_days(text, days, expected):
+    now = moment(text)
+    case = Case(cooling_off_days=days)
+    assert reason(case, Kind.COOLING_OFF_ENDING, now) is expected
+    if expected is Refusal.NONE:
+        case = case.served(Kind.COOLING_OFF_ENDING, now)
+        assert reason(case, Kind.COOLING_OFF_ENDING, now) is Refusal.ALREADY_SAID
+
+
+def test_basis_1_no_right_to_rescind_is_told_of_where_there_is_none():
+    now = moment("2026-12-31 12:00")
+    rescinded = replace(a_loan(), total=0, recorded_status=Status.RESCINDED)
+    for loan in (a_loan(replaces=b"\7" * 32), rescinded):
+        assert reason(Case(loan=loan), Kind.COOLING_OFF_ENDING, now) is Refusal.NO_BASIS
+
+
+def test_basis_1_an_amendment_is_told_of_the_loan_that_replaces():
+    case = Case(loan=a_loan(replaces=b"\7" * 32), said=Said())
+    notice = case.notice(Kind.LOAN_AMENDED, NOON)
+    assert (notice.instalment, notice.amount) == (0, 1_200_000)
+    assert reason(case, Kind.LOAN_AMENDED, NOON) is Refusal.NONE
+    assert reason(case.served(Kind.LOAN_AMENDED, NOON), Kind.LOAN_AMENDED, NOON) is Refusal.ALREADY_SAID
+    assert reason(Case(said=Said()), Kind.LOAN_AMENDED, NOON) is Refusal.NO_BASIS
+
+
+def test_cap_2_a_change_of_consent_is_told_once():
+    case = Case(profile=replace(CONSENTING, changes=2))
+    assert reason(Case(), Kind.CONSENT_CHANGED, NOON) is Refusal.NO_BASIS
+    assert reason(case, Kind.CONSENT_CHANGED, NOON) is Refusal.NONE
+    case = case.served(Kind.CONSENT_CHANGED, NOON)
+    assert case.seldom_said == SeldomSaid(consents=2)
+    assert reason(case, Kind.CONSENT_CHANGED, NOON) is Refusal.ALREADY_SAID
+    case = replace(case, profile=replace(case.profile, changes=3))
+    assert reason(case, Kind.CONSENT_CHANGED, NOON) is Refusal.NONE
+
+
+@pytest.mark.parametrize(
+    ("receipt", "answer", "field"),
+    [
+        (Kind.DISPUTE_RECEIVED, Kind.DISPUTE_ANSWERED, "dispute"),
+        (Kind.HARDSHIP_RECEIVED, Kind.HARDSHIP_ANSWERED, "hardship"),
+    ],
+)
+def test_basis_1_only_a_grievance_that_stands_is_confirmed_or_answered(receipt, answer, field):
+    for kind in (receipt, answer):
+        assert reason(Case(), kind, NOON) is Refusal.NO_BASIS
+        other = "hardship" if field == "dispute" else "dispute"
+        assert reason(Case(**{other: LODGED}), kind, NOON) is Refusal.NO_BASIS
+        case = Case(**{field: LODGED})
+        assert reason(case, kind, NOON) is Refusal.NONE
+        _, base = ground(kind, case.facts(NOON))
+        assert base.basis == LODGED.since
+        answered = Case(**{field: replace(LODGED, received=True, answered_at=NOON)})
+        assert reason(answered, kind, NOON) is Refusal.NO_BASIS
+        # The one that was served stands, whatever itself made of the grievance.
+        notice = case.notice(kind, NOON)
+        assert standing(notice, answered.facts(NOON), LENDER, NOON).reason is Refusal.NONE
+    received = Case(**{field: replace(LODGED, received=True)})
+    assert reason(received, receipt, NOON) is Refusal.ALREADY_SAID
+    assert reason(received, answer, NOON) is Refusal.NONE
+    assert kind.grievance is Grievance[field.upper()]
 
 
 # ------------------------------------------------------------------------------ when, and what was said

@@ -22,9 +22,10 @@ from scene import (
     paid,
 )
 
-from duly.domain import schedule
+from duly.domain import grievance, schedule
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel, Profile
+from duly.domain.grievance import FOREVER, NO_CASE, NO_REST, Rest
 from duly.domain.loan import Status
 from duly.domain.notice import (
     AMENDED,
@@ -35,6 +36,7 @@ from duly.domain.notice import (
     Kind,
     Refusal,
     Said,
+    SeldomSaid,
     Spoken,
     after_serving,
     decide,
@@ -190,7 +192,8 @@ def test_a_default_changes_nothing_of_what_is_said():
 
 
 def test_server_1_an_assigned_loan_is_the_new_lenders_to_speak_of():
-    case = Case(loan=replace(a_loan(), lender=STRANGER))
+    loan = replace(a_loan(), lender=STRANGER, assigned=True)
+    case = Case(loan=loan, seldom_said=SeldomSaid(STRANGER, 1))
     now = moment(f"{OVERDUE_DAY} 12:00")
     assert plan([case], LENDER, now) == []
     assert [each.ready for each in plan([case], STRANGER, now)] == [True]
@@ -226,6 +229,65 @@ def test_what_no_waiting_helps_is_left_out_until_its_day_and_then_told():
     [today] = planned(case, "2027-01-30 12:00")
     assert today.decision.reason is Refusal.OUTSIDE_HOURS
     assert today.not_before is None
+
+
+# ------------------------------------------------------------------------------------ grievances and lenders
+
+LODGED = grievance.Case(since=moment("2027-02-09 08:00"))
+STANDING = Rest(standing=1)
+
+
+@pytest.mark.parametrize(
+    ("field", "kind"), [("dispute", Kind.DISPUTE_RECEIVED), ("hardship", Kind.HARDSHIP_RECEIVED)]
+)
+def test_pause_1_a_grievance_is_confirmed_and_nothing_is_asked_for(field, kind):
+    case = Case(loan=replace(a_loan(), rest=STANDING), **{field: LODGED})
+    assert kinds_now(case, f"{OVERDUE_DAY} 12:00") == [kind]
+    received = replace(case, **{field: replace(LODGED, received=True)})
+    assert kinds_now(received, f"{OVERDUE_DAY} 12:00") == []
+    answered = replace(case, **{field: replace(LODGED, answered_at=LODGED.since + 1)})
+    assert kinds_now(answered, f"{OVERDUE_DAY} 12:00") == []
+    # People write the answers, and say them by command.
+    everything = {each.kind for each in planned(received, f"{OVERDUE_DAY} 12:00")}
+    assert everything.isdisjoint({Kind.DISPUTE_ANSWERED, Kind.HARDSHIP_ANSWERED})
+
+
+@pytest.mark.parametrize("text", [f"{UPCOMING_DAY} 12:00", "2027-01-29 12:00", f"{OVERDUE_DAY} 12:00"])
+def test_pause_1_no_reminder_is_planned_while_reminders_rest(text):
+    now = moment(text)
+    assert kinds_now(Case(), text) != []
+    for rest in (STANDING, Rest(until=now + 1)):
+        assert kinds_now(Case(loan=replace(a_loan(), rest=rest)), text) == []
+        assert kinds_now(Case(rest=rest), text) == []
+    over = Rest(until=now)
+    assert kinds_now(Case(loan=replace(a_loan(), rest=over), rest=over), text) == kinds_now(Case(), text)
+
+
+def test_pause_1_a_reminder_that_rests_tells_until_when():
+    now = moment(f"{OVERDUE_DAY} 12:00")
+    [waiting] = planned(Case(rest=Rest(until=now + 3 * DAY)), f"{OVERDUE_DAY} 12:00")
+    assert waiting.decision == Decision(Refusal.RESTING, now, now + 3 * DAY)
+    assert waiting.not_before == now + 3 * DAY
+    [waiting] = planned(Case(rest=STANDING), f"{OVERDUE_DAY} 12:00")
+    assert waiting.decision == Decision(Refusal.RESTING, now, FOREVER)
+    assert waiting.not_before is None
+
+
+def test_server_1_the_new_lender_is_told_of_before_anything_is_asked_for():
+    case = Case(loan=replace(a_loan(), lender=STRANGER, assigned=True))
+    now = moment(f"{OVERDUE_DAY} 12:00")
+    # What is served first is not done yet when the reminder is decided upon: it goes with the next run.
+    ready = [each for each in plan([case], STRANGER, now) if each.ready]
+    assert [(each.kind, each.ground.basis) for each in ready] == [(Kind.LOAN_ASSIGNED, int(STRANGER, 16))]
+    told = case.served(Kind.LOAN_ASSIGNED, now)
+    assert [each.kind for each in plan([told], STRANGER, now) if each.ready] == [Kind.OVERDUE]
+    assert [each.kind for each in plan([case], LENDER, now)] == []
+
+
+def test_server_1_the_new_lender_is_told_of_without_consent():
+    case = Case(loan=replace(a_loan(), lender=STRANGER, assigned=True), profile=Profile(EAST, EAST, EMAIL))
+    now = moment("2027-01-10 12:00")
+    assert [each.kind for each in plan([case], STRANGER, now) if each.ready] == [Kind.LOAN_ASSIGNED]
 
 
 # ------------------------------------------------------------------------------------ hours and consent
@@ -271,7 +333,9 @@ def test_server_1_nothing_is_planned_about_loans_of_others():
 
 def test_borrower_1_no_plan_has_a_place_for_another_person():
     names = {field.name for field in fields(Planned)}
-    assert names == {"kind", "channel", "loan", "position", "ground", "decision", "not_before"}
+    assert names == {
+        "kind", "channel", "loan", "position", "ground", "decision", "not_before", "outcome",
+    }  # fmt: skip
     [told] = planned(Case(), f"{OVERDUE_DAY} 12:00")
     assert told.borrower == borrower(1)
 
@@ -398,7 +462,21 @@ def cases(draw: st.DrawFn) -> Case:
         per_day=draw(st.integers(1, per_week)),
         overdue_days=draw(st.integers(1, 14)),
     )
-    return Case(loan=loan, limits=limits, said=Said(flags=draw(st.integers(0, 1))))
+    if draw(st.booleans()):
+        loan = replace(loan, assigned=True)
+    if draw(st.booleans()):
+        loan = replace(loan, terms=replace(loan.terms, replaces=b"\7" * 32))
+    rests = st.sampled_from([NO_REST, NO_REST, Rest(until=NOW), Rest(until=NOW + 1), STANDING])
+    lodged = st.sampled_from([NO_CASE, LODGED, replace(LODGED, received=True)])
+    return Case(
+        loan=replace(loan, rest=draw(rests)),
+        limits=limits,
+        said=Said(flags=draw(st.sampled_from([0, OPENED, AMENDED]))),
+        seldom_said=draw(st.sampled_from([SeldomSaid(), SeldomSaid(LENDER, 1), SeldomSaid(STRANGER, 2)])),
+        rest=draw(rests),
+        dispute=draw(lodged),
+        hardship=draw(lodged),
+    )
 
 
 @settings(max_examples=150, deadline=None)

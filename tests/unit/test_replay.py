@@ -7,11 +7,16 @@ from history import START, Teller, chain
 from scene import LENDER, SERVICER, STRANGER, a_loan, moment, paid
 
 from duly.domain import amending, schedule
+from duly.domain.consent import Channel
 from duly.domain.events import (
     Block,
     DebtForgiven,
     Event,
     FeesWaived,
+    GrievanceAnswered,
+    GrievanceLodged,
+    GrievancesCarriedOver,
+    GrievanceWithdrawn,
     InstalmentMissed,
     LoanAmended,
     LoanAssigned,
@@ -21,13 +26,16 @@ from duly.domain.events import (
     LoanRescinded,
     LoanSettled,
     Logged,
+    NoticeServed,
     OfferCancelled,
     PaymentHeld,
     ReceiptAcknowledged,
     Repaid,
     ServicerAppointed,
 )
+from duly.domain.grievance import Case, Grievance, Rest
 from duly.domain.loan import Loan, Status
+from duly.domain.notice import Kind
 from duly.domain.policy import AprConvention, LendingLimits
 from duly.domain.replay import HistoryIncomplete, State, apply, apply_all, begins, subjects
 from duly.domain.terms import Schedule
@@ -213,6 +221,71 @@ def test_an_event_about_two_loans_names_both() -> None:
 def test_an_event_about_a_loan_that_was_never_opened_is_told(event: Event) -> None:
     with pytest.raises(HistoryIncomplete, match="never opened"):
         after(event)
+
+
+# ---------------------------------------------------------------------------------------- grievances
+
+WHO = LOAN.terms.borrower
+HERE = GrievanceLodged(LOAN.id, WHO, Grievance.DISPUTE, WHO, False, True)
+EVERYWHERE = GrievanceLodged(LOAN.id, WHO, Grievance.HARDSHIP, LENDER, True, False)
+SINCE = LOAN.opened_at + 1
+
+
+def test_grievances_rest_what_their_events_tell() -> None:
+    state = after(HERE, EVERYWHERE)
+    assert state.cases[LOAN.id] == {
+        Grievance.DISPUTE: Case(SINCE, fees_rest=True),
+        Grievance.HARDSHIP: Case(SINCE, all_loans=True),
+    }
+    assert state.loans[LOAN.id] == replace(LOAN, rest=Rest(standing=2, fees_standing=1))
+    assert state.rests == {WHO: Rest(standing=1)}
+    apply(GrievanceAnswered(LOAN.id, WHO, Grievance.DISPUTE, SINCE + 500), SINCE + 7, state)
+    apply(GrievanceWithdrawn(LOAN.id, WHO, Grievance.HARDSHIP), SINCE + 9, state)
+    assert state.cases[LOAN.id] == {
+        Grievance.DISPUTE: Case(SINCE, SINCE + 7, fees_rest=True),
+        Grievance.HARDSHIP: Case(SINCE, SINCE + 9, all_loans=True),
+    }
+    assert state.loans[LOAN.id].rest == Rest(until=SINCE + 500, fees_until=SINCE + 500)
+    assert state.rests == {WHO: Rest(until=SINCE + 9)}
+    # Lodged again, its receipt is to be served again.
+    apply(HERE, SINCE + 20, state)
+    assert state.cases[LOAN.id][Grievance.DISPUTE] == Case(SINCE + 20, fees_rest=True)
+
+
+def test_a_receipt_that_was_served_is_kept_with_its_grievance() -> None:
+    receipt = NoticeServed(
+        NEW, LOAN.id, LENDER, WHO, Kind.DISPUTE_RECEIVED, 0, 0, Channel.EMAIL, SINCE, 0, NEW
+    )
+    state = after(HERE, EVERYWHERE, receipt)
+    assert [case.received for case in state.cases[LOAN.id].values()] == [True, False]
+
+
+def test_grievances_go_over_to_the_loan_that_replaces() -> None:
+    rest = Rest(standing=1, fees_standing=1)
+    old, new = amending.defer(
+        replace(LOAN, rest=rest), 1, LIMITS, moment("2027-01-20 12:00"), lambda terms: NEW
+    )
+    state = after(HERE, told(old, new), GrievancesCarriedOver(old.id, new.id))
+    assert (state.loans[old.id], state.loans[new.id]) == (old, new)
+    assert (state.cases[old.id], state.cases[new.id]) == (
+        {},
+        {Grievance.DISPUTE: Case(SINCE, fees_rest=True)},
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        GrievanceAnswered(LOAN.id, WHO, Grievance.DISPUTE, 5),
+        GrievanceWithdrawn(LOAN.id, WHO, Grievance.DISPUTE),
+    ],
+    ids=lambda event: event.name,
+)
+def test_a_grievance_that_ended_and_was_never_lodged_is_told(event: Event) -> None:
+    with pytest.raises(HistoryIncomplete, match="never lodged"):
+        after(event)
+    with pytest.raises(HistoryIncomplete, match="never lodged"):
+        after(HERE, event, event)
 
 
 # ---------------------------------------------------------------------------------------- many at once
