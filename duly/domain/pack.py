@@ -614,11 +614,18 @@ def _on_top(entry: Entry | None, under: Entry) -> Entry:
 
 
 def limit_values(limits: LendingLimits | ContactLimits) -> dict[str, object]:
-    """Limits as a pack writes them, by their paths: times of day and weekdays by name."""
+    """Limits as a pack writes them, by their paths: times of day, weekdays and scopes by name."""
     section = "lending" if isinstance(limits, LendingLimits) else "contact"
-    return {
-        f"{section}.{item.name}": _packed(item.name, getattr(limits, item.name)) for item in fields(limits)
+    values = {
+        f"{section}.{item.name}": _packed(item.name, getattr(limits, item.name))
+        for item in fields(limits)
+        if not item.name.startswith("rest_")
     }
+    if isinstance(limits, ContactLimits):
+        for bit, name in enumerate(Grievances.model_fields):
+            values[f"grievances.{name}.scope"] = "borrower" if limits.rest_all_loans >> bit & 1 else "loan"
+            values[f"grievances.{name}.fees_rest"] = bool(limits.rest_fees >> bit & 1)
+    return values
 
 
 def _packed(field: str, value: int) -> object:

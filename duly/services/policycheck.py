@@ -110,7 +110,7 @@ def _deviations(policy: Published, pack: PolicyPack, templates: bytes) -> Iterab
         comparison = entry.tightness.compare(value, entry.found.value)
         if comparison is not Comparison.SAME:
             # Only contact limits can be tightened after they were published.
-            allowed = comparison is Comparison.TIGHTER and path.startswith("contact.")
+            allowed = comparison is Comparison.TIGHTER and not path.startswith("lending.")
             yield Deviation(path, text_of(value, entry.tightness.unit), entry.text, allowed)
     for field, chain, wanted in (
         ("pack hash", policy.pack, pack.pack_hash),

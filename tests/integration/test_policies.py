@@ -224,7 +224,9 @@ def test_the_chain_and_the_packs_agree_on_what_is_tighter(chain: Application) ->
     base = book.contact_of(2)
     tried = 0
     for path, value in limit_values(base).items():
-        field = path.removeprefix("contact.")
+        section, _, field = path.partition(".")
+        if section != "contact":
+            continue
         changes = (0b0010001, 0b0010111, 0b1100000) if field == "weekdays" else (-1, 1)
         for change in changes:
             other = replace(base, **{field: change if field == "weekdays" else getattr(base, field) + change})
@@ -234,6 +236,10 @@ def test_the_chain_and_the_packs_agree_on_what_is_tighter(chain: Application) ->
             assert refused_by(chain, book, other) == wanted, (field, change)
             tried += 1
     assert tried == 21
+    # A grievance that rests less than it did would be looser.
+    assert (base.rest_all_loans, base.rest_fees) == (0b111, 0b111)
+    for change in ({"rest_all_loans": 0b101}, {"rest_fees": 0b011}):
+        assert refused_by(chain, book, replace(base, **change)) == "LimitLoosened"
     assert tightness_of(ON_CHAIN["contact"], "gap").compare(None, 5) is Comparison.LOOSER
 
 
