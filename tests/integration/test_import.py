@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Node, embedded, strict
 from typer.testing import CliRunner
+from web3.types import RPCEndpoint
 
 from duly.bootstrap import Application
 from duly.chain import networks
@@ -188,16 +190,28 @@ def test_a_real_process_killed_at_random_times(node: Node, tmp_path: Path) -> No
     command = [sys.executable, "-c", "from duly.interfaces.cli import main; main()", "import", str(SAMPLE)]
     application = Application(settings, rpc=node.url)
     chance = random.Random(3)
+
+    def ask(method: str, *params: object) -> Any:
+        return application.w3.provider.make_request(RPCEndpoint(method), params)["result"]
+
+    # A few transactions at a time are mined, and only when the test says so: however quick it is, no process
+    # gets done.
+    ask("evm_setAutomine", False)
+    ask("evm_setBlockGasLimit", hex(2_000_000))
     for _ in range(3):
         process = subprocess.Popen([*command, "--limit", "60"], env=environment, stdout=subprocess.DEVNULL)
-        before = application.w3.eth.block_number
-        end = time.monotonic() + 30
-        while application.w3.eth.block_number == before and time.monotonic() < end:
-            if process.poll() is not None:
-                break
-        time.sleep(chance.uniform(0, 0.5))
+        for _ in range(chance.randrange(6, 12)):
+            while not int(ask("txpool_status")["pending"], 16):
+                assert process.poll() is None
+                time.sleep(0.001)
+            ask("evm_mine")
+        time.sleep(chance.uniform(0, 0.2))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
+    assert opened(application) < 60
+    ask("evm_setBlockGasLimit", hex(30_000_000))
+    ask("evm_setAutomine", True)
+    ask("evm_mine")
     found = imported(application, book(60))
     assert found.opened + found.already_open == 60
     assert opened(application) == 60

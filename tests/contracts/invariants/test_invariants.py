@@ -24,7 +24,7 @@ from support.offers import (
     sign_instruction,
     split,
 )
-from support.oracle import PERIODS_A_YEAR, ExactSchedule, effective_period_rate, later, local_day
+from support.oracle import PERIODS_A_YEAR, ExactSchedule, effective_period_rate, last_second, later, local_day
 
 # What terms fix, for ever.
 FIXED = {
@@ -107,7 +107,7 @@ class Ledger:
     # --- opening --------------------------------------------------------------------------------
 
     def initialize_with_loans(self, st_any, st_principal, st_schedule, st_frequency, st_fee):
-        for number, schedule in enumerate((Schedule.LEVEL, st_schedule, Schedule.LEVEL), st_any):
+        for number, schedule in enumerate((Schedule.LEVEL, st_schedule, Schedule.BULLET), st_any):
             shape = (st_principal, 120_000, 4, schedule, st_frequency)
             self._open(self._offered(3 * number, shape, 50, st_fee, 3, 0, 0))
 
@@ -122,6 +122,8 @@ class Ledger:
         self._refused("NotBorrower", other, self.ledger.open, terms, self._offer(terms))
         for forged in (self.sign(terms, other), self._by_both(terms)[0], b""):
             self._refused("InvalidOffer", borrower, self.ledger.open, terms, forged)
+        instead = terms._replace(replaces=next(iter(self.loans)))
+        self._refused("NotANewLoan", borrower, self.ledger.open, instead, self._offer(instead))
         self._open_once(terms)
 
     def rule_open_relayed(
@@ -227,12 +229,15 @@ class Ledger:
         model.credit(now, amount, "paid")
         self._goes_on(loan, rest, prepaid, owed - amount, payoff - amount)
 
-    def rule_rescind(self, st_loan):
-        """As long as it can be; what always holds tells when that is."""
+    def rule_rescind(self, st_loan, st_flag):
+        """As long as it can be, its last second included; what always holds tells when that is."""
         loan, model = self._pick(st_loan, self._can_be_rescinded)
-        now = self._now()
-        if not self._can_be_rescinded(model, now):
+        if not self._can_be_rescinded(model, self.clock.now()):
             return
+        if st_flag:
+            last_day = self._last_day_to_rescind(model)
+            self.clock.to(last_second(last_day, model.terms.calendar_offset))
+        now = self._now()
         expected = self._rescission(loan, now)
         rescinded = self._done(self._borrower(model), self.ledger.rescind, model.terms)
         assert rescinded.events["LoanRescinded"]["amount"] == expected
