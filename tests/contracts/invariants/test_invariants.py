@@ -59,6 +59,8 @@ WAITS = (0, 0, 0, 1, 9, 0, 3, 17)
 ENOUGH = 5
 # What the ledger offers besides: it only bundles the others.
 BUNDLES = {"multicall"}
+# What the ledger does for the desk alone, when a grievance is lodged.
+FOR_THE_DESK = {"noteGrievance"}
 
 
 class Ledger:
@@ -381,6 +383,27 @@ class Ledger:
             marked = self._done(by, mark, loan).events["LoanDefaulted"]
             model.marked = model.covered(model.paid(now)) + 1
             assert (marked["instalment"], marked["overdue"]) == (model.marked, model.arrears(now)[0])
+
+    # --- grievances -----------------------------------------------------------------------------
+
+    def rule_lodge(self, st_loan, st_any, st_second, st_flag):
+        """By the borrower, or on their word; taken back at once, some time, or never.
+
+        No policy here lets fees rest, so no amount changes.
+        """
+        loan, model = self._pick(st_loan)
+        borrower, grievance = self._borrower(model), st_any % 3
+        outsider = next(actor for actor in self.lenders if actor != model.lender)
+        self._refused("NotDesk", borrower, self.ledger.noteGrievance, loan)
+        self._refused("NotTheBorrower", outsider, self.desk.withdraw, loan, grievance)
+        since, answered_at, *_ = self.desk.caseOf(loan, grievance)
+        if not since or answered_at:
+            self._refused("NoGrievance", borrower, self.desk.withdraw, loan, grievance)
+            by = self._actor(model.lender) if st_second else borrower
+            self._done(by, self.desk.lodge, loan, grievance)
+        self._refused("GrievanceStands", borrower, self.desk.lodge, loan, grievance)
+        if st_flag:
+            self._done(borrower, self.desk.withdraw, loan, grievance)
 
     # --- anyone ---------------------------------------------------------------------------------
 
@@ -955,7 +978,7 @@ def dollar(publisher):
 
 
 def test_whatever_anybody_does(
-    state_machine, dollar, policy_book, ledger, publish, terms, sign, key_of, clock,
+    state_machine, dollar, policy_book, ledger, desk, notices, publish, terms, sign, key_of, clock,
     publisher, lender, borrower, servicer, keeper, stranger,
 ):  # fmt: skip
     actors = (lender, borrower, servicer, keeper, stranger)
@@ -971,6 +994,7 @@ def test_whatever_anybody_does(
         sign,
         key_of,
         ledger=ledger,
+        desk=desk,
         dollar=dollar,
         policy_book=policy_book,
         policies=tuple(limits_of),
@@ -991,4 +1015,5 @@ def test_whatever_anybody_does(
         },
     )
     acts = {item["name"] for item in ledger.abi if _acts(item)}
-    assert min(went_through[act] for act in acts - BUNDLES) >= ENOUGH, went_through
+    wanted = (acts | {"lodge", "withdraw"}) - BUNDLES - FOR_THE_DESK
+    assert min(went_through[act] for act in wanted) >= ENOUGH, went_through
