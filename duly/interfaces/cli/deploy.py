@@ -148,7 +148,9 @@ def _show(result: "Result") -> None:
     table.add_column("block", justify="right", no_wrap=True)
     table.add_column("gas", justify="right", no_wrap=True)
     for step in result.steps:
-        place = _checksummed(step.address) if step.address else f"number {step.number}"
+        place = _checksummed(step.address) if step.address else ""
+        if step.number is not None:
+            place = f"number {step.number}"
         block = "" if step.block is None else f"{step.block:,}"
         table.add_row(step.name, place, block, f"{step.gas:,}" if step.made else "found")
     out = console()
