@@ -830,7 +830,9 @@ class Ledger:
         assert new.owed(now) <= owed
         assert self._payoff(amendment, now) < payoff + NEAR
         growth = 1 + self._cap(terms.policy, terms.frequency)
-        assert sum(amount / growth**k for k, (_, amount) in enumerate(new.rows, 1)) <= terms.principal + 1
+        # Each instalment is rounded up by less than a unit; of a few units of principal that is much.
+        worth = sum(amount / growth**k for k, (_, amount) in enumerate(new.rows, 1))
+        assert worth < terms.principal + len(new.rows) + 1
 
     def _recorded(self, loan):
         """TERMS-1: what is recorded, the terms of the loan being what they were when it began."""
@@ -1018,7 +1020,9 @@ def test_whatever_anybody_does(
         publisher=publisher,
         went_through=went_through,
         # Without Hypothesis' search for targets: there are none, and it would repeat one run again and again.
+        # The same histories every time, so that a change is to blame for what fails. To explore, take it out.
         settings={
+            "derandomize": True,
             "max_examples": 28,
             "stateful_step_count": 30,
             "phases": (Phase.reuse, Phase.generate, Phase.shrink),
