@@ -1139,12 +1139,23 @@ def _loan(row: Row[Any]) -> Loan:
     )
 
 
-def _rest(row: Row[Any]) -> Rest:
-    return Rest(row.rest_standing, row.rest_until, row.rest_fees_standing, row.rest_fees_until)
+def _rest(row: Row[Any], prefix: str = "") -> Rest:
+    values = row._mapping
+    names = ("rest_standing", "rest_until", "rest_fees_standing", "rest_fees_until")
+    return NO_REST if values[prefix + names[0]] is None else Rest(*(values[prefix + name] for name in names))
 
 
-def _case(row: Row[Any]) -> Case:
-    return Case(row.since, row.answered_at, bool(row.received), bool(row.all_loans), bool(row.fees_rest))
+def _case(row: Row[Any], prefix: str = "") -> Case:
+    values = row._mapping
+    if values[f"{prefix}since"] is None:
+        return NO_CASE
+    return Case(
+        values[f"{prefix}since"],
+        values[f"{prefix}answered_at"],
+        bool(values[f"{prefix}received"]),
+        bool(values[f"{prefix}all_loans"]),
+        bool(values[f"{prefix}fees_rest"]),
+    )
 
 
 _RECORDED: Final = {int(status): status for status in (Status.RESCINDED, Status.REPLACED)}
@@ -1279,26 +1290,9 @@ def _candidate(row: Row[Any]) -> Candidate:
         limits=_limits(row),
         seldom_said=NOTHING_SELDOM if row.said_received is None else _seldom_said(row),
         cooling_off_days=row.cooling_off_days,
-        rest=NO_REST
-        if row.all_rest_standing is None
-        else Rest(
-            row.all_rest_standing, row.all_rest_until, row.all_rest_fees_standing, row.all_rest_fees_until
-        ),
-        dispute=_case_named(row, "dispute"),
-        hardship=_case_named(row, "hardship"),
-    )
-
-
-def _case_named(row: Row[Any], name: str) -> Case:
-    values = row._mapping
-    if values[f"{name}_since"] is None:
-        return NO_CASE
-    return Case(
-        values[f"{name}_since"],
-        values[f"{name}_answered_at"],
-        bool(values[f"{name}_received"]),
-        bool(values[f"{name}_all_loans"]),
-        bool(values[f"{name}_fees_rest"]),
+        rest=_rest(row, "all_"),
+        dispute=_case(row, "dispute_"),
+        hardship=_case(row, "hardship_"),
     )
 
 

@@ -49,6 +49,16 @@ class Amount(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
+def _rest() -> tuple[Column[int], ...]:
+    """What some grievances come to, as `duly.domain.grievance.Rest`."""
+    return (
+        Column("rest_standing", Integer, nullable=False),
+        Column("rest_until", BigInteger, nullable=False),
+        Column("rest_fees_standing", Integer, nullable=False),
+        Column("rest_fees_until", BigInteger, nullable=False),
+    )
+
+
 # One row: which chain and ledger this is, and up to which block it was read.
 cursor = Table(
     "cursor",
@@ -131,10 +141,7 @@ loans = Table(
     Column("defaulted", Integer, nullable=False),
     Column("assigned", SmallInteger, nullable=False),
     # What its own grievances come to, as `duly.domain.grievance.Rest`.
-    Column("rest_standing", Integer, nullable=False),
-    Column("rest_until", BigInteger, nullable=False),
-    Column("rest_fees_standing", Integer, nullable=False),
-    Column("rest_fees_until", BigInteger, nullable=False),
+    *_rest(),
     # What the planner looks for: where it stands, the due day of the first instalment that is not fully paid
     # (none once nothing is owed), and whether an opening, a payment or the end has not been told the borrower
     # yet.
@@ -197,10 +204,7 @@ rests = Table(
     "rests",
     metadata,
     Column("borrower", Text, primary_key=True),
-    Column("rest_standing", Integer, nullable=False),
-    Column("rest_until", BigInteger, nullable=False),
-    Column("rest_fees_standing", Integer, nullable=False),
-    Column("rest_fees_until", BigInteger, nullable=False),
+    *_rest(),
 )
 
 policies = Table(
