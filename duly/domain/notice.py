@@ -19,7 +19,8 @@ from duly.domain.terms import ZERO_ADDRESS
 
 REMEMBERED_REMINDERS = 7
 LONG_AGO = 2**20 - 1
-"""Seconds before the newest of some moments, after which an earlier one is forgotten; no cap looks back further."""
+"""Seconds before the newest of some moments, after which an earlier one is forgotten; no cap looks back so
+far."""
 SERVICES_PER_DAY = 3
 """Most notices that serve the borrower, about one loan in 24 hours."""
 

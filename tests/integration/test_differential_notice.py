@@ -350,8 +350,8 @@ def some_end(dice: random.Random, loan: Loan, kind: Kind) -> Loan:
 def some_times(
     dice: random.Random, now: int, rules: tuple[tuple[int, int], ...], most: int
 ) -> tuple[int, ...]:
-    """Moments in the past that are remembered, newest first; mostly one of them, the n-th, as long ago as a rule asks for, to the
-    second.
+    """Moments in the past that are remembered, newest first; mostly one of them, the n-th, as long ago as a
+    rule asks for, to the second.
     """
     if dice.random() < 0.3:
         return ()
