@@ -134,15 +134,18 @@ def strict_rules() -> WordRules:
 
 
 @cache
+def pack_published(pack_hash: bytes) -> PolicyPack | None:
+    """The pack that was published with this hash, where it comes with the program."""
+    return next((pack for pack in map(load_pack, pack_names()) if pack.pack_hash == pack_hash), None)
+
+
+@cache
 def word_rules_published(pack_hash: bytes) -> WordRules:
-    """The rules of the pack that was published with this hash, where it comes with the program; of any other,
-    STRICT's.
+    """The rules about words of the pack that was published with this hash, where it comes with the program;
+    of any other, STRICT's.
     """
-    for name in pack_names():
-        pack = load_pack(name)
-        if pack.pack_hash == pack_hash:
-            return word_rules(pack)
-    return strict_rules()
+    pack = pack_published(pack_hash)
+    return word_rules(pack) if pack else strict_rules()
 
 
 def _base(given: Any, name: str, folder: Path, above: tuple[Path, ...]) -> PolicyPack:

@@ -23,6 +23,7 @@ from duly.domain.errors import DulyError, InvalidInput
 from duly.domain.events import LoanAmended, LoanOpened
 from duly.domain.loan import Status
 from duly.domain.notice import Notice
+from duly.domain.preferences import Preferences, hours_text
 from duly.services.serve import salt_purpose
 from duly.store.notices import Content, Delivery
 from duly.store.readmodel import NothingIndexed
@@ -54,11 +55,22 @@ def export(app: "Application", borrower: str) -> dict[str, Any]:
         "exported_at": _moment(int(time.time())),
         "borrower": record.borrower,
         "language": record.language,
+        "preferences": preferences_json(record.preferences),
         "added_at": _moment(record.added_at),
         "contacts": list(_contacts(record)),
         "codes_sent_at": [_moment(at) for at in record.codes_sent_at],
         **(_told(app, record.borrower) if has_database(app) else {}),
         "log": [entry_json(entry) for entry in record.log],
+    }
+
+
+def preferences_json(preferences: Preferences) -> dict[str, Any]:
+    """How a borrower wishes to be reminded, as plain values."""
+    return {
+        "hours": preferences.hours and hours_text(preferences.hours),
+        "time_zone": preferences.zone or None,
+        "days_before": list(preferences.days_before),
+        "on_due_day": preferences.on_due_day,
     }
 
 

@@ -75,7 +75,7 @@ def test_borrower_1_the_schema_has_a_place_for_the_borrower_alone():
             *("id", "version", "generation", "key_check", "own_key", "next_check", "next_own_key", "bridge"),
             *("log_count", "log_seal"),
         },
-        "borrowers": {"borrower", "language", "added_at"},
+        "borrowers": {"borrower", "language", "preferences", "added_at"},
         "keys": {"borrower", "generation", "wrapped_key"},
         "contacts": {
             *("borrower", "channel", "sealed_address", "added_at", "changed_at"),
