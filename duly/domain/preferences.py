@@ -65,7 +65,8 @@ def parse_hours(text: str) -> tuple[int, int]:
     """
     match = _HOURS.fullmatch(text.strip())
     if match is None:
-        raise InvalidPreferences(f"{text[:40]!r} are no hours", wanted="such as 18:00-20:30")
+        # Not repeated: something else may have been typed in its place.
+        raise InvalidPreferences("these are no hours", wanted="such as 18:00-20:30")
     start, start_minutes, end, end_minutes = map(int, match.groups())
     return start * 60 + start_minutes, end * 60 + end_minutes
 
@@ -81,7 +82,7 @@ def parse_days_before(text: str) -> tuple[int, ...]:
         return Preferences(days_before=tuple(int(each) for each in text.split(","))).days_before
     except ValueError:
         raise InvalidPreferences(
-            f"{text[:40]!r} are no days before a due day",
+            "these are no days before a due day",
             wanted=f"some of {','.join(map(str, DAYS_BEFORE))}, or none",
         ) from None
 

@@ -58,7 +58,18 @@ def read_pack(path: Path) -> PolicyPack:
 
     Raises: InvalidPack, which names every value that is missing, unknown, out of bounds or too loose.
     """
-    return _read(path, ())
+    pack = _read(path, ())
+    found = pack.holidays
+    if found and found.public_holidays and found.public_holidays.value:
+        # Takes a fifth of a second, which those that come along need not spend: a test looks at them.
+        import holidays
+
+        if found.country.value not in holidays.list_supported_countries(include_aliases=False):
+            raise InvalidPack(
+                f"{path.name}: holidays.country: no public holidays are known of {found.country.value}",
+                wanted="a country that the package `holidays` has, or no holidays.public_holidays",
+            )
+    return pack
 
 
 def parse_pack(text: str, name: str = "the pack") -> PolicyPack:

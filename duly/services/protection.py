@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from duly.chain import logs
 from duly.chain.errors import explained
 from duly.domain.calendar import DAY
-from duly.domain.consent import Channel
+from duly.domain.consent import Channel, Profile
 from duly.domain.errors import DulyError, InvalidInput
 from duly.domain.events import LoanAmended, LoanOpened
 from duly.domain.loan import Status
@@ -72,6 +72,15 @@ def preferences_json(preferences: Preferences) -> dict[str, Any]:
         "days_before": list(preferences.days_before),
         "on_due_day": preferences.on_due_day,
     }
+
+
+def registered(app: "Application", borrower: str) -> Profile | None:
+    """What the borrower registered on chain, as far as it was read; None where nothing is known of that."""
+    if has_database(app):
+        with suppress(NothingIndexed):
+            profile = app.read_model.profile(borrower.lower())
+            return profile if profile.changes else None
+    return None
 
 
 def _contacts(record: BorrowerRecord) -> Iterator[dict[str, Any]]:

@@ -181,9 +181,7 @@ def check_zone(name: str, profile: Profile | None = None) -> None:
     except (ZoneInfoNotFoundError, ValueError):
         known = False
     if not known:
-        raise UnknownZone(
-            f"there is no time zone {name[:40]!r}", wanted="its IANA name, such as Europe/Athens"
-        )
+        raise UnknownZone("there is no such time zone", wanted="its IANA name, such as Europe/Athens")
     if profile is None:
         return
     year = datetime.now(UTC).year

@@ -111,8 +111,8 @@ class Candidate:
     the lender appointed none. `reminders` are the times of the borrower's last seven, newest first. `rest` is
     what the borrower's grievances that concern all loans come to; `dispute` and `hardship` are the loan's.
     `pack` is the hash of the policy's pack. `reminded_at` is when the borrower was last reminded of this
-    loan, zero for never. `changes_told` is of how many changes of contact and consent the borrower knows, None
-    before the first notice. The profile's nonce is not known here: 0.
+    loan, zero for never. `changes_told` is of how many changes of contact and consent the borrower knows,
+    None before the first notice. The profile's nonce is not known here: 0.
     """
 
     loan: Loan
