@@ -101,4 +101,4 @@ def days_text(preferences: Preferences) -> str:
         parts.append(f"{named} day{'s' * (preferences.days_before != (1,))} before")
     if preferences.on_due_day:
         parts.append("on the due day")
-    return ", and ".join(parts) or "none before a due day is over"
+    return ", and ".join(parts) or "never before a due day is over"

@@ -92,8 +92,8 @@ def _known_of_borrowers(app: "Application") -> "tuple[dict[str, bytes], dict[str
         return app.vault.persons(), app.vault.preferences()
     except NoMasterKey:
         typer.echo(
-            "The contact vault is not open: caps are counted per address, not per person, and nobody's wishes "
-            "are known.",
+            "The contact vault is not open: caps are counted per address, not per person, and nobody's "
+            "wishes are known.",
             err=True,
         )
         return {}, {}
@@ -210,12 +210,18 @@ def reason(planned: "Planned") -> str:
     """Why a notice has to wait, in a few words."""
     from duly.domain import calendar
     from duly.domain.notice import Refusal
+    from duly.services.when import Wait
 
     decision = planned.decision
+    if decision.reason is Refusal.TOO_EARLY or planned.wait is Wait.ANOTHER_DAY:
+        # The day that it will be, which the gate may allow earlier.
+        moment, offset = planned.not_before, planned.position.calendar_offset
+        day = decision.required if moment is None else calendar.local_day(moment, offset)
+        return f"not before {calendar.iso(day)}"
     if decision.reason is Refusal.NONE:
-        return planned.wait.replace("_", " ").removesuffix("none")
-    if decision.reason is Refusal.TOO_EARLY:
-        return f"not before {calendar.iso(decision.required)}"
+        return {Wait.DAY_OF_REST: "a day of rest", Wait.ANOTHER_HOUR: "another hour is wished for"}.get(
+            planned.wait, ""
+        )
     words = {
         Refusal.NO_CONTACT: "no contact registered",
         Refusal.CEASED: "contact was stopped",
@@ -235,7 +241,7 @@ _STYLES = {"now": "green", "later": "yellow", "never": "red", "nothing": "dim"}
 
 
 def show_explanation(told: "Explanation") -> None:
-    """What people read of one loan: what becomes of each kind, and of those with something to say the rules."""
+    """What people read of one loan: what becomes of each kind, and the rules of those that may be said."""
     from rich.box import SIMPLE
     from rich.table import Table
 
