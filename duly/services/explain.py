@@ -41,6 +41,8 @@ from duly.services.plan import (
 from duly.services.when import Timing, Wait, offset_text, wished_hours
 
 _FAR: Final = 2**40
+_DAYS: Final = "days"
+_CHOSEN_DAY: Final = "chosen day"
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -201,8 +203,11 @@ class _Case:
         moment = planned.not_before
         if planned.ready:
             return Explained(kind, Verdict.NOW, "every rule lets it through", moment, self.at(moment), rules)
-        # The gate's own order of reasons; what waits for a day is told before what waits for an hour.
-        why = f"{failing[0].name}: {failing[0].was}; wanted: {failing[0].wanted}" if failing else ""
+        # In the gate's own order of reasons; but for a day to come the one that it will be is told.
+        first = next((rule for rule in failing if rule.name == _CHOSEN_DAY), None)
+        if first is None or failing[0].name != _DAYS:
+            first = failing[0]
+        why = f"{first.name}: {first.was}; wanted: {first.wanted}"
         if moment is None:
             if planned.wait is Wait.DAY_OF_REST:
                 why = "every day on which it could be said rests"
@@ -224,7 +229,7 @@ class _Case:
         words = {
             Silence.ENDED: f"the loan is {self.position.status.name.lower()}",
             Silence.SAID: "it was said already",
-            Silence.NO_NEWS: "it is no news any more",
+            Silence.NO_NEWS: "it is no news",
             Silence.OFTEN_ENOUGH: f"it was said {OVERDUE_TIMES} times, which is enough",
             Silence.NOT_WISHED: f"the borrower wishes reminders {days_text(wishes)}",
             Silence.RESTS: f"{rests}: it is said before, as an upcoming instalment",
@@ -280,7 +285,7 @@ class _Case:
         first, today = first_day_of(kind, facts, self.timing), self.position.today
         if first:
             was = f"today is {calendar.iso(today)}"
-            yield Rule("chosen day", today >= first, was, f"{calendar.iso(first)} or later")
+            yield Rule(_CHOSEN_DAY, today >= first, was, f"{calendar.iso(first)} or later")
         if kind.is_reminder and self.timing.rules.rest:
             name = self.timing.rests(self.local_day)
             yield Rule("day of rest", not name, name or "none", "no day on which reminders rest")
@@ -295,7 +300,7 @@ class _Case:
         holds = base.first_day <= today <= base.last_day
         days = [f"from {calendar.iso(base.first_day)}"] * (base.first_day > 0)
         days += [f"until {calendar.iso(base.last_day)}"] * (base.last_day < _FAR)
-        return Rule("days", holds, f"today is {calendar.iso(today)}", " ".join(days) or "any day")
+        return Rule(_DAYS, holds, f"today is {calendar.iso(today)}", " ".join(days) or "any day")
 
     def _consent(self, planned: Planned, facts: Facts) -> Iterator[Rule]:
         profile, channel = facts.profile, planned.channel

@@ -380,8 +380,10 @@ def _silence_of_consents(candidate: Candidate) -> Silence | None:
     profile, told = candidate.profile, candidate.changes_told
     if not profile.changes:
         return Silence.NO_GROUND
-    # The first notice of all tells by itself that there is a channel.
-    if told is None or profile.changes <= max(told, candidate.seldom_said.consents):
+    if told is None:
+        # The first notice of all tells by itself that there is a channel.
+        return Silence.NO_NEWS
+    if profile.changes <= max(told, candidate.seldom_said.consents):
         return Silence.SAID
     return None if any(map(profile.consents_to, DELIVERABLE)) else Silence.NO_CHANNEL
 

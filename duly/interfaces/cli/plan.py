@@ -258,7 +258,7 @@ def show_explanation(told: "Explanation") -> None:
         table.add_row(_kind(each), _when(each), each.why + local, style=_STYLES[each.verdict])
         for rule in each.rules:
             mark = "✓" if rule.holds else "✗"
-            words = f"{rule.was}" if rule.holds else f"{rule.was}; wanted: {rule.wanted}"
+            words = f"{rule.was} ({rule.wanted})" if rule.holds else f"{rule.was}; wanted: {rule.wanted}"
             table.add_row("", "", f"{mark} {rule.name}: {words}", style=None if rule.holds else "red")
     out.print(table)
 
