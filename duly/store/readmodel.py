@@ -805,8 +805,9 @@ class ReadModel:
         with self._reading() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def candidates(self, today: int) -> Iterator[Candidate]:
-        """The loans that something may have to be said about on a day, in the order of opening.
+    def candidates(self, today: int, days: int = 0) -> Iterator[Candidate]:
+        """The loans that something may have to be said about on a day, in the order of opening; or within so
+        many days after it.
 
         Loans whose first unpaid instalment may be spoken of by then or is overdue; of which an instalment
         that is about to fall due is paid already; whose cooling-off period is about to end; whose borrower
@@ -817,21 +818,21 @@ class ReadModel:
         loans, policies, profiles = schema.loans.c, schema.policies.c, schema.profiles.c
         ahead = select(func.coalesce(func.max(policies.upcoming_days), 0)).scalar_subquery()
         # By day and policy, as the cooling-off period is the policy's.
-        last_moment = (today + 1) * calendar.DAY - policies.cooling_off_days * calendar.DAY
+        began = (today + 1 - policies.cooling_off_days) * calendar.DAY
         untold = and_(profiles.changes > profiles.changes_told, text("consented <> 0"))
         with self._reading() as connection:
-            paid_ahead = self._paid_ahead(connection, today)
+            paid_ahead = self._paid_ahead(connection, today, days)
             ids = (
                 select(loans.number)
-                .where(loans.next_due_day.is_not(None), loans.next_due_day <= today + ahead)
+                .where(loans.next_due_day.is_not(None), loans.next_due_day <= today + days + ahead)
                 .union(
                     select(loans.number).where(loans.unsaid == 1),
                     select(loans.number)
                     .join_from(schema.policies, schema.loans, loans.policy == policies.number)
                     .where(
                         policies.cooling_off_days > 0,
-                        loans.opened_at >= last_moment - _DAYS_ON_EARTH * calendar.DAY,
-                        loans.opened_at < last_moment + COOLING_OFF_ENDS * calendar.DAY,
+                        loans.opened_at >= began - _DAYS_ON_EARTH * calendar.DAY,
+                        loans.opened_at < began + (COOLING_OFF_ENDS + days) * calendar.DAY,
                         loans.replaces.is_(None),
                         loans.next_due_day.is_not(None),
                     ),
@@ -847,7 +848,7 @@ class ReadModel:
             for row in connection.execute(query):
                 yield _candidate(row)
 
-    def _paid_ahead(self, connection: Connection, today: int) -> list[int]:
+    def _paid_ahead(self, connection: Connection, today: int, days: int) -> list[int]:
         """The numbers of the loans of which a paid instalment falls due in a few days.
 
         Of all on which one is paid that is still to come; of these few the calendar is asked.
@@ -859,7 +860,7 @@ class ReadModel:
         found = []
         for number, first_due, frequency, instalments in connection.execute(query):
             k = calendar.passed(first_due, Frequency(frequency), instalments, today - _DAYS_ON_EARTH)
-            if calendar.due_day(first_due, Frequency(frequency), k + 1) <= today + _LOOK_AHEAD:
+            if calendar.due_day(first_due, Frequency(frequency), k + 1) <= today + days + _LOOK_AHEAD:
                 found.append(number)
         return found
 

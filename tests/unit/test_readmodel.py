@@ -386,6 +386,9 @@ def test_candidates_of_whom_an_instalment_is_paid_ahead(lent: ReadModel) -> None
     # The third is not paid, and three days are looked ahead for it.
     assert 1 not in candidates(lent, "2027-03-20")
     assert 1 in candidates(lent, "2027-03-26")
+    ahead = [each.loan.id for each in lent.candidates(day("2027-01-12"), days=10)]
+    assert loan.id in ahead
+    assert loan.id not in [each.loan.id for each in lent.candidates(day("2027-01-12"), days=9)]
 
 
 def test_candidates_whose_cooling_off_period_is_about_to_end() -> None:
@@ -397,6 +400,8 @@ def test_candidates_whose_cooling_off_period_is_about_to_end() -> None:
     on = [n for n, some in enumerate(found) if list(some)]
     # Its last day and the three before it, and a day more on both sides, wherever on Earth.
     assert set(range(days - 3, days + 1)) <= set(on) <= set(range(days - 5, days + 3))
+    assert list(model.candidates(began)) == []
+    assert [each.loan.id for each in model.candidates(began, days=days)] == [loan.id]
 
 
 def test_candidates_whose_borrower_was_not_told_of_a_change_of_consent(lent: ReadModel) -> None:
