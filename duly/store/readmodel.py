@@ -12,7 +12,22 @@ from enum import IntEnum
 from itertools import chain, islice
 from typing import Any, Final, TypeVar, get_type_hints
 
-from sqlalchemy import Connection, Engine, Row, Select, Table, and_, delete, func, inspect, or_, select, text
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    inspect,
+    or_,
+    select,
+    text,
+)
 
 from duly.domain import calendar, schedule
 from duly.domain.consent import Channel, Profile
@@ -817,29 +832,31 @@ class ReadModel:
         """
         loans, policies, profiles = schema.loans.c, schema.policies.c, schema.profiles.c
         ahead = select(func.coalesce(func.max(policies.upcoming_days), 0)).scalar_subquery()
-        # By day and policy, as the cooling-off period is the policy's.
-        began = (today + 1 - policies.cooling_off_days) * calendar.DAY
-        untold = and_(profiles.changes > profiles.changes_told, text("consented <> 0"))
+        # In the words of the index.
+        untold = select(profiles.borrower).where(text("changes > changes_told AND consented <> 0"))
+        numbers = select(loans.number)
         with self._reading() as connection:
-            paid_ahead = self._paid_ahead(connection, today, days)
+            paid: BindParameter[Any] = bindparam(
+                "paid", list(self._paid_ahead(connection, today, days)), expanding=True, literal_execute=True
+            )
+            # Each by an index of its own; a condition more would make the database take another one.
             ids = (
-                select(loans.number)
-                .where(loans.next_due_day.is_not(None), loans.next_due_day <= today + days + ahead)
+                numbers.where(loans.next_due_day.is_not(None), loans.next_due_day <= today + days + ahead)
                 .union(
-                    select(loans.number).where(loans.unsaid == 1),
-                    select(loans.number)
-                    .join_from(schema.policies, schema.loans, loans.policy == policies.number)
-                    .where(
-                        policies.cooling_off_days > 0,
-                        loans.opened_at >= began - _DAYS_ON_EARTH * calendar.DAY,
-                        loans.opened_at < began + (COOLING_OFF_ENDS + days) * calendar.DAY,
-                        loans.replaces.is_(None),
-                        loans.next_due_day.is_not(None),
+                    numbers.where(loans.unsaid == 1),
+                    numbers.where(loans.number.in_(paid)),
+                    numbers.where(loans.borrower.in_(untold)),
+                    *(
+                        numbers.where(
+                            loans.policy == policy,
+                            loans.opened_at >= (today + 1 - period - _DAYS_ON_EARTH) * calendar.DAY,
+                            loans.opened_at < (today + 1 - period + COOLING_OFF_ENDS + days) * calendar.DAY,
+                        )
+                        for policy, period in connection.execute(
+                            select(policies.number, policies.cooling_off_days)
+                        )
+                        if period
                     ),
-                    select(loans.number)
-                    .join_from(schema.profiles, schema.loans, loans.borrower == profiles.borrower)
-                    .where(untold, loans.next_due_day.is_not(None)),
-                    *(select(loans.number).where(loans.number.in_(some)) for some in _chunks(paid_ahead)),
                 )
                 .subquery()
             )
@@ -848,21 +865,19 @@ class ReadModel:
             for row in connection.execute(query):
                 yield _candidate(row)
 
-    def _paid_ahead(self, connection: Connection, today: int, days: int) -> list[int]:
-        """The numbers of the loans of which a paid instalment falls due in a few days.
+    def _paid_ahead(self, connection: Connection, today: int, days: int) -> Iterator[int]:
+        """The numbers of the loans of which a paid instalment falls due soon.
 
         Of all on which one is paid that is still to come; of these few the calendar is asked.
         """
-        loans = schema.loans.c
+        loans, from_day = schema.loans.c, today - _DAYS_ON_EARTH
         query = select(loans.number, loans.first_due, loans.frequency, loans.instalments).where(
-            loans.paid_through_day.is_not(None), loans.paid_through_day > today - _DAYS_ON_EARTH
+            loans.paid_through_day.is_not(None), loans.paid_through_day > from_day
         )
-        found = []
         for number, first_due, frequency, instalments in connection.execute(query):
-            k = calendar.passed(first_due, Frequency(frequency), instalments, today - _DAYS_ON_EARTH)
+            k = calendar.passed(first_due, Frequency(frequency), instalments, from_day)
             if calendar.due_day(first_due, Frequency(frequency), k + 1) <= today + days + _LOOK_AHEAD:
-                found.append(number)
-        return found
+                yield number
 
     def candidate(self, loan_id: bytes) -> Candidate | None:
         """The same of one loan, whether or not something may have to be said about it."""

@@ -430,6 +430,34 @@ def test_candidates_whose_borrower_was_not_told_of_a_change_of_consent(lent: Rea
     assert candidate(lent, loan).changes_told == 2
 
 
+def test_candidates_are_found_without_looking_at_every_loan(lent: ReadModel) -> None:
+    asked = []
+
+    @event.listens_for(lent.engine, "before_cursor_execute")
+    def _hear(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    list(lent.candidates(day("2027-01-10")))
+    event.remove(lent.engine, "before_cursor_execute", _hear)
+    with reading(lent.engine) as connection:
+        steps = [
+            row[3]
+            for statement, parameters in asked
+            if "loans" in statement
+            for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)
+        ]
+    used = {step for step in steps if step.startswith(("SCAN loans", "SEARCH loans", "SCAN profiles"))}
+    # The index of what is untold holds nothing else.
+    assert {step for step in used if step.startswith("SCAN")} == {
+        "SCAN loans USING INDEX loans_unsaid",
+        "SCAN profiles USING INDEX profiles_untold",
+    }
+    for index in ("loans_due", "loans_paid_ahead", "loans_opened", "loans_of_borrower"):
+        assert any(f"INDEX {index} (" in step for step in used), index
+    # None of them by a condition that holds of every loan.
+    assert not any("(next_due_day>?)" in step for step in used)
+
+
 def test_a_candidate_knows_when_the_borrower_was_reminded_of_the_loan(lent: ReadModel) -> None:
     one, other = a_loan(number=1), a_loan(number=2)
     assert candidate(lent, one).reminded_at == 0
