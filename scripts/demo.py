@@ -205,8 +205,7 @@ class Play:
         """When the service will have something to say next, as things stand."""
         now = self.app.clock.now()
         # A month ahead, so that no instalment is overlooked however far the clock jumps.
-        horizon = calendar.local_day(now, calendar.EASTERNMOST) + 31
-        candidates = self.app.read_model.candidates(horizon)
+        candidates = self.app.read_model.candidates(calendar.local_day(now, calendar.EASTERNMOST), days=31)
         waiting = plan(candidates, self.app.sender.address, now, self.app.vault.persons())
         moments = [item.not_before for item in waiting if item.not_before is not None]
         return min((max(moment, now + 1) for moment in moments), default=None)

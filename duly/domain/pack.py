@@ -313,7 +313,11 @@ class Retention(_Frozen):
 
 
 class Holidays(_Frozen):
-    """On which days reminders rest. `country`: whose public holidays, by its two letters (ISO 3166)."""
+    """On which days reminders rest. `country`: whose public holidays, by its two letters (ISO 3166).
+
+    Where public holidays rest, a weekend that is worked in place of one is no day of rest. The gate, which
+    knows weekdays alone, then has to allow weekends for it; the planner keeps the others.
+    """
 
     country: Annotated[Value[Annotated[str, Field(pattern=r"^[A-Z]{2}$")]], THE_SAME]
     public_holidays: Annotated[Value[bool] | None, RATHER_YES] = None
@@ -460,7 +464,8 @@ class PolicyPack(_Frozen):
                 raise ValueError(
                     f"contact.{field} is {text_of(value)}, outside of hours.{field}, {text_of(allowed.value)}"
                 )
-        if holidays and holidays.weekends and holidays.weekends.value:
+        worked = holidays and holidays.public_holidays and holidays.public_holidays.value
+        if holidays and holidays.weekends and holidays.weekends.value and not worked:
             weekend = [day for day in contact.weekdays.value if day in _WEEKEND]
             if weekend:
                 raise ValueError(

@@ -46,7 +46,7 @@ from duly.domain.events import (
 )
 from duly.domain.grievance import NO_CASE, NO_REST, Case, Grievance, Rest
 from duly.domain.loan import Loan, Status
-from duly.domain.notice import NOTHING_SELDOM, RECEIPTS, Said, SeldomSaid, Spoken, after_serving
+from duly.domain.notice import NOTHING_SELDOM, RECEIPTS, Kind, Said, SeldomSaid, Spoken, after_serving
 from duly.domain.policy import ContactLimits, LendingLimits
 
 
@@ -75,6 +75,8 @@ class State:
     `carried` is what was paid ahead on the loan that an amendment replaced, and counts on it. `reminders` are
     the times (UTC seconds) of a borrower's last seven, newest first. `held` is what the ledger holds for a
     lender. `cases` are the grievances about a loan, `rests` what a borrower's come to that concern all loans.
+    `changes_told` is of how many changes of contact and consent a borrower knows, from the first notice on:
+    that one tells by itself that there is a channel.
     An absent entry is what the contracts start from: 0, `Profile()`, `Said()`, `()`, the zero address.
     """
 
@@ -86,6 +88,7 @@ class State:
     rests: dict[str, Rest] = field(default_factory=dict)
     policies: dict[int, Policy] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
+    changes_told: dict[str, int] = field(default_factory=dict)
     commitments: dict[tuple[str, Channel], bytes] = field(default_factory=dict)
     reminders: dict[str, tuple[int, ...]] = field(default_factory=dict)
     servicers: dict[str, str] = field(default_factory=dict)
@@ -394,6 +397,11 @@ def _notice_served(event: NoticeServed, timestamp: int, state: State) -> None:
         state.seldom_said[event.loan] = spoken.seldom
     if event.kind.is_reminder:
         state.reminders[event.borrower] = spoken.reminders
+    profile = state.profiles.get(event.borrower)
+    if profile is not None:
+        told = state.changes_told.setdefault(event.borrower, profile.changes)
+        if event.kind is Kind.CONSENT_CHANGED:
+            state.changes_told[event.borrower] = max(told, event.basis)
     grievance = event.kind.grievance
     if grievance is not None and event.kind in RECEIPTS:
         case = state.cases.get(event.loan, {}).get(grievance, NO_CASE)

@@ -1,25 +1,34 @@
 """What is due to be said to whom, why now or why not yet, and when.
 
 A forecast in plain integers, without a call to the chain: `duly.domain.notice` decides as the gate will, so
-nothing is sent there that it would refuse. Stricter than the gate in four ways: reminders are counted per
-person and not per address (CAP-1), an instalment to come is mentioned once, a few days before it is due, an
-overdue one a few times and then no more, and a window that is about to close is taken as closed.
+nothing is sent there that it would refuse. Stricter than the gate: reminders are counted per person and not
+per address (CAP-1), an instalment to come is mentioned on the days that the borrower chose, an overdue one a
+few times, further and further apart, and a window that is about to close is taken as closed. `silence` tells
+what is left unsaid though the gate would let it through, `duly.services.when` how days of rest and the
+borrower's wishes are kept.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from functools import lru_cache
 from operator import itemgetter
-from typing import Protocol
+from typing import Final, Protocol
 
+from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
 from duly.domain.grievance import Case, Rest, rests_until
 from duly.domain.loan import Loan, Position, Status, position_of
 from duly.domain.notice import (
+    AHEAD,
     AMENDED,
+    ANSWERS,
+    ARREARS,
+    COOLING_OFF,
     DUE_TODAY,
     OPENED,
+    RECEIPTS,
     REMEMBERED_REMINDERS,
     REPAID,
     Decision,
@@ -38,14 +47,18 @@ from duly.domain.notice import (
     notice_id,
 )
 from duly.domain.policy import ContactLimits
+from duly.domain.preferences import NO_PREFERENCES, Preferences
 from duly.domain.terms import ZERO_ADDRESS
+from duly.services.when import Timing, Wait, choose, day_ahead, days_to_remind, timing_of
 
-UPCOMING_DAYS = 3
-"""An instalment to come is mentioned this many days before it is due, or on the next day that allows it."""
+OVERDUE_AFTER: Final = (1, 7, 14, 30)
+"""Days after its due day on which an overdue instalment is mentioned; as far apart, where the policy lets it
+be mentioned only later. After the last one the borrower knows, and more would only press."""
 
-OVERDUE_TIMES = 4
-"""An overdue instalment is mentioned this often, spaced by the caps: after that the borrower knows, and more
-would only press."""
+OVERDUE_TIMES: Final = len(OVERDUE_AFTER)
+
+PAID_AHEAD_DAYS: Final = 3
+"""That an instalment is paid already is said so many days before it is due, in place of a reminder."""
 
 SLACK = 60
 """Seconds of a contact window, beyond the policy's lead time, that are left for a block to be made."""
@@ -104,16 +117,23 @@ class Candidate(Protocol):
     def dispute(self) -> Case: ...
     @property
     def hardship(self) -> Case: ...
+    @property
+    def pack(self) -> bytes: ...
+    @property
+    def reminded_at(self) -> int: ...
+    @property
+    def changes_told(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
     """Something that is due to be said, now or later.
 
-    `decision` tells why it has to wait; `not_before` is the first moment (UTC seconds) at which it may be
-    served as things stand, None where waiting does not help. `position` and `ground` are what the ledger says
-    at the moment of the plan: the words are rendered from them, and from the `outcome` of an answer (see
-    `OUTCOMES`).
+    `decision` tells why the gate makes it wait, `wait` why the planner does where the gate would not;
+    `not_before` is the first moment (UTC seconds) at which it is to be served as things stand, None where
+    waiting does not help. `position` and `ground` are what the ledger says at the moment of the plan: the
+    words are rendered from them, and from the `outcome` of an answer (see `OUTCOMES`). `facts` is what was
+    decided from.
     """
 
     kind: Kind
@@ -124,11 +144,13 @@ class Planned:
     decision: Decision
     not_before: int | None
     outcome: str = ""
+    wait: Wait = Wait.NONE
+    facts: Facts | None = field(default=None, repr=False, compare=False)
 
     @property
     def ready(self) -> bool:
-        """It may be served now."""
-        return self.decision.reason is Refusal.NONE
+        """It is to be served now."""
+        return self.decision.reason is Refusal.NONE and self.wait is Wait.NONE
 
     @property
     def borrower(self) -> str:
@@ -167,27 +189,37 @@ def plan(
     persons: Mapping[str, bytes] | None = None,
     reminders: Mapping[str, tuple[int, ...]] | None = None,
     *,
+    preferences: Mapping[str, Preferences] | None = None,
     waiting: bool = True,
 ) -> list[Planned]:
     """What `server` has to say about some loans: what now, and what later.
 
     `persons` tells which borrower addresses are one person's; an address that is not in it is a person of its
     own. `reminders` are the times of the last reminders of addresses, newest first, for addresses that are no
-    candidates now, and such reminders as were sent but are not indexed yet. Loans that `server` may not serve
-    count for their borrowers' caps alone. Without `waiting` only what may be served now is returned.
+    candidates now, and such reminders as were sent but are not indexed yet. `preferences` are the wishes of
+    borrower addresses that told any. Loans that `server` may not serve count for their borrowers' caps alone.
+    Without `waiting` only what is to be served now is returned.
 
     Within one plan what is planned for now counts as served, so that all of it together may be.
     """
-    people = _People(persons or {}, reminders or {})
+    people, wishes = _People(persons or {}, reminders or {}), preferences or {}
+    knowing: set[str] = set()
     for candidate in candidates:
         person = people.of(candidate)
         loan = candidate.loan
-        if server != loan.lender and (server != candidate.servicer or server == ZERO_ADDRESS):
+        if not may_serve(candidate, server):
             continue
         position = position_of(loan, candidate.servicer, now)
-        kinds = tuple(_kinds(candidate, position, now))
+        timing = timing_for(candidate, wishes.get(loan.terms.borrower, NO_PREFERENCES), now)
+        kinds = tuple(kind for kind in _ORDER if silence(kind, candidate, position, timing) is None)
+        if Kind.CONSENT_CHANGED in kinds:
+            # Once for a borrower, not for each of their loans.
+            if loan.terms.borrower in knowing:
+                kinds = tuple(kind for kind in kinds if kind is not Kind.CONSENT_CHANGED)
+            knowing.add(loan.terms.borrower)
         if kinds:
             person.wishes.append((candidate, position, kinds))
+            person.timings[loan.id] = timing
     return [planned for person in people for planned in _plan_for(person, server, now, waiting)]
 
 
@@ -201,6 +233,17 @@ def plan_one(kind: Kind, candidate: Candidate, server: str, now: int, outcome: s
     facts = _facts(person, candidate, position, spoken, candidate.reminders)
     planned = _forecast(kind, candidate.loan, facts, server, now)
     return replace(planned, outcome=outcome) if planned else None
+
+
+def may_serve(candidate: Candidate, server: str) -> bool:
+    """Whether somebody is the loan's lender, or whom the lender appointed (SERVER-1)."""
+    return server == candidate.loan.lender or (server == candidate.servicer and server != ZERO_ADDRESS)
+
+
+def timing_for(candidate: Candidate, preferences: Preferences, now: int) -> Timing:
+    """What decides when something is said about a loan to a borrower with these wishes."""
+    year, _, _ = calendar.civil(now // calendar.DAY)
+    return timing_of(candidate.profile, preferences, candidate.pack, candidate.reminded_at, year)
 
 
 def known_reminders(
@@ -230,40 +273,198 @@ def _together(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 # ---------------------------------------------------------------------------------------------- what to say
 
 
-def _kinds(candidate: Candidate, position: Position, now: int) -> Iterator[Kind]:
-    """What there is to say about a loan, now or before its next instalment is due."""
+class Silence(Enum):
+    """Why the planner does not say something of a kind, now or later, as things stand."""
+
+    NO_GROUND = auto()
+    """The ledger gives no ground for it."""
+    ENDED = auto()
+    """The loan ended."""
+    SAID = auto()
+    """It was said already."""
+    NO_NEWS = auto()
+    """It is no news any more: the first instalment was due."""
+    OFTEN_ENOUGH = auto()
+    """It was said as often as anybody should hear it."""
+    NOT_WISHED = auto()
+    """The borrower does not wish it."""
+    RESTS = auto()
+    """Its day rests; it is said before."""
+    NO_DAY = auto()
+    """There is no day on which it may be said."""
+    RECEIPT_TELLS = auto()
+    """The borrower was just told of a payment, or is about to be."""
+    NOT_DEMANDED = auto()
+    """The policy's pack does not demand it."""
+    NO_CHANNEL = auto()
+    """There is no channel left that the borrower consents to."""
+    BY_PEOPLE = auto()
+    """People say it, by command."""
+
+
+_ORDER: Final = (
+    Kind.LOAN_REPAID,
+    Kind.LOAN_AMENDED,
+    Kind.LOAN_OPENED,
+    Kind.LOAN_ASSIGNED,
+    Kind.DISPUTE_RECEIVED,
+    Kind.HARDSHIP_RECEIVED,
+    Kind.CONSENT_CHANGED,
+    Kind.COOLING_OFF_ENDING,
+    Kind.PAYMENT_RECEIVED,
+    Kind.ARREARS,
+    Kind.PAID_AHEAD,
+    Kind.OVERDUE,
+    Kind.INSTALMENT_UPCOMING,
+    Kind.DUE_TODAY,
+)
+"""What serves the borrower comes first, of that the news."""
+
+_ENDED: Final = (Status.REPAID, Status.REPLACED, Status.RESCINDED)
+
+
+def silence(kind: Kind, candidate: Candidate, position: Position, timing: Timing) -> Silence | None:
+    """Why there is nothing of a kind to say about a loan, now or before its next instalment is due; None
+    where there is.
+    """
     said, loan = candidate.said, candidate.loan
+    if kind in ANSWERS:
+        return Silence.BY_PEOPLE
+    if kind is Kind.LOAN_REPAID:
+        if position.status is not Status.REPAID:
+            return Silence.NO_GROUND
+        return Silence.SAID if said.flags & REPAID else None
     if position.status is Status.REPAID:
         # That the loan is repaid says of its last payment that it was received.
-        if not said.flags & REPAID:
-            yield Kind.LOAN_REPAID
-        return
-    # Until the first instalment is due, that the loan was opened, or amended, is news.
-    if loan.owed and position.today <= loan.terms.first_due:
-        if loan.amends and not said.flags & AMENDED:
-            yield Kind.LOAN_AMENDED
-        if not loan.amends and not said.flags & OPENED:
-            yield Kind.LOAN_OPENED
-    if loan.assigned and candidate.seldom_said.lender != loan.lender:
-        yield Kind.LOAN_ASSIGNED
-    for kind, case in (
-        (Kind.DISPUTE_RECEIVED, candidate.dispute),
-        (Kind.HARDSHIP_RECEIVED, candidate.hardship),
-    ):
-        if case.stands and not case.received:
-            yield kind
-    # What was paid on the loan that it replaced is no news either.
-    if position.paid > max(said.received, candidate.carried):
-        yield Kind.PAYMENT_RECEIVED
-    if position.overdue:
-        if said.missed != position.first_unpaid or said.overdue < OVERDUE_TIMES:
-            yield Kind.OVERDUE
-    elif position.next_amount:
-        spoken = said.next == position.next
-        if position.today < position.next_due_day and not (spoken and said.upcoming):
-            yield Kind.INSTALMENT_UPCOMING
-        if not (spoken and said.flags & DUE_TODAY):
-            yield Kind.DUE_TODAY
+        return Silence.ENDED
+    if kind in (Kind.LOAN_AMENDED, Kind.LOAN_OPENED):
+        if loan.amends is not (kind is Kind.LOAN_AMENDED):
+            return Silence.NO_GROUND
+        if said.flags & (AMENDED if loan.amends else OPENED):
+            return Silence.SAID
+        # Until the first instalment is due, that the loan was opened, or amended, is news.
+        return None if loan.owed and position.today <= loan.terms.first_due else Silence.NO_NEWS
+    if kind is Kind.LOAN_ASSIGNED:
+        if not loan.assigned:
+            return Silence.NO_GROUND
+        return Silence.SAID if candidate.seldom_said.lender == loan.lender else None
+    if kind in RECEIPTS:
+        case = candidate.dispute if kind is Kind.DISPUTE_RECEIVED else candidate.hardship
+        if not case.stands:
+            return Silence.NO_GROUND
+        return Silence.SAID if case.received else None
+    if kind is Kind.PAYMENT_RECEIVED:
+        # What was paid on the loan that it replaced is no news either.
+        if position.paid > max(said.received, candidate.carried):
+            return None
+        return Silence.SAID if position.paid else Silence.NO_GROUND
+    if position.status in _ENDED:
+        return Silence.ENDED
+    if kind is Kind.CONSENT_CHANGED:
+        return _silence_of_consents(candidate)
+    if kind is Kind.COOLING_OFF_ENDING:
+        return _silence_of_cooling_off(candidate, position)
+    if kind is Kind.ARREARS:
+        if not timing.rules.arrears:
+            return Silence.NOT_DEMANDED
+        return None if position.missed >= max(ARREARS, timing.rules.arrears) else Silence.NO_GROUND
+    if kind is Kind.OVERDUE:
+        if not position.overdue:
+            return Silence.NO_GROUND
+        silent = said.missed == position.first_unpaid and said.overdue >= OVERDUE_TIMES
+        return Silence.OFTEN_ENOUGH if silent else None
+    return _silence_before_due_day(kind, candidate, position, timing)
+
+
+def _silence_of_consents(candidate: Candidate) -> Silence | None:
+    profile, told = candidate.profile, candidate.changes_told
+    if not profile.changes:
+        return Silence.NO_GROUND
+    if told is None:
+        # The first notice of all tells by itself that there is a channel.
+        return Silence.NO_NEWS
+    if profile.changes <= max(told, candidate.seldom_said.consents):
+        return Silence.SAID
+    return None if any(map(profile.consents_to, DELIVERABLE)) else Silence.NO_CHANNEL
+
+
+def _silence_of_cooling_off(candidate: Candidate, position: Position) -> Silence | None:
+    days = candidate.cooling_off_days
+    if position.amends or not days or position.status is not Status.ACTIVE:
+        return Silence.NO_GROUND
+    if candidate.said.flags & COOLING_OFF:
+        return Silence.SAID
+    last_day = calendar.local_day(position.opened_at, position.calendar_offset) + days
+    return Silence.NO_NEWS if position.today > last_day else None
+
+
+def _silence_before_due_day(
+    kind: Kind, candidate: Candidate, position: Position, timing: Timing
+) -> Silence | None:
+    """Of an instalment that is still to come, or due today."""
+    said, limits, wishes = candidate.said, candidate.limits, timing.preferences
+    if position.overdue or not position.next:
+        return Silence.NO_GROUND
+    flags = said.flags if said.next == position.next else 0
+    if (position.next_amount == 0) is not (kind is Kind.PAID_AHEAD):
+        return Silence.NO_GROUND
+    if kind is Kind.DUE_TODAY:
+        if not wishes.on_due_day:
+            return Silence.NOT_WISHED
+        if flags & DUE_TODAY:
+            return Silence.SAID
+        return Silence.RESTS if timing.closed(limits, position.next_due_day) else None
+    if kind is Kind.PAID_AHEAD:
+        if not wishes.days_before:
+            return Silence.NOT_WISHED
+        if flags & (AHEAD | DUE_TODAY) or (said.next == position.next and said.upcoming):
+            return Silence.SAID
+        day = day_ahead(position.next_due_day, PAID_AHEAD_DAYS, timing, limits)
+        if day is None or position.today >= position.next_due_day:
+            return Silence.NO_DAY
+        told = said.services and said.services[0] >= calendar.start_of(day, position.calendar_offset)
+        unsaid = position.paid > max(said.received, candidate.carried)
+        return Silence.RECEIPT_TELLS if told or unsaid else None
+    days = days_to_remind(position.next_due_day, timing, limits)
+    if not days:
+        return Silence.NO_DAY if wishes.days_before else Silence.NOT_WISHED
+    if position.today >= position.next_due_day:
+        return Silence.NO_DAY
+    return None if _next_day(days, said, position, timing) else Silence.SAID
+
+
+def _next_day(days: tuple[int, ...], said: Said, position: Position, timing: Timing) -> int:
+    """Which of the days to speak of an instalment to come is next, past ones included; zero for none."""
+    served = said.upcoming if said.next == position.next else 0
+    if not served:
+        return days[0]
+    if served >= len(days):
+        return 0
+    last = calendar.local_day(timing.reminded_at, position.calendar_offset)
+    return next((day for day in days if day > last), 0)
+
+
+def first_day_of(kind: Kind, facts: Facts, timing: Timing) -> int:
+    """The first day, in the loan's calendar, on which the planner says something; zero where the gate's days
+    are its own.
+    """
+    position, said = facts.position, facts.said
+    if kind is Kind.INSTALMENT_UPCOMING:
+        days = days_to_remind(position.next_due_day, timing, facts.limits)
+        return _next_day(days, said, position, timing) if days else 0
+    if kind is Kind.PAID_AHEAD:
+        return day_ahead(position.next_due_day, PAID_AHEAD_DAYS, timing, facts.limits) or 0
+    if kind is not Kind.OVERDUE:
+        return 0
+    served = said.overdue if said.missed == position.first_unpaid else 0
+    served = min(served, OVERDUE_TIMES - 1)
+    first = position.first_unpaid_due_day + facts.limits.overdue_days
+    day = first + OVERDUE_AFTER[served] - OVERDUE_AFTER[0]
+    if served:
+        # Where one was late, those after it are so too.
+        last = calendar.local_day(timing.reminded_at, position.calendar_offset)
+        day = max(day, last + OVERDUE_AFTER[served] - OVERDUE_AFTER[served - 1])
+    return day
 
 
 # ---------------------------------------------------------------------------------------------- to whom
@@ -281,6 +482,7 @@ class _Person:
     per_week: int = REMEMBERED_REMINDERS
     addresses: dict[str, tuple[int, ...]] = field(default_factory=dict)
     wishes: list[tuple[Candidate, Position, tuple[Kind, ...]]] = field(default_factory=list)
+    timings: dict[bytes, Timing] = field(default_factory=dict)
 
     def reminders(self) -> tuple[int, ...]:
         """The last reminders to any of the person's addresses, newest first."""
@@ -338,7 +540,7 @@ def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator
                     urgency = (base.last_day, base.first_day, candidate.loan.id)
                     later.append((urgency, candidate, position, kind))
                 continue
-            planned = _forecast(kind, candidate.loan, facts, server, now)
+            planned = _forecast(kind, candidate.loan, facts, server, now, person.timings[candidate.loan.id])
             if planned and planned.ready:
                 spoken = after_serving(kind, planned.instalment, planned.ground.basis, spoken, now)
             if planned and (waiting or planned.ready):
@@ -347,7 +549,7 @@ def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator
     for _, candidate, position, kind in later:
         spoken = Spoken(candidate.said, candidate.seldom_said, reminders)
         facts = _facts(person, candidate, position, spoken, reminders)
-        planned = _forecast(kind, candidate.loan, facts, server, now)
+        planned = _forecast(kind, candidate.loan, facts, server, now, person.timings[candidate.loan.id])
         if planned and planned.ready:
             spoken = after_serving(kind, planned.instalment, planned.ground.basis, spoken, now)
             reminders = spoken.reminders
@@ -355,19 +557,40 @@ def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator
             yield planned
 
 
-def _forecast(kind: Kind, loan: Loan, facts: Facts, server: str, now: int) -> Planned | None:
-    """When a notice may be served; None where there is nothing to wait for and nothing that could be done."""
+def _forecast(
+    kind: Kind, loan: Loan, facts: Facts, server: str, now: int, timing: Timing | None = None
+) -> Planned | None:
+    """When a notice is to be served; None where there is nothing to wait for and nothing that could be done.
+
+    Without a `timing`, when it may be: somebody says it by command.
+    """
     _, base = ground(kind, facts)
     allowed = facts.profile.has_contact if kind.is_owed else facts.profile.consents_to
     channel = next(filter(allowed, DELIVERABLE), DELIVERABLE[0])
     notice = Notice(loan.id, kind, base.instalment, base.amount, channel, b"")
     decision = decide(notice, facts, server, now)
-    moment: int | None = now
-    if decision.reason:
-        moment = earliest(kind, base.instalment, channel, facts, now)
-        if moment is None and decision.reason < Refusal.OUTSIDE_HOURS and decision.reason not in _HELD_UP:
+    moment, wait = earliest(kind, base.instalment, channel, facts, now) if decision.reason else now, Wait.NONE
+    if moment is None:
+        if decision.reason < Refusal.OUTSIDE_HOURS and decision.reason not in _HELD_UP:
             return None
-    return Planned(kind, channel, loan, facts.position, base, decision, moment)
+    elif timing is not None:
+        choice = choose(
+            facts,
+            timing,
+            moment,
+            now,
+            first_day_of(kind, facts, timing),
+            last_day_of(kind, base),
+            reminder=kind.is_reminder,
+        )
+        moment, wait = choice.moment, Wait.NONE if decision.reason else choice.wait
+    return Planned(kind, channel, loan, facts.position, base, decision, moment, wait=wait, facts=facts)
+
+
+def last_day_of(kind: Kind, base: Ground) -> int:
+    """The last day, in the loan's calendar, on which the planner says something."""
+    # On the due day itself nobody waits for word that it is paid.
+    return base.last_day - 1 if kind is Kind.PAID_AHEAD else base.last_day
 
 
 def _facts(
@@ -396,5 +619,4 @@ def _tightened(limits: ContactLimits, gap: int, per_day: int, per_week: int) -> 
         per_day=per_day,
         per_week=per_week,
         lead=limits.lead + SLACK,
-        upcoming_days=min(limits.upcoming_days, UPCOMING_DAYS),
     )

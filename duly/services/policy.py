@@ -58,7 +58,18 @@ def read_pack(path: Path) -> PolicyPack:
 
     Raises: InvalidPack, which names every value that is missing, unknown, out of bounds or too loose.
     """
-    return _read(path, ())
+    pack = _read(path, ())
+    found = pack.holidays
+    if found and found.public_holidays and found.public_holidays.value:
+        # Takes a fifth of a second, which those that come along need not spend: a test looks at them.
+        import holidays
+
+        if found.country.value not in holidays.list_supported_countries(include_aliases=False):
+            raise InvalidPack(
+                f"{path.name}: holidays.country: no public holidays are known of {found.country.value}",
+                wanted="a country that the package `holidays` has, or no holidays.public_holidays",
+            )
+    return pack
 
 
 def parse_pack(text: str, name: str = "the pack") -> PolicyPack:
@@ -134,15 +145,18 @@ def strict_rules() -> WordRules:
 
 
 @cache
+def pack_published(pack_hash: bytes) -> PolicyPack | None:
+    """The pack that was published with this hash, where it comes with the program."""
+    return next((pack for pack in map(load_pack, pack_names()) if pack.pack_hash == pack_hash), None)
+
+
+@cache
 def word_rules_published(pack_hash: bytes) -> WordRules:
-    """The rules of the pack that was published with this hash, where it comes with the program; of any other,
-    STRICT's.
+    """The rules about words of the pack that was published with this hash, where it comes with the program;
+    of any other, STRICT's.
     """
-    for name in pack_names():
-        pack = load_pack(name)
-        if pack.pack_hash == pack_hash:
-            return word_rules(pack)
-    return strict_rules()
+    pack = pack_published(pack_hash)
+    return word_rules(pack) if pack else strict_rules()
 
 
 def _base(given: Any, name: str, folder: Path, above: tuple[Path, ...]) -> PolicyPack:

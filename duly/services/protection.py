@@ -18,11 +18,12 @@ from sqlalchemy.engine import make_url
 from duly.chain import logs
 from duly.chain.errors import explained
 from duly.domain.calendar import DAY
-from duly.domain.consent import Channel
+from duly.domain.consent import Channel, Profile
 from duly.domain.errors import DulyError, InvalidInput
 from duly.domain.events import LoanAmended, LoanOpened
 from duly.domain.loan import Status
 from duly.domain.notice import Notice
+from duly.domain.preferences import Preferences, hours_text
 from duly.services.serve import salt_purpose
 from duly.store.notices import Content, Delivery
 from duly.store.readmodel import NothingIndexed
@@ -54,12 +55,32 @@ def export(app: "Application", borrower: str) -> dict[str, Any]:
         "exported_at": _moment(int(time.time())),
         "borrower": record.borrower,
         "language": record.language,
+        "preferences": preferences_json(record.preferences),
         "added_at": _moment(record.added_at),
         "contacts": list(_contacts(record)),
         "codes_sent_at": [_moment(at) for at in record.codes_sent_at],
         **(_told(app, record.borrower) if has_database(app) else {}),
         "log": [entry_json(entry) for entry in record.log],
     }
+
+
+def preferences_json(preferences: Preferences) -> dict[str, Any]:
+    """How a borrower wishes to be reminded, as plain values."""
+    return {
+        "hours": preferences.hours and hours_text(preferences.hours),
+        "time_zone": preferences.zone or None,
+        "days_before": list(preferences.days_before),
+        "on_due_day": preferences.on_due_day,
+    }
+
+
+def registered(app: "Application", borrower: str) -> Profile | None:
+    """What the borrower registered on chain, as far as it was read; None where nothing is known of that."""
+    if has_database(app):
+        with suppress(NothingIndexed):
+            profile = app.read_model.profile(borrower.lower())
+            return profile if profile.changes else None
+    return None
 
 
 def _contacts(record: BorrowerRecord) -> Iterator[dict[str, Any]]:

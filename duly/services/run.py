@@ -115,7 +115,15 @@ def planned(app: "Application", now: int) -> list[Planned]:
     persons = app.vault.persons()
     reminders = known_reminders(persons, app.read_model.reminders, pending)
     said = {each.notice for each in handed}
-    found = plan(candidates, app.sender.address, now, persons, reminders, waiting=False)
+    found = plan(
+        candidates,
+        app.sender.address,
+        now,
+        persons,
+        reminders,
+        preferences=app.vault.preferences(),
+        waiting=False,
+    )
     return [each for each in found if each.id not in said]
 
 

@@ -12,7 +12,22 @@ from enum import IntEnum
 from itertools import chain, islice
 from typing import Any, Final, TypeVar, get_type_hints
 
-from sqlalchemy import Connection, Engine, Row, Select, Table, and_, delete, func, inspect, or_, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    inspect,
+    or_,
+    select,
+    text,
+)
 
 from duly.domain import calendar, schedule
 from duly.domain.consent import Channel, Profile
@@ -35,7 +50,17 @@ from duly.domain.events import (
 )
 from duly.domain.grievance import NO_CASE, NO_REST, Case, Grievance, Rest
 from duly.domain.loan import Loan, Status
-from duly.domain.notice import AMENDED, NOTHING_SELDOM, OPENED, REPAID, Kind, Refusal, Said, SeldomSaid
+from duly.domain.notice import (
+    AMENDED,
+    COOLING_OFF_ENDS,
+    NOTHING_SELDOM,
+    OPENED,
+    REPAID,
+    Kind,
+    Refusal,
+    Said,
+    SeldomSaid,
+)
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
 from duly.domain.replay import Policy, State, apply_all, begins, subjects
 from duly.domain.terms import ZERO_ADDRESS, ZERO_HASH, Frequency, Schedule, Terms
@@ -47,6 +72,10 @@ _Item = TypeVar("_Item")
 _IN_ONE_QUERY: Final = 500
 _PARAMETERS: Final = 32_000
 _REMEMBERED: Final = 50_000
+_DAYS_ON_EARTH: Final = 2
+"""It is this many days before the latest calendar day on Earth, at most, wherever somebody is."""
+_LOOK_AHEAD: Final = 7
+"""Days in which an instalment falls due of which it may be said that it is paid already."""
 
 
 class NothingIndexed(DatabaseError):
@@ -96,7 +125,9 @@ class Candidate:
     `carried` is what was paid ahead on the loan that this one replaced. `servicer` is the zero address where
     the lender appointed none. `reminders` are the times of the borrower's last seven, newest first. `rest` is
     what the borrower's grievances that concern all loans come to; `dispute` and `hardship` are the loan's.
-    The profile's nonce is not known here: 0.
+    `pack` is the hash of the policy's pack. `reminded_at` is when the borrower was last reminded of this
+    loan, zero for never. `changes_told` is of how many changes of contact and consent the borrower knows,
+    None before the first notice. The profile's nonce is not known here: 0.
     """
 
     loan: Loan
@@ -111,6 +142,9 @@ class Candidate:
     rest: Rest
     dispute: Case
     hardship: Case
+    pack: bytes
+    reminded_at: int
+    changes_told: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +382,8 @@ class ReadModel:
             connection, select(schema.profiles), schema.profiles.c.borrower, parties - state.profiles.keys()
         ):
             state.profiles[row.borrower] = _profile(row)
+            if row.changes_told is not None:
+                state.changes_told[row.borrower] = row.changes_told
         for row in _rows_of(
             connection,
             select(schema.reminders),
@@ -500,7 +536,16 @@ class ReadModel:
             connection,
             schema.profiles,
             [
-                (borrower, p.offset, p.other_offset, p.registered, p.consented, int(p.ceased), p.changes)
+                (
+                    borrower,
+                    p.offset,
+                    p.other_offset,
+                    p.registered,
+                    p.consented,
+                    int(p.ceased),
+                    p.changes,
+                    state.changes_told.get(borrower),
+                )
                 for borrower in parties
                 if (p := state.profiles.get(borrower))
             ],
@@ -775,26 +820,64 @@ class ReadModel:
         with self._reading() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def candidates(self, today: int) -> Iterator[Candidate]:
-        """The loans that something may have to be said about on a day, in the order of opening.
+    def candidates(self, today: int, days: int = 0) -> Iterator[Candidate]:
+        """The loans that something may have to be said about on a day, in the order of opening; or within so
+        many days after it.
 
-        Loans whose first unpaid instalment may be spoken of by then or is overdue, and loans of which the
-        opening, a payment or the end has not been told yet. today: the latest calendar day on Earth
-        (`calendar.local_day(now, calendar.EASTERNMOST)`). More than will be said, never less.
+        Loans whose first unpaid instalment may be spoken of by then or is overdue; of which an instalment
+        that is about to fall due is paid already; whose cooling-off period is about to end; whose borrower
+        has not been told of a change of consent; and of which the opening, a payment or the end has not been
+        told yet. today: the latest calendar day on Earth (`calendar.local_day(now, calendar.EASTERNMOST)`).
+        More than will be said, never less.
         """
-        loans, policies = schema.loans.c, schema.policies.c
+        loans, policies, profiles = schema.loans.c, schema.policies.c, schema.profiles.c
         ahead = select(func.coalesce(func.max(policies.upcoming_days), 0)).scalar_subquery()
-        ids = (
-            select(loans.number)
-            .where(loans.next_due_day.is_not(None), loans.next_due_day <= today + ahead)
-            .union(select(loans.number).where(loans.unsaid == 1))
-            .subquery()
-        )
-        query = select(*_CANDIDATE_COLUMNS).select_from(ids).join(schema.loans, loans.number == ids.c.number)
-        query = _with_all(query).order_by(loans.number)
+        # In the words of the index.
+        untold = select(profiles.borrower).where(text("changes > changes_told AND consented <> 0"))
+        numbers = select(loans.number)
         with self._reading() as connection:
+            paid: BindParameter[Any] = bindparam(
+                "paid", list(self._paid_ahead(connection, today, days)), expanding=True, literal_execute=True
+            )
+            # Each by an index of its own; a condition more would make the database take another one.
+            ids = (
+                numbers.where(loans.next_due_day.is_not(None), loans.next_due_day <= today + days + ahead)
+                .union(
+                    numbers.where(loans.unsaid == 1),
+                    numbers.where(loans.number.in_(paid)),
+                    numbers.where(loans.borrower.in_(untold)),
+                    *(
+                        numbers.where(
+                            loans.policy == policy,
+                            loans.opened_at >= (today + 1 - period - _DAYS_ON_EARTH) * calendar.DAY,
+                            loans.opened_at < (today + 1 - period + COOLING_OFF_ENDS + days) * calendar.DAY,
+                        )
+                        for policy, period in connection.execute(
+                            select(policies.number, policies.cooling_off_days)
+                        )
+                        if period
+                    ),
+                )
+                .subquery()
+            )
+            query = select(*_CANDIDATE_COLUMNS).select_from(ids)
+            query = _with_all(query.join(schema.loans, loans.number == ids.c.number)).order_by(loans.number)
             for row in connection.execute(query):
                 yield _candidate(row)
+
+    def _paid_ahead(self, connection: Connection, today: int, days: int) -> Iterator[int]:
+        """The numbers of the loans of which a paid instalment falls due soon.
+
+        Of all on which one is paid that is still to come; of these few the calendar is asked.
+        """
+        loans, from_day = schema.loans.c, today - _DAYS_ON_EARTH
+        query = select(loans.number, loans.first_due, loans.frequency, loans.instalments).where(
+            loans.paid_through_day.is_not(None), loans.paid_through_day > from_day
+        )
+        for number, first_due, frequency, instalments in connection.execute(query):
+            k = calendar.passed(first_due, Frequency(frequency), instalments, from_day)
+            if calendar.due_day(first_due, Frequency(frequency), k + 1) <= today + days + _LOOK_AHEAD:
+                yield number
 
     def candidate(self, loan_id: bytes) -> Candidate | None:
         """The same of one loan, whether or not something may have to be said about it."""
@@ -1001,7 +1084,9 @@ def _built(kind: type[Any], values: Mapping[str, Any]) -> Any:
 
 # ---------------------------------------------------------------------------------------- rows
 
-_LOAN_CHANGES: Final = ("total", "paid", "fees", "assessed", "status", "next_due_day", "unsaid")
+_LOAN_CHANGES: Final = (
+    "total", "paid", "fees", "assessed", "status", "next_due_day", "paid_through_day", "unsaid",
+)  # fmt: skip
 # These stand apart, as few events change them: to update a column that an index is on takes long.
 _CLAIM_CHANGES: Final = (
     "lender", "defaulted", "assigned", "rest_standing", "rest_until", "rest_fees_standing", "rest_fees_until",
@@ -1021,6 +1106,15 @@ _CANDIDATE_COLUMNS: Final = [
     schema.servicers.c.servicer,
     *[column for column in schema.policies.columns if column.name in ContactLimits.__slots__],
     schema.policies.c.cooling_off_days,
+    schema.policies.c.pack,
+    select(func.max(schema.notices.c.timestamp))
+    .where(
+        schema.notices.c.loan == schema.loans.c.id,
+        schema.notices.c.kind.in_([int(kind) for kind in Kind if kind.is_reminder]),
+    )
+    .correlate(schema.loans)
+    .scalar_subquery()
+    .label("reminded_at"),
     *[column.label(f"all_{column.name}") for column in schema.rests.columns],
     *[column.label(f"dispute_{column.name}") for column in _DISPUTES.columns],
     *[column.label(f"hardship_{column.name}") for column in _HARDSHIPS.columns],
@@ -1093,8 +1187,9 @@ def _loan_row(loan: Loan, state: State) -> tuple[Any, ...]:
     )
 
 
-def _planning(loan: Loan, state: State) -> tuple[int, int | None, int]:
-    """Status, due day of the first unpaid instalment, and whether something was not said yet.
+def _planning(loan: Loan, state: State) -> tuple[int, int | None, int | None, int]:
+    """Status, due days of the first unpaid and the last paid instalment, and whether something was not said
+    yet.
 
     Of a loan that replaced another what was paid on the other is no news; of one that was replaced or
     rescinded only what was paid is.
@@ -1103,12 +1198,13 @@ def _planning(loan: Loan, state: State) -> tuple[int, int | None, int]:
     said, carried = state.said.get(loan.id), state.carried.get(loan.id)
     flags, received = (said.flags, said.received) if said else (0, 0)
     if status is Status.REPAID:
-        return int(status), None, int(not flags & REPAID)
+        return int(status), None, None, int(not flags & REPAID)
     unsaid = loan.paid > (received if carried is None else max(received, carried))
     if status is Status.REPLACED or status is Status.RESCINDED:
-        return int(status), None, int(unsaid)
+        return int(status), None, None, int(unsaid)
     # With every instalment paid there may still be late fees.
-    k = min(schedule.covered_by(loan) + 1, terms.instalments)
+    covered = schedule.covered_by(loan)
+    k = min(covered + 1, terms.instalments)
     unsaid = (
         unsaid
         or not flags & (AMENDED if loan.amends else OPENED)
@@ -1118,7 +1214,8 @@ def _planning(loan: Loan, state: State) -> tuple[int, int | None, int]:
             for grievance, case in state.cases.get(loan.id, {}).items()
         )
     )
-    return int(status), calendar.due_day(terms.first_due, terms.frequency, k), int(unsaid)
+    paid_through = schedule.due_day(terms, covered) if covered else None
+    return int(status), schedule.due_day(terms, k), paid_through, int(unsaid)
 
 
 def _loan(row: Row[Any]) -> Loan:
@@ -1293,6 +1390,9 @@ def _candidate(row: Row[Any]) -> Candidate:
         rest=_rest(row, "all_"),
         dispute=_case(row, "dispute_"),
         hardship=_case(row, "hardship_"),
+        pack=row.pack,
+        reminded_at=row.reminded_at or 0,
+        changes_told=row.changes_told,
     )
 
 

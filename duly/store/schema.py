@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-VERSION = 3
+VERSION = 4
 """Of this schema; a database of another version is made anew from the chain."""
 
 metadata = MetaData()
@@ -142,11 +142,12 @@ loans = Table(
     Column("assigned", SmallInteger, nullable=False),
     # What its own grievances come to, as `duly.domain.grievance.Rest`.
     *_rest(),
-    # What the planner looks for: where it stands, the due day of the first instalment that is not fully paid
-    # (none once nothing is owed), and whether an opening, a payment or the end has not been told the borrower
-    # yet.
+    # What the planner looks for: where it stands, the due days of the first instalment that is not fully paid
+    # and of the last one that is (none once nothing is owed), and whether an opening, a payment or the end
+    # has not been told the borrower yet.
     Column("status", SmallInteger, nullable=False),
     Column("next_due_day", Integer),
+    Column("paid_through_day", Integer),
     Column("unsaid", SmallInteger, nullable=False),
     Index("loans_of_borrower", "borrower"),
     Index("loans_of_lender", "lender"),
@@ -163,6 +164,13 @@ loans = Table(
         sqlite_where=text("next_due_day IS NOT NULL"),
         postgresql_where=text("next_due_day IS NOT NULL"),
     ),
+    Index(
+        "loans_paid_ahead",
+        "paid_through_day",
+        sqlite_where=text("paid_through_day IS NOT NULL"),
+        postgresql_where=text("paid_through_day IS NOT NULL"),
+    ),
+    Index("loans_opened", "policy", "opened_at"),
     Index("loans_unsaid", "number", sqlite_where=text("unsaid = 1"), postgresql_where=text("unsaid = 1")),
 )
 
@@ -245,6 +253,14 @@ profiles = Table(
     Column("consented", SmallInteger, nullable=False),
     Column("ceased", SmallInteger, nullable=False),
     Column("changes", Integer, nullable=False),
+    # Of how many changes the borrower knows, from the first notice on.
+    Column("changes_told", Integer),
+    Index(
+        "profiles_untold",
+        "borrower",
+        sqlite_where=text("changes > changes_told AND consented <> 0"),
+        postgresql_where=text("changes > changes_told AND consented <> 0"),
+    ),
 )
 
 # Salted hashes of the borrowers' own contacts.

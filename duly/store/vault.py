@@ -28,7 +28,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
 from cryptography.exceptions import InvalidTag
@@ -64,6 +64,7 @@ from sqlalchemy.pool import StaticPool
 
 from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
+from duly.domain.preferences import NO_PREFERENCES, Preferences
 from duly.store.addresses import InvalidContact, masked, normalise
 from duly.store.masterkey import (
     KEY_BYTES,
@@ -121,6 +122,8 @@ borrowers_table = Table(
     metadata,
     Column("borrower", LargeBinary(20), primary_key=True),
     Column("language", String, nullable=False),
+    # As JSON; none of whoever told no wish.
+    Column("preferences", String),
     Column("added_at", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -215,7 +218,7 @@ for _act in ("UPDATE", "DELETE"):
         ),
     )
 
-_VERSION = 2
+_VERSION = 3
 _APPLICATION = 0x44756C79
 """Marks the file as a vault, so that no other database is taken for one."""
 
@@ -368,6 +371,7 @@ class BorrowerRecord:
 
     borrower: str
     language: str
+    preferences: Preferences
     added_at: int
     contacts: tuple[ContactRecord, ...]
     codes_sent_at: tuple[int, ...]
@@ -625,6 +629,20 @@ class Vault:
                 person=_person(session.keys.index, channel, address),
             )
         )
+
+    def prefer(self, borrower: str, preferences: Preferences) -> None:
+        """Keep how the borrower wishes to be reminded, in place of earlier wishes.
+
+        Raises: UnknownBorrower, VaultError.
+        """
+        raw = _raw(borrower)
+        told = None if preferences == NO_PREFERENCES else json.dumps(asdict(preferences))
+        with self._writing() as session:
+            known = session.execute(
+                update(borrowers_table).where(borrowers_table.c.borrower == raw).values(preferences=told)
+            ).rowcount
+        if not known:
+            raise UnknownBorrower(_text(raw))
 
     def erase(self, *borrowers: str) -> int:
         """Forget borrowers: keys, addresses and index entries, down to the bytes of the database's file.
@@ -1039,6 +1057,7 @@ class Vault:
             return BorrowerRecord(
                 _text(raw),
                 known.language,
+                _preferences(known.preferences),
                 known.added_at,
                 tuple(contacts),
                 tuple(sent),
@@ -1060,6 +1079,23 @@ class Vault:
                 select(borrowers_table.c.language).where(borrowers_table.c.borrower == _raw(borrower))
             ).scalar()
         return found or "en"
+
+    def preferences_of(self, borrower: str) -> Preferences:
+        """How the borrower wishes to be reminded; `NO_PREFERENCES` of one that the vault does not know."""
+        with self._reading() as session:
+            found = session.execute(
+                select(borrowers_table.c.preferences).where(borrowers_table.c.borrower == _raw(borrower))
+            ).scalar()
+        return _preferences(found)
+
+    def preferences(self) -> dict[str, Preferences]:
+        """The same of everyone who told any wish, in one pass."""
+        table = borrowers_table.c
+        with self._reading() as session:
+            rows = session.execute(
+                select(table.borrower, table.preferences).where(table.preferences.is_not(None))
+            ).all()
+        return {_text(raw): _preferences(told) for raw, told in rows}
 
     def borrowers_at(self, channel: Channel, address: str) -> list[str]:
         """The borrower addresses of whoever is reached there: to act on a word that came from there.
@@ -1185,6 +1221,14 @@ class Vault:
 
 def _at(table: Table, borrower: bytes, channel: Channel) -> tuple[Any, Any]:
     return table.c.borrower == borrower, table.c.channel == int(channel)
+
+
+def _preferences(told: str | None) -> Preferences:
+    if told is None:
+        return NO_PREFERENCES
+    values = json.loads(told)
+    hours = values["hours"] and tuple(values["hours"])
+    return Preferences(**values | {"hours": hours, "days_before": tuple(values["days_before"])})
 
 
 def _kept(row: Row[Any], key: bytes, address: str, purpose: bytes) -> Kept:

@@ -4,19 +4,23 @@ What the planner takes to be allowed is served, without one refusal.
 """
 
 from collections import Counter
+from datetime import UTC, datetime
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
-from world import BORROWERS, LENDER, OTHER_LENDER, SERVICER, World
+from world import BORROWERS, LENDER, OTHER_LENDER, PUBLISHER, SERVICER, World
 
 from duly.chain import networks
 from duly.chain.contracts import Call
 from duly.chain.offers import sign_assignment
-from duly.domain import calendar
+from duly.domain import calendar, schedule
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel
-from duly.domain.notice import Kind
+from duly.domain.notice import COOLING_OFF_ENDS, Kind
+from duly.domain.preferences import Preferences, parse_hours
 from duly.services.plan import OVERDUE_TIMES, Planned, known_reminders, plan
+from duly.services.policy import load_pack
 from duly.services.render import Place, render
 from duly.store.readmodel import ReadModel
 
@@ -26,8 +30,10 @@ CONTENT = b"\7" * 32
 class Service:
     """Indexes, plans and serves, as the servicer."""
 
-    def __init__(self, world: World, persons: dict[str, bytes]) -> None:
-        self.world, self.persons = world, persons
+    def __init__(
+        self, world: World, persons: dict[str, bytes], wishes: dict[str, Preferences] | None = None
+    ) -> None:
+        self.world, self.persons, self.wishes = world, persons, wishes
         self.model = ReadModel.open("sqlite://")
         self.indexer = world.indexer(self.model)
 
@@ -37,7 +43,15 @@ class Service:
         self.indexer.run()
         candidates = self.model.candidates(calendar.local_day(moment, calendar.EASTERNMOST))
         known = known_reminders(self.persons, self.model.reminders)
-        ready = plan(candidates, self.world.accounts[SERVICER], moment, self.persons, known, waiting=False)
+        ready = plan(
+            candidates,
+            self.world.accounts[SERVICER],
+            moment,
+            self.persons,
+            known,
+            preferences=self.wishes,
+            waiting=False,
+        )
         if ready:
             call = self.world.notices.serve_many([each.notice(CONTENT) for each in ready])
             assert self.world.send(call, SERVICER)["status"] == 1
@@ -181,3 +195,68 @@ def test_loans_that_are_changed_are_spoken_of_as_what_they_became(world: World) 
     assert kinds.count(Kind.LOAN_ASSIGNED) == 1
     assert Kind.OVERDUE in kinds
     assert len(said(loans[rescinds])) == 2
+
+
+def test_the_rarer_kinds_are_served_each_in_its_time_and_at_the_wished_hour(world: World) -> None:
+    pack = load_pack("GB")
+    published = world.policy_book.publish(
+        pack.lending_limits, pack.contact_limits, b"\1" * 32, pack.pack_hash
+    )
+    assert world.send(published, PUBLISHER)["status"] == 1
+    february = datetime(datetime.fromtimestamp(world.now, UTC).year + 1, 2, 1, tzinfo=UTC)
+    world.w3.provider.ethereum_tester.time_travel(int(february.timestamp()))  # type: ignore[attr-defined]
+    ahead, late = BORROWERS[:2]
+    loans = {borrower: world.open(borrower, borrower, policy=2, instalments=6) for borrower in (ahead, late)}
+    # The borrowers live where the winter is UTC and the summer an hour more.
+    wishes = {
+        world.accounts[ahead]: Preferences(
+            hours=parse_hours("16:00-18:00"), zone="Europe/London", days_before=(7, 3)
+        ),
+        world.accounts[late]: Preferences(days_before=(), on_due_day=False),
+    }
+    service = Service(world, {}, wishes)
+    first_day, opened = world.now // DAY + 1, world.now // DAY
+    # 100 days, in which the clocks are put forward. Half past three (UTC) is in their hours in summer alone.
+    times = [(10, 0), (15, 30), (16, 30)]
+    for step in range(len(times) * 100):
+        day, (hour, minute) = first_day + step // len(times), times[step % len(times)]
+        moment = day * DAY + hour * 3600 + minute * 60
+        service.at(moment)
+        if (day, hour) == (first_day + 20, 10):
+            loan = service.model.loan(loans[ahead])
+            assert loan
+            # Two instalments, well ahead.
+            world.send(world.ledger.repay(loans[ahead], 2 * loan.instalment), ahead)
+        if (day, hour) == (first_day + 25, 10):
+            # The borrower registers the same address again: consent is gone, and given anew.
+            world.send(world.consents.register(Channel.EMAIL, bytes([ahead]) * 32, 0, 4), ahead)
+            world.send(world.consents.grant(Channel.EMAIL), ahead)
+    assert list(service.model.refusals()) == []
+
+    def said(borrower: int, kind: Kind) -> list[int]:
+        notices = service.model.notices(loan=loans[borrower])
+        return [notice.timestamp for notice in notices if notice.kind is kind]
+
+    # Each once; the cooling-off period's end on the first of its days that is open.
+    last = opened + pack.lending_limits.cooling_off_days
+    for borrower in loans:
+        [at] = said(borrower, Kind.COOLING_OFF_ENDING)
+        days = range(last - COOLING_OFF_ENDS, last + 1)
+        open_days = [day for day in days if pack.contact_limits.weekdays >> (day + 3) % 7 & 1]
+        assert at // DAY == open_days[0]
+    [changed] = said(ahead, Kind.CONSENT_CHANGED)
+    assert changed // DAY >= first_day + 25
+    assert said(late, Kind.CONSENT_CHANGED) == []
+    assert len(said(ahead, Kind.PAID_AHEAD)) == 2
+    assert said(late, Kind.PAID_AHEAD) == []
+    # Who wishes no reminder before a due day has none; what the law wants said is said all the same, in time.
+    assert said(late, Kind.INSTALMENT_UPCOMING) == said(late, Kind.DUE_TODAY) == []
+    [arrears] = said(late, Kind.ARREARS)
+    second_due = schedule.due_day(service.model.loan(loans[late]).terms, 2)  # type: ignore[union-attr]
+    assert second_due < arrears // DAY <= second_due + 14
+    zone = ZoneInfo("Europe/London")
+    local = [
+        datetime.fromtimestamp(notice.timestamp, zone) for notice in service.model.notices(loan=loans[ahead])
+    ]
+    assert all(16 <= at.hour < 18 for at in local)
+    assert len({at.utcoffset() for at in local}) == 2

@@ -96,6 +96,9 @@ class Case:
     rest: Rest = NO_REST
     dispute: grievance.Case = NO_CASE
     hardship: grievance.Case = NO_CASE
+    pack: bytes = bytes(32)
+    reminded_at: int = 0
+    changes_told: int | None = None
 
     def facts(self, now: int) -> Facts:
         return Facts(
@@ -121,4 +124,11 @@ class Case:
         _, base = ground(kind, self.facts(now))
         spoken = Spoken(self.said, self.seldom_said, self.reminders)
         spoken = after_serving(kind, base.instalment, base.basis, spoken, now)
-        return replace(self, said=spoken.said, seldom_said=spoken.seldom, reminders=spoken.reminders)
+        return replace(
+            self,
+            said=spoken.said,
+            seldom_said=spoken.seldom,
+            reminders=spoken.reminders,
+            reminded_at=now if kind.is_reminder else self.reminded_at,
+            changes_told=base.basis if kind is Kind.CONSENT_CHANGED else self.changes_told,
+        )

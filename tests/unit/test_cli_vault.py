@@ -46,11 +46,55 @@ def test_an_address_goes_in_and_shows_masked() -> None:
         "verified": False,
         "commitment": None,
         "language": "zh",
+        "preferences": {"hours": None, "time_zone": None, "days_before": [3], "on_due_day": True},
     }
     assert ADDRESS not in run("vault", "show", BORROWER).output
     assert ADDRESS in run("vault", "show", BORROWER, "--reveal").output
     assert BORROWER in run("vault", "show").stdout
     assert json.loads(run("vault", "show", "--json").stdout) == [BORROWER]
+
+
+def test_wishes_are_kept_shown_and_forgotten() -> None:
+    run("vault", "add", BORROWER, "--address", ADDRESS)
+    told = run("vault", "prefer", BORROWER, "--hours", "18:00-20:30", "--zone", "Europe/Athens")
+    assert "18:00-20:30" in told.stdout
+    # What is not named stays.
+    kept = json.loads(
+        run("vault", "prefer", BORROWER, "--days-before", "7,1", "--no-due-day", "--json").stdout
+    )
+    assert kept == {
+        "borrower": BORROWER,
+        "hours": "18:00-20:30",
+        "time_zone": "Europe/Athens",
+        "days_before": [7, 1],
+        "on_due_day": False,
+    }
+    shown = run("vault", "show", BORROWER).stdout
+    assert "Europe/Athens" in shown
+    assert "7 and 1 days before" in shown
+    run("vault", "add", BORROWER, "--address", "other@example.org", "--language", "zh")
+    assert "18:00-20:30" in run("vault", "show", BORROWER).stdout
+    reset = json.loads(run("vault", "prefer", BORROWER, "--reset", "--days-before", "none", "--json").stdout)
+    assert (reset["hours"], reset["time_zone"], reset["days_before"]) == (None, None, [])
+    run("vault", "erase", BORROWER, "--yes")
+    run("vault", "prefer", BORROWER, "--hours", "any", code=1)
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "wanted"),
+    [
+        ("--hours", "evening", "such as 18:00-20:30"),
+        ("--hours", "20:30-18:00", "such as 18:00-20:30"),
+        ("--zone", "Mars/Base", "such as Europe/Athens"),
+        ("--days-before", "2", "any of 7, 3, 1"),
+    ],
+)
+def test_a_wish_that_nobody_can_keep_is_told(option, given, wanted) -> None:
+    run("vault", "add", BORROWER, "--address", ADDRESS)
+    assert wanted in run("vault", "prefer", BORROWER, option, given, code=2).stderr
+    # Whatever was typed in the wrong place is not repeated.
+    assert ADDRESS not in run("vault", "prefer", BORROWER, option, ADDRESS, code=2).output
+    assert json.loads(run("vault", "show", BORROWER, "--json").stdout)[0]["preferences"]["hours"] is None
 
 
 def test_what_is_no_address_is_not_repeated() -> None:

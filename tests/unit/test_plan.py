@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scene import (
+    CONSENTING,
     EAST,
     EMAIL,
     EVERY_DAY,
@@ -18,11 +19,12 @@ from scene import (
     Case,
     a_loan,
     borrower,
+    day,
     moment,
     paid,
 )
 
-from duly.domain import grievance, schedule
+from duly.domain import calendar, grievance, schedule
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel, Profile
 from duly.domain.grievance import FOREVER, NO_CASE, NO_REST, Rest
@@ -43,6 +45,7 @@ from duly.domain.notice import (
 )
 from duly.domain.terms import Schedule
 from duly.services.plan import OVERDUE_TIMES, SLACK, Planned, known_reminders, plan
+from duly.services.when import Wait
 
 UPCOMING_DAY = "2027-01-26"  # three days before the first due day
 OVERDUE_DAY = "2027-02-09"
@@ -80,7 +83,7 @@ def test_basis_1_no_reminder_is_planned_after_the_borrower_had_paid():
     loan = a_loan()
     for text in (f"{UPCOMING_DAY} 12:00", "2027-01-29 12:00"):
         case = Case(loan=paid(loan, loan.instalment, "2027-01-25 18:00"), said=Said(loan.instalment, flags=1))
-        assert planned(case, text) == []
+        assert not any(each.kind.is_reminder for each in planned(case, text))
 
 
 def test_basis_1_a_late_payment_ends_the_overdue_notices():
@@ -99,20 +102,34 @@ def test_the_due_day_is_mentioned_once():
     assert planned(case, "2027-01-29 12:00") == []
 
 
-def test_overdue_notices_are_spaced_by_the_caps_and_come_to_an_end():
-    case, served = Case(), []
+@pytest.mark.parametrize(("overdue_days", "expected"), [(1, [1, 7, 14, 30]), (11, [11, 17, 24, 40])])
+def test_overdue_notices_are_spaced_and_come_to_an_end(overdue_days, expected):
+    due = day("2027-01-29")
+    case, served = Case(limits=replace(EVERY_DAY, overdue_days=overdue_days)), []
     for hour in range(24 * 30):
-        now = moment("2027-02-09 00:00") + hour * 3600
-        for each in plan([case], LENDER, now):
-            if each.ready:
-                assert each.kind is Kind.OVERDUE
-                assert each.ground.serial == len(served)
-                case = case.served(each.kind, now)
-                served.append(now)
-        if now > moment("2027-02-27 00:00"):
-            break
-    # Twice a week, two days apart, and not about the same instalment for ever.
-    assert [(at - served[0]) // DAY for at in served] == [0, 2, 7, 9]
+        now = moment("2027-01-30 00:00") + 2 * hour * 3600
+        for each in plan([case], LENDER, now, waiting=False):
+            # The others' instalments fall due meanwhile; the first one that is unpaid is spoken of.
+            assert each.kind is Kind.OVERDUE
+            assert each.instalment == 1
+            assert each.ground.serial == len(served)
+            case = case.served(each.kind, now)
+            served.append(now)
+    # Not about the same instalment for ever.
+    assert [calendar.local_day(at, EAST) - due for at in served] == expected
+    assert {(at + 8 * 3600) % DAY // 3600 for at in served} <= {9, 10}
+
+
+def test_an_overdue_notice_that_was_late_makes_the_next_one_wait():
+    # The first was said on day 20 only: the second comes six days later, not on day 7.
+    told = moment("2027-02-18 12:00")
+    case = Case(limits=replace(EVERY_DAY, overdue_days=1), said=Said(missed=1, overdue=1, flags=OPENED))
+    case = replace(case, reminders=(told,), reminded_at=told)
+    for text, expected in (("2027-02-23 12:00", []), ("2027-02-24 12:00", [Kind.OVERDUE])):
+        assert kinds_now(case, text) == expected
+    [waiting] = planned(case, "2027-02-23 12:00")
+    assert (waiting.decision.reason, waiting.wait) == (Refusal.NONE, Wait.ANOTHER_DAY)
+    assert waiting.not_before == moment("2027-02-24 09:00")
 
 
 def test_another_overdue_instalment_is_mentioned_again():
@@ -224,11 +241,11 @@ def test_what_waits_tells_why_and_until_when():
 
 def test_what_no_waiting_helps_is_left_out_until_its_day_and_then_told():
     # The due day is a Saturday, and the policy allows weekdays alone.
-    case = Case(loan=a_loan("2027-01-30"), limits=STRICT, said=Said(next=1, upcoming=1, flags=OPENED))
-    assert planned(case, "2027-01-29 12:00") == []
-    [today] = planned(case, "2027-01-30 12:00")
-    assert today.decision.reason is Refusal.OUTSIDE_HOURS
-    assert today.not_before is None
+    profile = replace(CONSENTING, consented=0)
+    case = Case(loan=a_loan("2027-01-30"), limits=STRICT, profile=profile)
+    assert [each.decision.reason for each in planned(case, "2027-01-29 12:00")] == [Refusal.NO_CONSENT]
+    # The day before was its day, instead of one on which nobody is written to.
+    assert planned(case, "2027-01-30 12:00") == []
 
 
 # ------------------------------------------------------------------------------------ grievances and lenders
@@ -334,7 +351,7 @@ def test_server_1_nothing_is_planned_about_loans_of_others():
 def test_borrower_1_no_plan_has_a_place_for_another_person():
     names = {field.name for field in fields(Planned)}
     assert names == {
-        "kind", "channel", "loan", "position", "ground", "decision", "not_before", "outcome",
+        "kind", "channel", "loan", "position", "ground", "decision", "not_before", "outcome", "wait", "facts",
     }  # fmt: skip
     [told] = planned(Case(), f"{OVERDUE_DAY} 12:00")
     assert told.borrower == borrower(1)

@@ -18,6 +18,7 @@ from duly.domain.events import (
     EVENTS,
     Block,
     ConsentGranted,
+    ConsentRevoked,
     ContactRegistered,
     Event,
     GrievanceAnswered,
@@ -369,6 +370,102 @@ def test_candidates_move_on_with_what_is_paid(lent: ReadModel) -> None:
     assert candidates(lent, "2027-01-01") == [1]  # that it is repaid is still to be told
     tell(lent, served(loan, Kind.LOAN_REPAID))
     assert candidates(lent, "2030-01-01") == [2, 3]
+
+
+def test_candidates_of_whom_an_instalment_is_paid_ahead(lent: ReadModel) -> None:
+    loan = a_loan(number=1)  # due on 29 January, 28 February, 29 March, …
+    tell(lent, Repaid(loan.id, BORROWERS[0], 2 * loan.instalment, 2 * loan.instalment))
+    tell(lent, served(loan, Kind.PAYMENT_RECEIVED, 2 * loan.instalment))
+    # A week before each that is paid, and a little after it, wherever on Earth.
+    assert candidates(lent, "2027-01-21") == []
+    assert candidates(lent, "2027-01-22") == [1]
+    assert candidates(lent, "2027-01-31") == [1]
+    assert candidates(lent, "2027-02-01") == []
+    assert 1 in candidates(lent, "2027-02-21")
+    assert 1 in candidates(lent, "2027-02-28")
+    # The third is not paid, and three days are looked ahead for it.
+    assert 1 not in candidates(lent, "2027-03-20")
+    assert 1 in candidates(lent, "2027-03-26")
+    ahead = [each.loan.id for each in lent.candidates(day("2027-01-12"), days=10)]
+    assert loan.id in ahead
+    assert loan.id not in [each.loan.id for each in lent.candidates(day("2027-01-12"), days=9)]
+
+
+def test_candidates_whose_cooling_off_period_is_about_to_end() -> None:
+    model, loan = opened(), a_loan(number=1)
+    tell(model, PUBLISHED, open_loan(loan))
+    tell(model, served(loan, Kind.LOAN_OPENED))
+    began, days = calendar.local_day(START, 0), PUBLISHED.lending.cooling_off_days
+    found = [model.candidates(began + n) for n in range(60)]
+    on = [n for n, some in enumerate(found) if list(some)]
+    # Its last day and the three before it, and a day more on both sides, wherever on Earth.
+    assert set(range(days - 3, days + 1)) <= set(on) <= set(range(days - 5, days + 3))
+    assert list(model.candidates(began)) == []
+    assert [each.loan.id for each in model.candidates(began, days=days)] == [loan.id]
+
+
+def test_candidates_whose_borrower_was_not_told_of_a_change_of_consent(lent: ReadModel) -> None:
+    borrower, loan = a_loan(number=1).terms.borrower, a_loan(number=1)
+    today = "2027-01-10"
+    tell(
+        lent,
+        ContactRegistered(borrower, Channel.EMAIL, b"c" * 32, 32, 32),
+        ConsentGranted(borrower, Channel.EMAIL),
+    )
+    # Nothing was said since there is a channel: the first notice tells it by itself.
+    assert candidates(lent, today) == []
+    assert candidate(lent, loan).changes_told is None
+    block = tell(lent, served(loan, Kind.PAYMENT_RECEIVED, 1))
+    assert candidate(lent, loan).changes_told == 2
+    assert candidates(lent, today) == []
+    tell(lent, ConsentRevoked(borrower, Channel.EMAIL, borrower))
+    # Nobody may be told without consent.
+    assert candidates(lent, today) == []
+    tell(lent, ConsentGranted(borrower, Channel.EMAIL))
+    assert candidates(lent, today) == [1]
+    tell(lent, served(loan, Kind.CONSENT_CHANGED, 4))
+    assert candidates(lent, today) == []
+    assert candidate(lent, loan).changes_told == 4
+    lent.roll_back(block)
+    assert candidate(lent, loan).changes_told == 2
+
+
+def test_candidates_are_found_without_looking_at_every_loan(lent: ReadModel) -> None:
+    asked = []
+
+    @event.listens_for(lent.engine, "before_cursor_execute")
+    def _hear(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    list(lent.candidates(day("2027-01-10")))
+    event.remove(lent.engine, "before_cursor_execute", _hear)
+    with reading(lent.engine) as connection:
+        steps = [
+            row[3]
+            for statement, parameters in asked
+            if "loans" in statement
+            for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)
+        ]
+    used = {step for step in steps if step.startswith(("SCAN loans", "SEARCH loans", "SCAN profiles"))}
+    # The index of what is untold holds nothing else.
+    assert {step for step in used if step.startswith("SCAN")} == {
+        "SCAN loans USING INDEX loans_unsaid",
+        "SCAN profiles USING INDEX profiles_untold",
+    }
+    for index in ("loans_due", "loans_paid_ahead", "loans_opened", "loans_of_borrower"):
+        assert any(f"INDEX {index} (" in step for step in used), index
+    # None of them by a condition that holds of every loan.
+    assert not any("(next_due_day>?)" in step for step in used)
+
+
+def test_a_candidate_knows_when_the_borrower_was_reminded_of_the_loan(lent: ReadModel) -> None:
+    one, other = a_loan(number=1), a_loan(number=2)
+    assert candidate(lent, one).reminded_at == 0
+    tell(lent, served(one, Kind.INSTALMENT_UPCOMING, 1), timestamp=START + 5)
+    tell(lent, served(one, Kind.PAYMENT_RECEIVED, 2), timestamp=START + 6)
+    tell(lent, served(other, Kind.OVERDUE, 1), timestamp=START + 7)
+    assert (candidate(lent, one).reminded_at, candidate(lent, other).reminded_at) == (START + 5, START + 7)
+    assert candidate(lent, one).pack == PUBLISHED.pack
 
 
 def amended(loan: Loan, paid: int, number: int = 9) -> LoanAmended:

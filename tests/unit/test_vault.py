@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError, InvalidInput
+from duly.domain.preferences import NO_PREFERENCES, Preferences
 from duly.store import vault as module
 from duly.store.vault import (
     InvalidContact,
@@ -75,7 +76,7 @@ def test_borrower_1_the_schema_has_a_place_for_the_borrower_alone():
             *("id", "version", "generation", "key_check", "own_key", "next_check", "next_own_key", "bridge"),
             *("log_count", "log_seal"),
         },
-        "borrowers": {"borrower", "language", "added_at"},
+        "borrowers": {"borrower", "language", "preferences", "added_at"},
         "keys": {"borrower", "generation", "wrapped_key"},
         "contacts": {
             *("borrower", "channel", "sealed_address", "added_at", "changed_at"),
@@ -334,6 +335,30 @@ def test_priv_1_after_erasing_nothing_can_be_linked(vault, key, tmp_path):
         vault.salt_for(BORROWER, b"content")
     # The log still tells of the borrower's readings, and of nobody's address.
     assert [entry.purpose for entry in vault.log(BORROWER)] == ["verification", "erasure"]
+
+
+def test_wishes_are_kept_beside_the_language_and_erased_with_the_rest(vault, key, tmp_path):
+    wishes = Preferences(hours=(1080, 1230), zone="Europe/Athens", days_before=(7, 1), on_due_day=False)
+    with pytest.raises(UnknownBorrower):
+        vault.prefer(BORROWER, wishes)
+    vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, "other@example.org")])
+    assert vault.preferences() == {}
+    assert vault.preferences_of(BORROWER) == NO_PREFERENCES
+    vault.prefer(BORROWER, wishes)
+    vault.add(BORROWER, Channel.EMAIL, "new@example.org", language="zh")
+    vault.rotate(MasterKey.generate())
+    assert vault.preferences() == {BORROWER: wishes}
+    assert vault.preferences_of(BORROWER) == vault.record(BORROWER).preferences == wishes
+    assert vault.record(OTHER).preferences == NO_PREFERENCES
+    path = tmp_path / "vault.db"
+    assert b"Europe/Athens" in path.read_bytes()
+    vault.erase(BORROWER)
+    assert b"Europe/Athens" not in path.read_bytes()
+    assert vault.preferences_of(BORROWER) == NO_PREFERENCES
+    # Who takes all wishes back is like whoever never told any.
+    vault.prefer(OTHER, wishes)
+    vault.prefer(OTHER, NO_PREFERENCES)
+    assert vault.preferences() == {}
 
 
 def test_what_another_process_erased_is_gone_at_once(vault, url, key):

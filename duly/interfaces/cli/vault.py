@@ -12,6 +12,7 @@ from duly.interfaces.cli._output import FAILED, Json, console, print_json
 from duly.interfaces.cli.serve import Rpc
 
 if TYPE_CHECKING:
+    from duly.domain.preferences import Preferences
     from duly.store.masterkey import MasterKey
     from duly.store.vault import Vault
 
@@ -165,6 +166,83 @@ def verify(
     out.print("0x" + commitment.hash.hex())
 
 
+@vault.command(context_settings=_QUIET)
+def prefer(
+    ctx: typer.Context,
+    borrower: Borrower,
+    hours: Annotated[
+        str | None,
+        typer.Option(metavar="HH:MM-HH:MM", help="Where the borrower lives; `any` for the policy's own."),
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Their time zone, such as Europe/Athens; `none` for the registered offsets."
+        ),
+    ] = None,
+    days_before: Annotated[
+        str | None,
+        typer.Option(metavar="DAYS", help="Before a due day: some of 7,3,1, or none; 3 unless told."),
+    ] = None,
+    due_day: Annotated[
+        bool | None, typer.Option("--due-day/--no-due-day", help="And on the due day itself.")
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Forget all earlier wishes first.")] = False,
+    json: Json = False,
+) -> None:
+    """Keep how a borrower wishes to be reminded; what is not named stays as it was.
+
+    A wish chooses among what the policy allows and never adds to it: where the wished hours are closed, the
+    nearest that are open are taken. The time zone has to have the UTC offsets that the borrower registered on
+    chain; it tells when they change their clocks.
+
+    \b
+    Example:
+      duly vault prefer 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --hours 18:00-20:30 \\
+        --zone Europe/Athens --days-before 7,1
+    """
+    _nothing_else(ctx)
+    from dataclasses import replace
+
+    from duly.bootstrap import Application
+    from duly.domain.preferences import NO_PREFERENCES, parse_days_before, parse_hours
+    from duly.services import protection
+    from duly.services.when import check_zone
+
+    app = Application.from_environment()
+    try:
+        kept = NO_PREFERENCES if reset else app.vault.preferences_of(borrower)
+        if hours is not None:
+            kept = replace(kept, hours=None if hours == "any" else parse_hours(hours))
+        if zone is not None:
+            kept = replace(kept, zone="" if zone == "none" else zone)
+        if days_before is not None:
+            kept = replace(kept, days_before=parse_days_before(days_before))
+        if due_day is not None:
+            kept = replace(kept, on_due_day=due_day)
+        if kept.zone:
+            check_zone(kept.zone, protection.registered(app, borrower))
+        app.vault.prefer(borrower, kept)
+    finally:
+        app.close()
+    if json:
+        print_json({"borrower": borrower.lower(), **protection.preferences_json(kept)})
+        return
+    for name, value in preferences_in_words(kept).items():
+        console().print(f"{name:<11} {value}", soft_wrap=True)
+
+
+def preferences_in_words(preferences: "Preferences") -> dict[str, str]:
+    """A borrower's wishes for people."""
+    from duly.domain.preferences import days_text, hours_text
+
+    return {
+        "hours": hours_text(preferences.hours) if preferences.hours else "any that the policy allows",
+        "time zone": preferences.zone or "as registered on chain",
+        "reminders": days_text(preferences),
+    }
+
+
 @vault.command()
 def show(
     borrower: Annotated[
@@ -192,6 +270,7 @@ def show(
             return
         reading = Reading("show", "revealed" if reveal else "masked")
         contacts = [opened.contact(borrower, channel, reading) for channel in opened.channels_of(borrower)]
+        wishes = opened.preferences_of(borrower)
         rows = [
             {
                 "channel": _name(contact.kept.channel),
@@ -206,12 +285,16 @@ def show(
     if not rows:
         raise UnknownBorrower(borrower)
     if json:
-        print_json(rows)
+        from duly.services.protection import preferences_json
+
+        print_json([row | {"preferences": preferences_json(wishes)} for row in rows])
         return
     for row in rows:
         for name, value in row.items():
             told = ("no", "yes")[value] if isinstance(value, bool) else value
             console().print(f"{name:<11} {told or 'not before it is verified'}", soft_wrap=True)
+    for name, wish in preferences_in_words(wishes).items():
+        console().print(f"{name:<11} {wish}", soft_wrap=True)
 
 
 @vault.command(context_settings=_QUIET)
