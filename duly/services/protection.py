@@ -19,11 +19,12 @@ from duly.chain import logs
 from duly.chain.errors import explained
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel, Profile
-from duly.domain.errors import DulyError, InvalidInput
-from duly.domain.events import LoanAmended, LoanOpened
+from duly.domain.errors import DulyError
+from duly.domain.events import LoanAmended, LoanOpened, NoticeServed
 from duly.domain.loan import Status
 from duly.domain.notice import Notice
 from duly.domain.preferences import Preferences, hours_text
+from duly.services.policy import pack_published
 from duly.services.serve import salt_purpose
 from duly.store.notices import Content, Delivery
 from duly.store.readmodel import NothingIndexed
@@ -307,41 +308,78 @@ def erase(app: "Application", borrowers: Iterable[str]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Expired:
-    """A borrower all of whose loans ended, the last one at `ended_at` (UTC seconds)."""
+class Ended:
+    """A borrower all of whose loans ended, the last one at `ended_at` (UTC seconds).
+
+    `keep_until` is the moment until which the packs of the loans' policies want kept what proves how the
+    borrower was dealt with, so many years after the last reminder; None where none of them wants it.
+    """
 
     borrower: str
     loans: int
     ended_at: int
+    keep_until: int | None
+
+    def is_over(self, days: int | None, now: int) -> bool:
+        """Nothing has to be kept any more: for so many days after the end, and for as long as the packs say.
+
+        Without days the packs alone say, and where they do not it never is.
+        """
+        if days is None:
+            return self.keep_until is not None and max(self.ended_at, self.keep_until) < now
+        return max(self.ended_at + days * DAY, self.keep_until or 0) < now
 
 
-def expired(app: "Application", days: int, now: int) -> list[Expired]:
-    """The borrowers of the vault all of whose loans ended more than so many days ago, the longest first.
+def ended(app: "Application", now: int) -> list[Ended]:
+    """The borrowers of the vault all of whose loans ended, the longest ago first.
 
     Who has an open loan under any of their addresses is not among them, nor who has had none yet. Read the
     chain first. What it holds beyond the blocks that were read counts too: a loan that was just opened.
 
     Raises: NothingIndexed, VaultError, DatabaseError, ChainUnavailable.
     """
-    if days < 1:
-        raise InvalidInput(f"{days} days", wanted="at least 1")
     model = app.read_model
     persons = app.vault.persons()
-    ended: dict[str, Expired] = {}
+    found: list[Ended] = []
     busy = {persons[each] for each in _just_opened(app) if each in persons}
     for borrower, person in persons.items():
         loans = model.loans(borrower=borrower)
         if any(loan.status not in OVER for loan in loans):
             busy.add(person)
         elif loans:
-            last = max(item.timestamp for loan in loans for item in model.history(loan.id))
-            ended[borrower] = Expired(borrower, len(loans), last)
-    found = [
-        each
-        for each in ended.values()
-        if persons[each.borrower] not in busy and each.ended_at < now - days * DAY
-    ]
-    return sorted(found, key=lambda each: (each.ended_at, each.borrower))
+            events = [item for loan in loans for item in model.history(loan.id)]
+            reminded = [
+                item.timestamp
+                for item in events
+                if isinstance(item.event, NoticeServed) and item.event.kind.is_reminder
+            ]
+            years = _years_to_keep(app, {loan.terms.policy for loan in loans})
+            last = max(item.timestamp for item in events)
+            keep = None if years is None else _years_after(max(reminded, default=last), years)
+            found.append(Ended(borrower, len(loans), last, keep))
+    quiet = (each for each in found if persons[each.borrower] not in busy)
+    return sorted(quiet, key=lambda each: (each.ended_at, each.borrower))
+
+
+def _years_to_keep(app: "Application", policies: Iterable[int]) -> int | None:
+    """The most years that a pack of these policies wants; None where none says."""
+    years = []
+    for number in policies:
+        policy = app.read_model.policy(number)
+        pack = pack_published(policy.pack) if policy else None
+        if pack and pack.retention:
+            years.append(pack.retention.records_years.value)
+    return max(years, default=None)
+
+
+def _years_after(moment: int, years: int) -> int:
+    day = datetime.fromtimestamp(moment, UTC)
+    try:
+        later = day.replace(year=day.year + years)
+    except ValueError:
+        # The 29th of February: a day longer.
+        later = day.replace(year=day.year + years, month=3, day=1)
+    return int(later.timestamp())
 
 
 def _just_opened(app: "Application") -> set[str]:

@@ -405,13 +405,25 @@ def erase(borrower: Borrower, yes: Yes = False) -> None:
 
 @vault.command()
 def purge(
-    after: Annotated[int, typer.Option("--after", metavar="DAYS", help="For how long loans must be over.")],
+    after: Annotated[
+        int | None,
+        typer.Option(
+            "--after",
+            metavar="DAYS",
+            min=1,
+            help="For how long loans must be over, where the policy's pack does not say.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell who would be forgotten.")] = False,
     rpc: Rpc = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Forget the borrowers all of whose loans ended more than so many days ago; reads the chain first.
+    """Forget the borrowers all of whose loans ended, once nothing need be kept; reads the chain first.
+
+    The packs of the loans' policies say for how long records must be kept after the last reminder
+    (`retention` in `duly policy show`). Where they do not, --after says how many days after the end; where
+    they do, nothing is forgotten before both are over.
 
     Nothing is forgotten of somebody who has an open loan, under whichever address, nor of somebody who has
     had no loan yet.
@@ -426,7 +438,9 @@ def purge(
     app = Application.from_environment(rpc=rpc)
     try:
         app.indexer.run()
-        found = protection.expired(app, after, app.clock.now())
+        now = app.clock.now()
+        ended = protection.ended(app, now)
+        found = [each for each in ended if each.is_over(after, now)]
         if not dry_run and found:
             if not yes:
                 typer.confirm(f"Forget {len(found):,} for good?", abort=True, err=True)
@@ -435,12 +449,16 @@ def purge(
         app.close()
     if json:
         rows = [{"borrower": each.borrower, "loans": each.loans, "ended_at": each.ended_at} for each in found]
-        print_json({"dry_run": dry_run, "borrowers": rows})
+        print_json({"dry_run": dry_run, "borrowers": rows, "kept": len(ended) - len(found)})
         return
     out = console()
     for each in found:
         out.print(f"{each.borrower}  {each.loans:,} over", soft_wrap=True)
     out.print(f"{len(found):,} {'would be ' if dry_run else ''}forgotten.")
+    if kept := len(ended) - len(found):
+        out.print(f"{kept:,} whose loans ended have to be kept for longer.")
+    if after is None and any(each.keep_until is None for each in ended):
+        out.print("Some are under policies whose packs do not say for how long: give --after DAYS.")
 
 
 @vault.command()
