@@ -38,6 +38,10 @@ _ATTEMPTS: Final = 5
 _FIRST_WAIT: Final = 0.25
 _TIMEOUT: Final = 60.0
 _BATCH: Final = 100
+
+Topics = Sequence[Sequence[str]]
+"""For each place in a log's topics, those that it may have there."""
+
 _BUSY: Final = re.compile(r"too many requests|rate.?limit|capacity|compute units per second", re.I)
 
 
@@ -80,10 +84,11 @@ class Decoder:
     Raises: TypeError, when class and ABI are out of step.
     """
 
-    __slots__ = ("_length", "_read", "_topics", "signature", "topic")
+    __slots__ = ("_length", "_read", "_topics", "makes", "signature", "topic")
 
     def __init__(self, abi: Mapping[str, Any], make: type[Any]) -> None:
         inputs = abi["inputs"]
+        self.makes = make
         self.signature = f"{abi['name']}({','.join(_abi_type(item) for item in inputs)})"
         self.topic = "0x" + keccak(text=self.signature).hex()
         self._topics = 1 + sum(item["indexed"] for item in inputs)
@@ -267,6 +272,11 @@ def decoders() -> Mapping[str, Decoder]:
     return {decoder.topic: decoder for decoder in made}
 
 
+def topic_of(event: type[Event]) -> str:
+    """The first topic of an event's logs."""
+    return next(topic for topic, decoder in decoders().items() if decoder.makes is event)
+
+
 def decode(log: RawLog) -> Event | None:
     """What the log tells; None where it is no event of ours, such as a role that was granted.
 
@@ -314,9 +324,9 @@ class _Node:
     def call_many(self, method: str, many: Sequence[Sequence[Any]]) -> list[Any]:
         return [self.call(method, *params) for params in many]
 
-    def logs(self, addresses: Sequence[str], first: int, last: int) -> list[RawLog]:
+    def logs(self, addresses: Sequence[str], topics: Topics, first: int, last: int) -> list[RawLog]:
         """Raises: _Refused, where a smaller range might do."""
-        question = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(last)}
+        question = _question(addresses, topics, first, last)
         try:
             return list(self.call("eth_getLogs", question))
         except NodeError as error:
@@ -333,8 +343,8 @@ class _HttpNode(_Node):
         self._client.headers["content-type"] = "application/json"
         self._batches = True
 
-    def logs(self, addresses: Sequence[str], first: int, last: int) -> list[RawLog]:
-        question = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(last)}
+    def logs(self, addresses: Sequence[str], topics: Topics, first: int, last: int) -> list[RawLog]:
+        question = _question(addresses, topics, first, last)
         try:
             answer: list[RawLog] = self.call("eth_getLogs", question)
         except httpx.ReadTimeout as error:
@@ -406,6 +416,11 @@ class _HttpNode(_Node):
 _CHECK_ADDRESS: Final = "Check that the node runs, and that DULY_RPC or --rpc is its address."
 
 
+def _question(addresses: Sequence[str], topics: Topics, first: int, last: int) -> dict[str, Any]:
+    question: dict[str, Any] = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(last)}
+    return question | {"topics": [list(some) for some in topics]} if topics else question
+
+
 def _json(response: httpx.Response) -> Any:
     """Raises: _Refused, when it is none."""
     try:
@@ -450,12 +465,15 @@ class LogReader:
     """Reads the logs of some contracts, page by page.
 
     Remembers the largest window that the node was willing to answer. window: most blocks to ask for at once;
-    by default as many as the node answers.
+    by default as many as the node answers. topics: that the logs must have; by default all logs are read.
     """
 
-    def __init__(self, w3: Web3, addresses: Sequence[str], window: int | None = None) -> None:
+    def __init__(
+        self, w3: Web3, addresses: Sequence[str], window: int | None = None, topics: Topics = ()
+    ) -> None:
         self._node = _node_of(w3)
         self._addresses = [address.lower() for address in addresses]
+        self._topics = topics
         self.window = window or FIRST_WINDOW
         self._limit = window or LARGEST_WINDOW
 
@@ -468,7 +486,7 @@ class LogReader:
         while first <= last:
             end = min(last, first + self.window - 1)
             try:
-                logs = self._node.logs(self._addresses, first, end)
+                logs = self._node.logs(self._addresses, self._topics, first, end)
             except _Refused as refused:
                 span = end - first + 1
                 if span == 1:
