@@ -21,7 +21,7 @@ def test_whatever_a_crowd_does_the_gate_keeps_the_rules() -> None:
         for _ in range(STEPS):
             crowd.act(model)
             indexer.run()
-        findings = audit(world.w3, world.source)
+        findings = audit(world.w3, world.source).audit.findings
         assert findings.violations == []
         # The crowd asks for much that it must not get.
         assert findings.notices >= 10

@@ -22,7 +22,7 @@ def verify(
         str,
         typer.Argument(
             metavar="MESSAGE",
-            help="The mail as saved by the mail program (.eml), a file with its text, - for standard input, or "
+            help="The mail as a mail program saves it (.eml), a file with its text, - for standard input, or "
             "the notice's code, 0x and 64 digits.",
         ),
     ],

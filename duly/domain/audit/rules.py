@@ -1,0 +1,198 @@
+"""What an audit holds a chain against: each rule, what of it the chain can show, and what it cannot."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Basis(StrEnum):
+    """From what a rule was checked."""
+
+    CHAIN = "the chain alone"
+    SERVICE = "the chain, the service's database and the vault's index"
+    NOTHING = "not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One of the rules that must always hold (docs/requirements.md).
+
+    checked: what of it is checked from the chain's events, empty where nothing. beyond: what they cannot
+    show, and where that is held; empty where nothing is left. service: what is checked as well where the
+    service's database and the vault are at hand, empty where nothing. per: what it is counted in.
+    """
+
+    id: str
+    title: str
+    checked: str
+    beyond: str = ""
+    service: str = ""
+    per: str = "notices"
+
+    def basis(self, *, service: bool) -> Basis:
+        """From what it is checked, with the service's records or without."""
+        if service and self.service:
+            return Basis.SERVICE
+        return Basis.CHAIN if self.checked else Basis.NOTHING
+
+
+_SENT = "what was sent: the service's database (--service)"
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "BORROWER-1",
+        "To the borrower alone",
+        "every notice is addressed to the borrower of its loan",
+        "that no form takes another person's contact: the contracts and the service, by their tests",
+    ),
+    Rule(
+        "BORROWER-2",
+        "To the address that the borrower committed to",
+        "",
+        _SENT + ", which does not keep to which address a mail went",
+        "no mail went to a borrower without a registered contact, and the vault's addresses of today are "
+        "proved and have the hashes on chain",
+        per="mails",
+    ),
+    Rule(
+        "GATE-1",
+        "Nothing without the gate",
+        "every notice has an id that is the hash of what it is about, and that no other has",
+        _SENT,
+        "every mail belongs to a notice on chain, with the same words",
+    ),
+    Rule(
+        "GATE-2",
+        "Delivered at most once",
+        "",
+        _SENT,
+        "no notice has more than one delivery; uncertain ones are listed",
+        per="mails",
+    ),
+    Rule(
+        "GATE-3",
+        "Asked again just before the send",
+        "",
+        "the question is a call, which leaves no trace; what was dropped after it is in the service's "
+        "database (--service lists it)",
+        per="mails",
+    ),
+    Rule(
+        "SERVER-1",
+        "Served by the lender or the servicer",
+        "every notice was served by the loan's lender of the moment or the servicer that lender appointed, "
+        "and no lender reminded before the borrower was told of them",
+    ),
+    Rule(
+        "HOURS-1",
+        "In the borrower's waking hours",
+        "every notice was served in the policy's window under both of the borrower's offsets, with time "
+        "left to deliver it",
+        "when it was delivered: the service's database (--service)",
+        "every mail was sent in the window, on the borrower's day on which it was served",
+    ),
+    Rule(
+        "CAP-1",
+        "Not too many reminders",
+        "reminders in any 24 hours and 7 days, and the gap between two, for each borrower address; reminders "
+        "about several loans in one message count once",
+        "for each person with several addresses: the vault's index (--service)",
+        "the same for each person over all their addresses",
+        per="reminders",
+    ),
+    Rule(
+        "CAP-2",
+        "Other notices once, and not too many",
+        "each is served once for its loan, kind and basis, and at most three about a loan in 24 hours",
+        per="other notices",
+    ),
+    Rule(
+        "CONSENT-1",
+        "Only with consent",
+        "consent to the channel was in force for every notice, a registered contact for what the law owes; "
+        "no consent without a registered contact",
+        "whose key gave it: the transactions' signatures, which the contract checked",
+    ),
+    Rule(
+        "PAUSE-1",
+        "No reminders during a grievance",
+        "no reminder while a grievance stands or its rest goes on; each rests what the policy says, and for "
+        "as long",
+        per="reminders and grievances",
+    ),
+    Rule(
+        "BASIS-1",
+        "Says what the ledger says",
+        "instalment, amount and day of every notice are the ledger's of that moment; its policy was "
+        "published with a hash of templates",
+        "that the words were rendered from these: whoever has the words, their salt and the templates can "
+        "repeat it (duly verify tells whether words are those that were served)",
+    ),
+    Rule(
+        "WORDS-1",
+        "No threats, no shame",
+        "",
+        "the chain has a hash of the words only; templates that break the rule cannot be loaded, by tests",
+    ),
+    Rule(
+        "TERMS-1",
+        "Terms do not change by one side's will",
+        "each loan's id is the hash of its terms; it is opened once; amendments keep parties and policy and "
+        "never raise the rate; those by one side keep everything else and make nothing dearer or earlier; "
+        "contact limits were only tightened",
+        "the signatures of both parties: in the transactions' data, checked by the contract",
+        per="loans, amendments, policies",
+    ),
+    Rule(
+        "LEDGER-1",
+        "Schedules come out even",
+        "each schedule repays its principal with the interest of its rate, computed anew with decimals; what "
+        "is told to be repaid owes exactly nothing",
+        per="loans",
+    ),
+    Rule(
+        "LEDGER-2",
+        "Money goes where the ledger says",
+        "what was taken is what was credited; what is held for a lender was taken in that transaction, and "
+        "claims take what is held",
+        "that the tokens moved: the currency's own Transfer events, which are not read here",
+        per="movements of money",
+    ),
+    Rule(
+        "LEDGER-3",
+        "Only what is owed is taken",
+        "no payment took more than was owed, nor anything from a loan that had ended; settling took no more "
+        "than it costs",
+        "payments that were refused leave no event",
+        per="payments",
+    ),
+    Rule(
+        "FEES-1",
+        "Late fees",
+        "each is the terms' fixed amount within the policy's cap, charged once for an instalment, after the "
+        "grace period, with receipts short of what was due, and not during a rest",
+        per="loans and late fees",
+    ),
+    Rule(
+        "USURY-1",
+        "The rate is within the cap",
+        "the annual percentage rate of each loan, fees included, searched anew with decimals, is at most the "
+        "policy's cap",
+        "offers that were refused leave no event",
+        per="loans",
+    ),
+    Rule(
+        "COOL-1",
+        "The right to rescind",
+        "rescissions came in time and took no more than what was received, less what was paid, plus interest "
+        "to the day; no loan was amended while it could be rescinded",
+        per="rescissions and amendments",
+    ),
+    Rule(
+        "PRIV-1",
+        "Nobody can be recognised",
+        "",
+        "that nothing on chain identifies a person cannot be told from hashes; the service's tests scan "
+        "for it",
+    ),
+)  # fmt: skip
+"""All rules, in the order of the document."""
