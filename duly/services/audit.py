@@ -30,7 +30,7 @@ MOST_LISTED: Final = 1_000
 """Drops and uncertain deliveries that a report lists."""
 
 Progress = Callable[[int, int], None]
-"""Is told up to which block it has come, and up to which it goes."""
+"""Is told how many blocks were read, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def audit(
             for logged in reader.decode(page.logs):
                 auditor.see(logged)
             at = page.last
-            progress(at.number, head)
+            progress(at.number - source.identity.first_block, head - source.identity.first_block)
     except Reorganised as error:
         raise ChainError(error.wrong, remedy="Audit it again.") from None
     if at is None:
