@@ -134,6 +134,10 @@ class Report:
         """From what a rule was checked."""
         return rule.basis(service=self.audited.records is not None)
 
+    def left(self, rule: Rule) -> str:
+        """What of a rule was not checked, in words."""
+        return rule.left(service=self.audited.records is not None)
+
     def checked(self, rule: Rule) -> int:
         """How many notices, events or mails a rule was held against."""
         if rule.per == "mails" and self.audited.records:
@@ -172,7 +176,7 @@ class Report:
                     "violations": findings.broken[rule.id],
                     "checked": rule.checked or None,
                     "with_the_service": rule.service or None,
-                    "not_checked": rule.beyond or None,
+                    "not_checked": self.left(rule) or None,
                 }
                 for rule in RULES
             ],

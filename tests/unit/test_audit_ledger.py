@@ -439,7 +439,8 @@ def test_pause_1_a_grievance_rests_what_the_policy_says_and_for_as_long() -> Non
 
 def test_every_rule_says_what_was_checked_and_what_was_not() -> None:
     for rule in RULES:
-        assert rule.checked or rule.beyond, rule.id
+        assert rule.checked or rule.left(service=False), rule.id
+        assert bool(rule.service) == bool(rule.off_chain), rule.id
         assert rule.basis(service=False) is (Basis.CHAIN if rule.checked else Basis.NOTHING)
 
 

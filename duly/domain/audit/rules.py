@@ -16,9 +16,10 @@ class Basis(StrEnum):
 class Rule:
     """One of the rules that must always hold (docs/requirements.md).
 
-    checked: what of it is checked from the chain's events, empty where nothing. beyond: what they cannot
-    show, and where that is held; empty where nothing is left. service: what is checked as well where the
-    service's database and the vault are at hand, empty where nothing. per: what it is counted in.
+    checked: what of it is checked from the chain's events, empty where nothing. beyond: what nobody can check
+    here, and where that is held. service: what is checked as well where the service's database and the vault
+    are at hand, and off_chain what is left open where they are not. Each is empty where there is nothing.
+    per: what it is counted in.
     """
 
     id: str
@@ -26,6 +27,7 @@ class Rule:
     checked: str
     beyond: str = ""
     service: str = ""
+    off_chain: str = ""
     per: str = "notices"
 
     def basis(self, *, service: bool) -> Basis:
@@ -34,8 +36,12 @@ class Rule:
             return Basis.SERVICE
         return Basis.CHAIN if self.checked else Basis.NOTHING
 
+    def left(self, *, service: bool) -> str:
+        """What is not checked, in words."""
+        return "; ".join(filter(None, ("" if service else self.off_chain, self.beyond)))
 
-_SENT = "what was sent: the service's database (--service)"
+
+_SENT = "what was sent: that is in the service's database (--service)"
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -48,32 +54,35 @@ RULES: tuple[Rule, ...] = (
         "BORROWER-2",
         "To the address that the borrower committed to",
         "",
-        _SENT + ", which does not keep to which address a mail went",
-        "no mail went to a borrower without a registered contact, and the vault's addresses of today are "
-        "proved and have the hashes on chain",
+        "to which address a mail went is kept nowhere",
+        "no mail went to a borrower without a registered contact; how many of the vault's addresses are "
+        "proved, with the hash on chain, is told below",
+        _SENT,
         per="mails",
     ),
     Rule(
         "GATE-1",
         "Nothing without the gate",
         "every notice has an id that is the hash of what it is about, and that no other has",
-        _SENT,
+        "",
         "every mail belongs to a notice on chain, with the same words",
+        _SENT,
     ),
     Rule(
         "GATE-2",
         "Delivered at most once",
         "",
+        "",
+        "no notice has more than one delivery; uncertain ones are listed below",
         _SENT,
-        "no notice has more than one delivery; uncertain ones are listed",
         per="mails",
     ),
     Rule(
         "GATE-3",
         "Asked again just before the send",
         "",
-        "the question is a call, which leaves no trace; what was dropped after it is in the service's "
-        "database (--service lists it)",
+        "the question is a call, which leaves no trace; what was dropped after it, the service's database "
+        "knows (--service lists it)",
         per="mails",
     ),
     Rule(
@@ -87,16 +96,18 @@ RULES: tuple[Rule, ...] = (
         "In the borrower's waking hours",
         "every notice was served in the policy's window under both of the borrower's offsets, with time "
         "left to deliver it",
-        "when it was delivered: the service's database (--service)",
+        "",
         "every mail was sent in the window, on the borrower's day on which it was served",
+        "when it was delivered: that is in the service's database (--service)",
     ),
     Rule(
         "CAP-1",
         "Not too many reminders",
         "reminders in any 24 hours and 7 days, and the gap between two, for each borrower address; reminders "
         "about several loans in one message count once",
-        "for each person with several addresses: the vault's index (--service)",
+        "",
         "the same for each person over all their addresses",
+        "the same for each person with several addresses: that needs the vault's index (--service)",
         per="reminders",
     ),
     Rule(
