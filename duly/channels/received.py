@@ -7,16 +7,18 @@ so trying several lets nothing pass that was not served.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.policy import default
+from itertools import zip_longest
 from typing import Final
 
 from duly.domain.errors import InvalidInput
 
 MOST_BYTES: Final = 1_000_000
-MOST_CODES: Final = 16
+MOST_CODES: Final = 120
+"""A message may speak of fifty loans, and names each loan too."""
 
 _CODE: Final = re.compile(r"(?<![0-9A-Za-z])0x([0-9a-fA-F]{64})(?![0-9A-Za-z])")
 _HEADERS: Final = re.compile(
@@ -36,13 +38,14 @@ class NotAMessage(InvalidInput):
 class Received:
     """A message that was received.
 
-    codes: the ids of notices that it names, the likeliest first; none may be one. salt: of its hash, None
-    where it carries none. texts: subject and body, each as it may have been sent. strange: what of it the
-    reader sees and no notice has; empty where nothing.
+    proofs: the notices that it says it is, each with the salt of its hash: a mail's own headers tell them, a
+    text that was copied out of one seldom. codes: what may be the ids of notices, of those and in the text.
+    texts: subject and body, each as it may have been sent. strange: what of it the reader sees and no notice
+    has; empty where nothing.
     """
 
+    proofs: tuple[tuple[bytes, bytes], ...]
     codes: tuple[bytes, ...]
-    salt: bytes | None
     texts: tuple[tuple[str, str], ...]
     strange: str = ""
 
@@ -76,7 +79,7 @@ def _mail(data: bytes) -> Received:
     mail = message_from_bytes(data, policy=default)
     strange = ""
     # A reader sees one of several, and nobody knows which.
-    for name in ("Subject", "Duly-Notice", "Duly-Salt", "Content-Type", "Content-Transfer-Encoding"):
+    for name in ("Subject", "Content-Type", "Content-Transfer-Encoding"):
         if len(mail.get_all(name, [])) > 1:
             strange = f"it has several headers {name}"
     body = ""
@@ -90,39 +93,41 @@ def _mail(data: bytes) -> Received:
         if mail.get_param("format", "fixed") == "flowed":
             body = _unflowed(body, delsp=mail.get_param("delsp", "no") == "yes")
     subject = str(mail.get("Subject", ""))
-    notice, salt = mail.get("Duly-Notice"), mail.get("Duly-Salt")
-    named = parse_code("0x" + str(notice).strip().removeprefix("0x")) if notice is not None else None
-    codes = _codes(named, f"{subject}\n{body}")
+    proofs = _proofs(mail.get_all("Duly-Notice", []), mail.get_all("Duly-Salt", []))
     texts = tuple(dict.fromkeys((subject, text) for text in _as_it_was(body)))
-    return Received(codes, None if salt is None else _salt(str(salt)), texts, strange)
+    return Received(proofs, _codes(proofs, f"{subject}\n{body}"), texts, strange)
 
 
 def _plain(text: str) -> Received:
-    """The text of a message, with or without the word Subject, and with the salt where somebody copied it."""
+    """The text of a message, with or without the word Subject, and with the proofs where they were copied."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\n")
-    salt = None
+    headers: dict[str, list[str]] = {"notice": [], "salt": []}
     lines = text.split("\n")
-    # What was copied along of the headers.
     while lines and (found := re.match(r"(?i)duly-(salt|notice):\s*(\S*)\s*$", lines[0])):
-        if found[1].lower() == "salt":
-            salt = _salt(found[2])
+        headers[found[1].lower()].append(found[2])
         lines.pop(0)
     subject = _SUBJECT.sub("", lines[0]).rstrip() if lines else ""
     body = "\n".join(lines[1:]).lstrip("\n")
     texts = tuple(dict.fromkeys((subject, found) for found in _as_it_was(body)))
-    return Received(_codes(None, text), salt, texts)
+    proofs = _proofs(headers["notice"], headers["salt"])
+    return Received(proofs, _codes(proofs, text), texts)
 
 
-def _salt(text: str) -> bytes:
-    """The salt that a header tells; of what is none, one that fits nothing."""
+def _proofs(notices: Sequence[object], salts: Sequence[object]) -> tuple[tuple[bytes, bytes], ...]:
+    """Notices with their salts; what is no id is no notice's, and what is no salt fits nothing."""
+    given = zip_longest(map(_bytes, notices), map(_bytes, salts), fillvalue=b"")
+    return tuple(dict.fromkeys(given))[:MOST_CODES]
+
+
+def _bytes(header: object) -> bytes:
     try:
-        return bytes.fromhex(text.strip().removeprefix("0x"))
+        return bytes.fromhex(str(header).strip().removeprefix("0x"))
     except ValueError:
         return b""
 
 
-def _codes(named: bytes | None, text: str) -> tuple[bytes, ...]:
-    found = [named] if named else []
+def _codes(proofs: Sequence[tuple[bytes, bytes]], text: str) -> tuple[bytes, ...]:
+    found = [code for code, _ in proofs if len(code) == 32]
     found += [bytes.fromhex(digits) for digits in _CODE.findall(text)]
     return tuple(dict.fromkeys(found))[:MOST_CODES]
 

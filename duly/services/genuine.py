@@ -5,7 +5,7 @@ have the hash that the event tells. Neither the database nor the service is aske
 words: that the gate let this very text through, not who handed it over.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -16,7 +16,7 @@ from duly.chain.deployments import Deployment
 from duly.chain.errors import explained
 from duly.chain.logs import LogReader, topic_of
 from duly.channels.received import Received
-from duly.domain.events import Logged, NoticeServed
+from duly.domain.events import NoticeServed
 from duly.services.render import Text
 
 SHORT: Final = 8
@@ -45,11 +45,23 @@ class Words(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """A notice on the chain: when it was served (UTC seconds), in which block, and whether that block cannot be
+    reorganised away any more.
+    """
+
+    notice: NoticeServed
+    at: int
+    block: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the chain says of a message.
 
-    why: the verdict in words. logged: the notice's event; None where the chain has none. final: its block
-    cannot be reorganised away any more. Nothing here tells more than the notice itself does.
+    why: the verdict in words. served: the notices that it names and the chain has; several where one message
+    speaks of several loans. What is shown of them (`as_json`) is no more than the message itself tells.
     """
 
     verdict: Verdict
@@ -57,35 +69,30 @@ class Answer:
     why: str
     chain_id: int
     registry: str
-    logged: Logged | None = None
-    final: bool = False
-
-    @property
-    def notice(self) -> NoticeServed | None:
-        event = self.logged.event if self.logged else None
-        return event if isinstance(event, NoticeServed) else None
+    served: tuple[Served, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """For programs."""
-        notice, logged = self.notice, self.logged
-        served = notice and {
-            "code": "0x" + notice.id.hex(),
-            "loan": notice.loan.hex()[:SHORT],
-            "kind": notice.kind.name.lower(),
-            "instalment": notice.instalment or None,
-            "amount": notice.amount,
-            "channel": notice.channel.name.lower(),
-            "served_at": logged and logged.timestamp,
-            "block": logged and logged.block_number,
-            "final": self.final,
-        }
         return {
             "verdict": self.verdict.value,
             "words": self.words.value,
             "why": self.why,
             "chain": self.chain_id,
             "registry": self.registry,
-            "served": served,
+            "served": [
+                {
+                    "code": "0x" + each.notice.id.hex(),
+                    "loan": each.notice.loan.hex()[:SHORT],
+                    "kind": each.notice.kind.name.lower(),
+                    "instalment": each.notice.instalment or None,
+                    "amount": each.notice.amount,
+                    "channel": each.notice.channel.name.lower(),
+                    "served_at": each.at,
+                    "block": each.block,
+                    "final": each.final,
+                }
+                for each in self.served
+            ],
         }
 
 
@@ -108,77 +115,83 @@ def check(
     Raises: ChainError.
     """
     registry = deployment.address_of("NoticeRegistry")
-
-    def answer(verdict: Verdict, words: Words, why: str, logged: Logged | None = None) -> Answer:
-        final = logged is not None and _is_final(w3, logged, finality)
-        return Answer(verdict, words, why, deployment.chain_id, registry, logged, final)
-
-    words = Words.NONE if isinstance(message, bytes) else Words.UNCHECKED
+    alone = isinstance(message, bytes)
     codes = (message,) if isinstance(message, bytes) else message.codes
+    served = _served(w3, registry, deployment.block, codes, finality) if codes else ()
+
+    def answer(verdict: Verdict, words: Words, why: str) -> Answer:
+        return Answer(verdict, words, why, deployment.chain_id, registry, served)
+
+    words = Words.NONE if alone else Words.UNCHECKED
     if not codes:
         return answer(Verdict.UNKNOWN, words, "It names no notice code. Every notice does.")
-    served = _served(w3, registry, deployment.block, codes)
     if not served:
-        return answer(
-            Verdict.UNKNOWN,
-            words,
-            "No notice with this code was ever let through on this chain, or none stands.",
-        )
+        why = "No notice with this code was ever let through on this chain, or none stands."
+        return answer(Verdict.UNKNOWN, words, why)
     if isinstance(message, bytes):
         return answer(
             Verdict.GENUINE,
             words,
             "A notice with this code was let through. Whether a message has its words, only the whole "
             "message tells.",
-            served[0][0],
         )
     if message.strange:
-        return answer(
-            Verdict.ALTERED,
-            Words.OTHER,
-            f"This is not the message that was sent: {message.strange}.",
-            served[0][0],
-        )
-    unchecked = True
-    for logged, notice in served:
-        salt = message.salt if message.salt is not None else salt_of(notice)
-        if salt is None:
-            continue
-        unchecked = False
-        if any(Text(*text).content_hash(salt) == notice.content_hash for text in message.texts):
-            why = "Every word is as it was let through."
-            return answer(Verdict.GENUINE, Words.SAME, why, logged)
-    if unchecked:
+        why = f"This is not the message that was sent: {message.strange}."
+        return answer(Verdict.ALTERED, Words.OTHER, why)
+    same = _same_words(message, [each.notice for each in served], salt_of)
+    if same is None:
         return answer(
             Verdict.UNKNOWN,
             Words.UNCHECKED,
             "The code is genuine. The words could not be checked, as their salt is not in the text: verify "
             "the whole mail, as the mail program saves it.",
-            served[0][0],
         )
+    if same:
+        return answer(Verdict.GENUINE, Words.SAME, "Every word is as it was let through.")
     return answer(
         Verdict.ALTERED,
         Words.OTHER,
         "A notice with this code was let through, but with other words (or the salt was changed).",
-        served[0][0],
     )
 
 
+def _same_words(message: Received, notices: Sequence[NoticeServed], salt_of: SaltOf) -> bool | None:
+    """Whether all notices of a message have its words; None where there is no salt to tell."""
+    if message.proofs:
+        hashes = {notice.id: notice.content_hash for notice in notices}
+        return all(_fits(message, salt, hashes.get(code)) for code, salt in message.proofs)
+    # The notices of one message to one address share the salt of one of them.
+    salts = [salt for notice in notices if (salt := salt_of(notice)) is not None]
+    if not salts:
+        return None
+    return all(any(_fits(message, salt, notice.content_hash) for salt in salts) for notice in notices)
+
+
+def _fits(message: Received, salt: bytes, content_hash: bytes | None) -> bool:
+    return any(Text(*text).content_hash(salt) == content_hash for text in message.texts)
+
+
 def _served(
-    w3: Web3, registry: str, first: int, codes: tuple[bytes, ...]
-) -> list[tuple[Logged, NoticeServed]]:
+    w3: Web3, registry: str, first: int, codes: tuple[bytes, ...], finality: str
+) -> tuple[Served, ...]:
     """The notices with one of these ids, in the order of the codes."""
     ids = ["0x" + code.hex() for code in codes]
     reader = LogReader(w3, [registry], topics=[[topic_of(NoticeServed)], ids])
     with explained():
         head = int(w3.eth.block_number)
-    logs = reader.fetch(first, head)
     found = [
-        (logged, logged.event) for logged in reader.decode(logs) if isinstance(logged.event, NoticeServed)
+        (logged, logged.event)
+        for logged in reader.decode(reader.fetch(first, head))
+        if isinstance(logged.event, NoticeServed)
     ]
-    return sorted(found, key=lambda each: codes.index(each[1].id))
-
-
-def _is_final(w3: Web3, logged: Logged, finality: str) -> bool:
-    block = LogReader(w3, []).block(finality)
-    return block is not None and logged.block_number <= block.number
+    last = reader.block(finality) if found else None
+    served = [
+        Served(
+            notice,
+            logged.timestamp,
+            logged.block_number,
+            last is not None and logged.block_number <= last.number,
+        )
+        for logged, notice in found
+    ]
+    return tuple(sorted(served, key=lambda each: codes.index(each.notice.id)))

@@ -31,6 +31,11 @@ def lived(stage):
     return borrowers
 
 
+def kinds(stage, served):
+    stage.app.indexer.run()
+    return [stage.app.read_model.notice(each).kind for each in served]
+
+
 def rows(path):
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -104,12 +109,18 @@ def test_what_the_records_say_otherwise_is_found(stage):
 
 
 def test_cap_1_a_person_at_two_addresses_is_found_with_the_vaults_index(stage):
-    one, other = lived(stage)[:2]
-    assert run.planned(stage.app, stage.app.clock.now()) == []
-    vault = stage.app.vault
+    one, other = stage.lend(2)
+    consents, vault = stage.contracts.consents, stage.app.vault
+    stage.app.indexer.run()
+    (loan, *_) = stage.app.read_model.loans()
+    travel(stage.w3, loan.terms.first_due * 86_400 - 36 * 3600)
+    # One after the other: for all that is known they are two persons.
+    other.sender.send(consents.revoke(Channel.EMAIL))
+    assert Kind.INSTALMENT_UPCOMING in kinds(stage, run.round(stage.app).served.served)
+    other.sender.send(consents.grant(Channel.EMAIL))
+    assert Kind.INSTALMENT_UPCOMING in kinds(stage, run.round(stage.app).served.served)
     without = audit(stage.w3, Source.of(stage.app.deployment)).audit.findings
     assert not without.broken
-    # Both were reminded at once: as two persons.
     vault.add(other.sender.address, Channel.SMS, "+4915112345678")
     vault.add(one.sender.address, Channel.SMS, "+4915112345678")
     found = audit(stage.w3, Source.of(stage.app.deployment), records=Records(stage.app.notice_store, vault))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from duly.domain.notice import Kind, Notice
 from duly.services import deploy, genuine, run
 from duly.services.genuine import Verdict, Words
 from duly.services.policy import load_pack
-from duly.services.render import templates_hash
+from duly.services.render import Text, templates_hash
 from scripts.inbox import text_of
 
 
@@ -46,8 +47,9 @@ def code_of(mail: bytes) -> bytes:
 def test_gate_1_a_message_is_genuine_altered_or_unknown(stage, mails, tmp_path):
     for mail in mails:
         answer = check(stage, mail)
-        assert (answer.verdict, answer.words, answer.final) == (Verdict.GENUINE, Words.SAME, True)
-        assert answer.notice.kind is Kind.LOAN_OPENED
+        assert (answer.verdict, answer.words) == (Verdict.GENUINE, Words.SAME)
+        (served,) = answer.served
+        assert (served.notice.kind, served.final) == (Kind.LOAN_OPENED, True)
         assert check(stage, mail.replace(b"\r\n", b"\n")).verdict is Verdict.GENUINE
 
     # One character, one digit of the code, of the salt.
@@ -67,6 +69,10 @@ def test_gate_1_a_message_is_genuine_altered_or_unknown(stage, mails, tmp_path):
     assert check(stage, salted).verdict is Verdict.ALTERED
     assert check(stage, re.sub(rb"(Duly-Salt: ).*", rb"\1none\r", english)).verdict is Verdict.ALTERED
 
+    # It says that it is another notice as well.
+    two = english.replace(b"Duly-Notice", b"Duly-Notice: " + b"77" * 32 + b"\r\nDuly-Notice", 1)
+    assert check(stage, two).verdict is Verdict.ALTERED
+
     # The code alone.
     answer = check_code(stage, parse_code("0x" + code.hex()))
     assert (answer.verdict, answer.words) == (Verdict.GENUINE, Words.NONE)
@@ -78,7 +84,8 @@ def test_gate_1_a_message_is_genuine_altered_or_unknown(stage, mails, tmp_path):
     told = stage.duly("verify", str(file))
     assert told["verdict"] == "genuine"
     notice = stage.app.read_model.notice(code)
-    assert told["served"] | {"code": 0, "block": 0} == {
+    (served,) = told["served"]
+    assert served | {"code": 0, "block": 0} == {
         "code": 0, "loan": notice.loan.hex()[:8], "kind": "loan_opened", "instalment": None,
         "amount": 100_000,
         "channel": "email", "served_at": notice.timestamp, "block": 0, "final": True,
@@ -98,12 +105,42 @@ def test_a_text_without_its_salt_is_checked_with_the_vaults(stage, mails, tmp_pa
     text = f"{mail['Subject']}\n\n{text_of(mail)}"
     answer = check(stage, text.encode())
     assert (answer.verdict, answer.words) == (Verdict.UNKNOWN, Words.UNCHECKED)
-    assert answer.notice is not None
+    assert len(answer.served) == 1
     file = tmp_path / "copied.txt"
     file.write_text(text)
     assert stage.duly("verify", str(file))["verdict"] == "genuine"
     file.write_text(text.replace("1,000.00", "1,000.01"))
     assert stage.duly("verify", str(file), code=1)["verdict"] == "altered"
+
+
+def test_one_message_of_several_notices_proves_each(stage):
+    """As it is served for several loans of one borrower: one text, one salt, an id for each."""
+    stage.lend(2)
+    stage.app.indexer.run()
+    text, salt = Text("A message", "You are told of two loans.\n"), b"\x0a" * 32
+    loans = sorted(stage.app.read_model.loans(), key=lambda loan: loan.id)
+    notices = [
+        Notice(loan.id, Kind.LOAN_OPENED, 0, loan.terms.principal, Channel.EMAIL, text.content_hash(salt))
+        for loan in loans
+    ]
+    receipt = stage.app.sender.send(stage.contracts.notices.serve_many(notices))
+    ids = [event.id for event in events_of(receipt.logs)]
+    head = "".join(f"Duly-Notice: {each.hex()}\nDuly-Salt: {salt.hex()}\n" for each in ids)
+    mail = f"Subject: {text.subject}\n{head}Content-Type: text/plain\n\n{text.body}"
+    answer = check(stage, mail.encode())
+    assert answer.verdict is Verdict.GENUINE
+    assert [each.notice.loan for each in answer.served] == [loan.id for loan in loans]
+    assert check(stage, mail.replace("two", "2").encode()).verdict is Verdict.ALTERED
+    assert check(stage, mail.replace(salt.hex(), "0b" * 32, 1).encode()).verdict is Verdict.ALTERED
+    # The codes in the text, the salt from the vault, which knows that of one of them.
+    copied = read(f"{text.subject}\n\n{text.body}".encode())
+    copied = replace(copied, codes=tuple(ids))
+    for salt_of, verdict in (
+        (lambda notice: salt if notice.id == ids[0] else None, Verdict.GENUINE),
+        (lambda notice: None, Verdict.UNKNOWN),
+        (lambda notice: b"\x0b" * 32, Verdict.ALTERED),
+    ):
+        assert genuine.check(copied, stage.w3, stage.app.deployment, salt_of=salt_of).verdict is verdict
 
 
 def test_a_notice_that_was_refused_or_reorganised_away_is_unknown(stage, tmp_path):
@@ -116,7 +153,7 @@ def test_a_notice_that_was_refused_or_reorganised_away_is_unknown(stage, tmp_pat
     assert check(stage, mail).verdict is Verdict.GENUINE
     stage.rpc("evm_revert", before)
     answer = check(stage, mail)
-    assert (answer.verdict, answer.notice) == (Verdict.UNKNOWN, None)
+    assert (answer.verdict, answer.served) == (Verdict.UNKNOWN, ())
 
     # Refused in a batch: there is an event, but none that let it through.
     stage.app.sender._nonce = None

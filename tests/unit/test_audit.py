@@ -352,13 +352,21 @@ def test_cap_1_one_person_at_several_addresses() -> None:
         (ContactRegistered(twin, Channel.EMAIL, b"\x06" * 32, *NEW_YORK), OPENED_AT),
         (ConsentGranted(twin, Channel.EMAIL), OPENED_AT),
     ]
-    both = [(UPCOMING, MONDAY_BEFORE), (replace(about_other(), borrower=twin), MONDAY_BEFORE + DAY)]
-    assert rules(*both, history=history) == []
-    for persons, broken in (({BORROWER: b"1", twin: b"1"}, ["CAP-1"]), ({BORROWER: b"1", twin: b"2"}, [])):
+    to_twin = replace(about_other(), borrower=twin, content_hash=b"\x0a" * 32)
+    one, two = {BORROWER: b"1", twin: b"1"}, {BORROWER: b"1", twin: b"2"}
+    # In one second it is one message, under a salt of its own for each address.
+    for persons, later, broken in (
+        ({}, 1, set()),
+        (two, 1, set()),
+        (one, 1, {"CAP-1"}),
+        (one, DAY, {"CAP-1"}),
+        (one, 0, set()),
+        (one, 2 * DAY, set()),
+    ):
         auditor = Audit(persons=persons)
-        for logged in logged_all([*history, *both]):
+        for logged in logged_all([*history, (UPCOMING, MONDAY_BEFORE), (to_twin, MONDAY_BEFORE + later)]):
             auditor.see(logged)
-        assert [violation.rule for violation in auditor.findings.violations] == broken
+        assert {violation.rule for violation in auditor.findings.violations} == broken
 
 
 # ---------------------------------------------------------------------------------- what a report tells

@@ -42,7 +42,21 @@ def is_it(data: bytes) -> bool:
 def test_a_mail_names_its_notice_and_its_salt_first() -> None:
     message = read(mail(f"0x{'77' * 32}\n").as_bytes())
     assert message.codes == (bytes.fromhex(CODE), b"\x77" * 32)
-    assert message.salt == bytes.fromhex(SALT)
+    assert message.proofs == ((bytes.fromhex(CODE), bytes.fromhex(SALT)),)
+
+
+def test_a_mail_of_several_notices_names_each_with_its_salt() -> None:
+    found = mail()
+    found["Duly-Notice"], found["Duly-Salt"] = "77" * 32, "88" * 32
+    message = read(found.as_bytes())
+    assert not message.strange
+    assert message.proofs == (
+        (bytes.fromhex(CODE), bytes.fromhex(SALT)),
+        (b"\x77" * 32, b"\x88" * 32),
+    )
+    # A salt too few fits nothing.
+    found["Duly-Notice"] = "99" * 32
+    assert read(found.as_bytes()).proofs[-1] == (b"\x99" * 32, b"")
 
 
 @pytest.mark.parametrize("encoding", ["7bit", "quoted-printable", "base64"])
@@ -121,17 +135,17 @@ def test_a_copied_text_with_or_without_what_was_copied_along() -> None:
         f"\ufeff{SUBJECT}\r\n\r\n{BODY}",
     ):
         message = read(text.encode())
-        assert message.salt is None
+        assert message.proofs == ()
         assert message.codes == (bytes.fromhex(CODE),)
         assert (SUBJECT, BODY) in message.texts
     salted = read(f"Duly-Notice: {CODE}\nDuly-Salt: {SALT}\n{SUBJECT}\n\n{BODY}".encode())
-    assert salted.salt == bytes.fromhex(SALT)
+    assert salted.proofs == ((bytes.fromhex(CODE), bytes.fromhex(SALT)),)
     assert (SUBJECT, BODY) in salted.texts
 
 
 def test_a_salt_that_is_none_fits_nothing() -> None:
     data = mail().as_bytes().replace(SALT.encode(), b"none")
-    assert read(data).salt == b""
+    assert read(data).proofs == ((bytes.fromhex(CODE), b""),)
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"x" * (received.MOST_BYTES + 1)])
@@ -142,7 +156,7 @@ def test_what_is_no_message(data: bytes) -> None:
 
 def test_an_empty_message_names_nothing() -> None:
     assert read(b"").codes == ()
-    many = " ".join(f"0x{number:064x}" for number in range(50))
+    many = " ".join(f"0x{number:064x}" for number in range(200))
     assert len(read(many.encode()).codes) == received.MOST_CODES
 
 

@@ -217,7 +217,7 @@ class NoticeAudit:
                 yield from (("CAP-1", was, wanted) for was, wanted in beyond)
                 person = self._persons.get(notice.borrower)
                 if person is not None and not beyond:
-                    for was, wanted in _beyond(limits, tuple(self._reminders.get(person, ())), now):
+                    for was, wanted in _beyond(limits, self._of_person(person, now), now):
                         yield "CAP-1", f"{was}, to one person at several addresses", wanted
         else:
             if notice.kind not in _NOT_ONCE and notice.basis == last[0]:
@@ -317,8 +317,16 @@ class NoticeAudit:
         elif notice.kind is Kind.ARREARS:
             told.arrears = now
 
+    def _of_person(self, person: bytes, now: int) -> tuple[int, ...]:
+        """A person's reminders. What went to several of their addresses in one second was one message: the
+        chain cannot tell, as each address has a salt of its own.
+        """
+        return tuple(time for time in self._reminders.get(person, ()) if time != now)
+
     def _remind(self, who: str | bytes, now: int) -> None:
         times = self._reminders.setdefault(who, deque())
+        if isinstance(who, bytes) and times and times[-1] == now:
+            return
         times.append(now)
         while times[0] < now - _WINDOW:
             times.popleft()

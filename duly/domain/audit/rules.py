@@ -106,7 +106,8 @@ RULES: tuple[Rule, ...] = (
         "reminders in any 24 hours and 7 days, and the gap between two, for each borrower address; reminders "
         "about several loans in one message count once",
         "",
-        "the same for each person over all their addresses",
+        "the same for each person over all their addresses, where what goes to several of them in one second "
+        "is one message",
         "the same for each person with several addresses: that needs the vault's index (--service)",
         per="reminders",
     ),

@@ -108,27 +108,27 @@ def show(answer: "Answer", app: "Application") -> None:
 
     from duly.chain import networks
     from duly.domain.amounts import in_currency
+    from duly.services.genuine import SHORT
 
     out = console()
     out.print(answer.verdict.value.upper(), style=_STYLES[answer.verdict.value])
     out.print(answer.why)
-    notice, logged = answer.notice, answer.logged
-    if notice is not None and logged is not None:
-        currency = app.deployment.currency
+    currency = app.deployment.currency
+    for each in answer.served:
+        notice = each.notice
         amount = f"{in_currency(notice.amount, currency.decimals)} {currency.symbol}" if notice.amount else ""
-        rows = (
-            ("what the chain says", ""),
-            ("  loan", notice.loan.hex()[:8]),
-            ("  kind", notice.kind.name.lower().replace("_", " ")),
-            ("  instalment", str(notice.instalment or "")),
-            ("  amount", amount),
-            ("  served at", f"{datetime.fromtimestamp(logged.timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"),
-            ("  by", notice.channel.name.lower().replace("_", "-")),
-            ("  block", f"{logged.block_number:,}" + ("" if answer.final else ", not final yet")),
-        )
-        for name, value in rows:
-            if value or not name.startswith(" "):
-                out.print(f"{name:<15}{value}".rstrip())
+        out.print("what the chain says of it")
+        for name, value in (
+            ("loan", notice.loan.hex()[:SHORT]),
+            ("kind", notice.kind.name.lower().replace("_", " ")),
+            ("instalment", str(notice.instalment or "")),
+            ("amount", amount),
+            ("served at", f"{datetime.fromtimestamp(each.at, UTC):%Y-%m-%d %H:%M:%S} UTC"),
+            ("by", notice.channel.name.lower().replace("_", "-")),
+            ("block", f"{each.block:,}" + ("" if each.final else ", not final yet")),
+        ):
+            if value:
+                out.print(f"  {name:<13}{value}")
     out.print(
         f"Looked up on {networks.chain_name(answer.chain_id)}, notice registry {answer.registry}.",
         soft_wrap=True,
