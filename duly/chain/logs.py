@@ -22,6 +22,7 @@ from web3 import HTTPProvider, Web3
 
 from duly.chain import compiler
 from duly.chain.errors import ChainError, ChainUnavailable, NodeError, explained
+from duly.domain.audit.tokens import Transfer
 from duly.domain.errors import DulyError
 from duly.domain.events import CONTRACTS, EVENTS, Block, Event, Logged
 
@@ -42,6 +43,7 @@ _BATCH: Final = 100
 Topics = Sequence[Sequence[str]]
 """For each place in a log's topics, those that it may have there."""
 
+_TRANSFER: Final = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
 _BUSY: Final = re.compile(r"too many requests|rate.?limit|capacity|compute units per second", re.I)
 
 
@@ -543,6 +545,24 @@ class LogReader:
             raise NodeError(f"the node does not tell its blocks: {refused}") from None
         return [_block(answer) for answer in answers]
 
+    def transfers(self, token: str, transactions: Sequence[bytes]) -> dict[bytes, list[Transfer]]:
+        """What of a token moved in transactions, by their hashes.
+
+        Raises: NodeError, where the node does not tell a receipt; ChainUnavailable.
+        """
+        hashes = ["0x" + each.hex() for each in transactions]
+        try:
+            receipts = self._node.call_many("eth_getTransactionReceipt", [[each] for each in hashes])
+        except _Refused as refused:
+            raise NodeError(f"the node does not tell its receipts: {refused}") from None
+        found: dict[bytes, list[Transfer]] = {}
+        for transaction, receipt in zip(transactions, receipts, strict=True):
+            if receipt is None:
+                raise Reorganised
+            logs = [log for log in receipt["logs"] if str(log["address"]).lower() == token.lower()]
+            found[transaction] = [transfer for log in logs if (transfer := _transfer(log)) is not None]
+        return found
+
     def has_code(self, address: str) -> bool:
         """Whether there is a contract at the address, as of the latest block."""
         try:
@@ -618,6 +638,19 @@ def fetch(w3: Web3, addresses: Sequence[str], first: int, last: int) -> list[Raw
     Raises: LogsRefused, ChainUnavailable.
     """
     return LogReader(w3, addresses).fetch(first, last)
+
+
+def _transfer(log: Any) -> Transfer | None:
+    """What a log tells to have moved; None where it is another event. Source: ERC-20."""
+    topics = [_text(topic) for topic in log["topics"]]
+    if len(topics) != 3 or topics[0] != _TRANSFER:
+        return None
+    return Transfer("0x" + topics[1][-40:], "0x" + topics[2][-40:], int(_text(log["data"])[2:66], 16))
+
+
+def _text(value: Any) -> str:
+    """Bytes as a node tells them, or as a chain in the process does."""
+    return value.lower() if isinstance(value, str) else "0x" + bytes(value).hex()
 
 
 def _tag(which: int | str) -> str:

@@ -17,6 +17,7 @@ from duly.chain.offers import SigningDomain, loan_id
 from duly.domain import calendar
 from duly.domain.audit import Audit, Found, Row, Violation
 from duly.domain.audit.notices import outside
+from duly.domain.audit.tokens import MONEY, Transfer
 from duly.domain.consent import Channel, Profile
 from duly.domain.events import Block
 from duly.domain.replay import Policy
@@ -39,6 +40,7 @@ class Audited:
 
     audit: Audit
     upto: Block
+    tokens: bool = False
     records: "Records | None" = None
 
 
@@ -49,12 +51,14 @@ def audit(
     *,
     wanted: Callable[[Policy], bool] | None = None,
     tell: Callable[[Found], None] = lambda found: None,
+    tokens: str | None = None,
     records: "Records | None" = None,
 ) -> Audited:
     """Check every event of a deployment up to the chain's latest block.
 
     wanted: the policies to report on, by default all. tell: is given every notice, refusal and violation.
-    records: the service's, where what the chain cannot show is to be checked as well.
+    tokens: the currency, where its transfers are to be checked as well. records: the service's, where what
+    the chain cannot show is to be checked as well.
 
     Raises: ChainError, where the chain cannot be read, or changed its mind meanwhile; HistoryIncomplete,
     where its events do not tell all.
@@ -63,11 +67,13 @@ def audit(
     domain = SigningDomain(source.identity.chain_id, source.identity.ledger)
     with explained():
         head = int(w3.eth.block_number)
+    moved: dict[bytes, list[Transfer]] = {}
     auditor = Audit(
         id_of=lambda terms: loan_id(terms, domain),
         persons=records.persons() if records else None,
         wanted=wanted,
         tell=_both(tell, records.see) if records else tell,
+        tokens=(source.identity.ledger, lambda transaction: moved.get(transaction, ())) if tokens else None,
     )
     if records:
         records.begin(auditor, tell)
@@ -75,8 +81,13 @@ def audit(
     try:
         while at is not None and at.number < head:
             page = reader.page(at, head)
-            for logged in reader.decode(page.logs):
+            events = reader.decode(page.logs)
+            if tokens:
+                money = (logged.transaction_hash for logged in events if isinstance(logged.event, MONEY))
+                moved = reader.transfers(tokens, list(dict.fromkeys(money)))
+            for logged in events:
                 auditor.see(logged)
+            auditor.finish()
             at = page.last
             progress(at.number - source.identity.first_block, head - source.identity.first_block)
     except Reorganised as error:
@@ -85,7 +96,7 @@ def audit(
         raise ChainError("the chain has no block before the contracts were deployed")
     if records:
         records.end()
-    return Audited(auditor, at, records)
+    return Audited(auditor, at, tokens is not None, records)
 
 
 def _both(first: Callable[[Found], None], second: Callable[[Found], None]) -> Callable[[Found], None]:

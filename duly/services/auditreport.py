@@ -130,13 +130,12 @@ class Report:
         """No rule was broken, and no policy is looser than its pack."""
         return not self.findings.broken and all(policy.passed for policy in self.policies)
 
-    def basis(self, rule: Rule) -> Basis:
-        """From what a rule was checked."""
-        return rule.basis(service=self.audited.records is not None)
-
-    def left(self, rule: Rule) -> str:
-        """What of a rule was not checked, in words."""
-        return rule.left(service=self.audited.records is not None)
+    @property
+    def given(self) -> set[Basis]:
+        """What there was beside the contracts' events."""
+        audited = self.audited
+        service = {Basis.SERVICE} if audited.records else set()
+        return service | ({Basis.TOKENS} if audited.tokens else set())
 
     def checked(self, rule: Rule) -> int:
         """How many notices, events or mails a rule was held against."""
@@ -171,12 +170,11 @@ class Report:
             "rules": [
                 {
                     "rule": rule.id,
-                    "from": self.basis(rule).value,
+                    "from": rule.basis(self.given).value,
                     "held_against": self.checked(rule),
                     "violations": findings.broken[rule.id],
-                    "checked": rule.checked or None,
-                    "with_the_service": rule.service or None,
-                    "not_checked": self.left(rule) or None,
+                    "checked": rule.what(self.given) or None,
+                    "not_checked": rule.left(self.given) or None,
                 }
                 for rule in RULES
             ],

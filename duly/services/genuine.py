@@ -46,8 +46,8 @@ class Words(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A notice on the chain: when it was served (UTC seconds), in which block, and whether that block cannot be
-    reorganised away any more.
+    """A notice on the chain: when it was served (UTC seconds), in which block, and whether that block is
+    final: nothing can reorganise it away any more.
     """
 
     notice: NoticeServed

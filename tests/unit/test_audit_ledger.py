@@ -24,6 +24,7 @@ from story import (
 
 from duly.domain import calendar, lending, schedule
 from duly.domain.audit import RULES, Audit, Basis
+from duly.domain.audit.tokens import Transfer
 from duly.domain.consent import Channel
 from duly.domain.events import (
     Claimed,
@@ -331,6 +332,43 @@ def test_ledger_2_what_is_held_was_taken_and_is_claimed_whole() -> None:
     assert broken([*ledger.told, held, claimed, claimed]) == ["LEDGER-2"]
 
 
+def test_ledger_2_the_tokens_moved_as_the_ledger_says() -> None:
+    moment, here = at(FIRST_DUE, 12), "0x" + "c" * 40
+    ledger = Ledger()
+    ledger.pay(INSTALMENT, moment)
+    ledger.settle(moment + 1)
+    settled = ledger.told[-1][0]
+    assert isinstance(settled, LoanSettled)
+    told = [
+        *ledger.told,
+        (PaymentHeld(LOAN, LENDER, settled.amount), moment + 1),
+        (Claimed(LENDER, STRANGER, settled.amount), moment + 2),
+    ]
+    moved = {
+        OPENED_AT: Transfer(LENDER, BORROWER, TERMS.principal),
+        moment: Transfer(BORROWER, LENDER, INSTALMENT),
+        moment + 1: Transfer(BORROWER, here, settled.amount),
+        moment + 2: Transfer(here, STRANGER, settled.amount),
+    }
+
+    def missing(transfers: dict[int, Transfer]) -> list[str]:
+        by_hash = {when.to_bytes(32, "big"): [transfer] for when, transfer in transfers.items()}
+        auditor = Audit(tokens=(here, lambda transaction: by_hash.get(transaction, [])))
+        for logged in logged_all(told):
+            auditor.see(logged)
+        auditor.finish()
+        return [violation.rule for violation in auditor.findings.violations]
+
+    assert missing(moved) == []
+    for when, transfer in moved.items():
+        for wrong in (
+            transfer._replace(amount=transfer.amount - 1),
+            transfer._replace(to="0x" + "9" * 40),
+            transfer._replace(from_="0x" + "9" * 40),
+        ):
+            assert missing(moved | {when: wrong}) == ["LEDGER-2"]
+
+
 # ---------------------------------------------------------------------------------------- late fees
 
 
@@ -439,9 +477,13 @@ def test_pause_1_a_grievance_rests_what_the_policy_says_and_for_as_long() -> Non
 
 def test_every_rule_says_what_was_checked_and_what_was_not() -> None:
     for rule in RULES:
-        assert rule.checked or rule.left(service=False), rule.id
-        assert bool(rule.service) == bool(rule.off_chain), rule.id
-        assert rule.basis(service=False) is (Basis.CHAIN if rule.checked else Basis.NOTHING)
+        assert rule.checked or rule.left(()), rule.id
+        assert bool(rule.more) == bool(rule.otherwise), rule.id
+        assert rule.basis(()) is (Basis.CHAIN if rule.checked else Basis.NOTHING)
+        everything = {Basis.SERVICE, Basis.TOKENS}
+        assert rule.basis(everything) is (rule.more_from if rule.more else rule.basis(()))
+        assert rule.more in rule.what(everything)
+        assert not rule.otherwise or rule.otherwise not in rule.left(everything)
 
 
 def test_an_event_about_what_was_never_told_of() -> None:

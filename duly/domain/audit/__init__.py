@@ -3,6 +3,7 @@
     rules.py        what is checked of each rule, and what the chain cannot show
     notices.py      the rules about notices
     ledger.py       the rules about money, terms and policies
+    tokens.py       whether the currency moved as the ledger says
     complaints.py   every grievance, one by one
 
 `Audit` sees the events in their order. What it keeps grows with loans and borrowers, never with notices or
@@ -18,6 +19,7 @@ from duly.domain.audit.complaints import Complaints
 from duly.domain.audit.ledger import SPEAKS, IdOf, LedgerAudit
 from duly.domain.audit.notices import Broken, NoticeAudit, Row
 from duly.domain.audit.rules import RULES, Basis, Rule
+from duly.domain.audit.tokens import TokenAudit, TransfersOf
 from duly.domain.events import (
     ConsentGranted,
     ConsentRevoked,
@@ -125,7 +127,8 @@ class Audit:
 
     id_of: the hash of a loan's terms on this ledger. persons: which borrower addresses are one person's,
     where that is known. wanted: the policies to report on, by default all; whatever else was said to a
-    borrower still counts. tell: is given every notice, refusal and violation.
+    borrower still counts. tell: is given every notice, refusal and violation. tokens: the ledger's address,
+    and how to come by the currency's transfers.
     """
 
     def __init__(
@@ -135,12 +138,14 @@ class Audit:
         persons: Mapping[str, bytes] | None = None,
         wanted: Callable[[Policy], bool] | None = None,
         tell: Callable[[Found], None] | None = None,
+        tokens: tuple[str, TransfersOf] | None = None,
     ) -> None:
         self.findings = Findings()
         self.state = State()
         self._complaints = Complaints()
         self._notices = NoticeAudit(self.state, self._complaints, _shared(persons or {}))
         self._ledger = LedgerAudit(self.state, self._complaints, id_of)
+        self._tokens = TokenAudit(self.state, *tokens) if tokens else None
         self._wanted = wanted
         self._tell = tell
         self._chosen: set[int] = set()
@@ -177,6 +182,8 @@ class Audit:
             raise HistoryIncomplete(
                 f"{event.name} in block {logged.block_number} is about something that was never told of"
             ) from None
+        if self._tokens:
+            self._report_tokens(*self._tokens.see(logged))
         apply(event, logged.timestamp, self.state)
         self._note(event, logged.timestamp)
         if (
@@ -191,6 +198,17 @@ class Audit:
             if type(event) in (LoanOpened, LoanAmended):
                 findings.loans += 1
             self._report(broken, logged, event.name, None, loan)
+
+    def finish(self) -> None:
+        """Check what needs a whole transaction: to be called when no more events of the last one come."""
+        if self._tokens:
+            self._report_tokens(*self._tokens.finish())
+
+    def _report_tokens(self, broken: list[Broken], logged: Logged | None) -> None:
+        if logged is not None and broken:
+            loan, _, policy = subjects(logged.event)
+            if self._is_about(loan, policy):
+                self._report(broken, logged, logged.event.name, None, loan)
 
     def _see_notice(self, notice: NoticeServed, logged: Logged) -> None:
         broken, seen = self._notices.check(notice, logged)

@@ -1,5 +1,6 @@
 """What an audit holds a chain against: each rule, what of it the chain can show, and what it cannot."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,6 +10,7 @@ class Basis(StrEnum):
 
     CHAIN = "the chain alone"
     SERVICE = "the chain, the service's database and the vault's index"
+    TOKENS = "the chain, with the currency's transfers"
     NOTHING = "not checked"
 
 
@@ -16,29 +18,37 @@ class Basis(StrEnum):
 class Rule:
     """One of the rules that must always hold (docs/requirements.md).
 
-    checked: what of it is checked from the chain's events, empty where nothing. beyond: what nobody can check
-    here, and where that is held. service: what is checked as well where the service's database and the vault
-    are at hand, and off_chain what is left open where they are not. Each is empty where there is nothing.
-    per: what it is counted in.
+    checked: what of it is checked from the chain's events. beyond: what nobody can check here, and where that
+    is held. more: what is checked as well where there is more than the contracts' events, `more_from`, and
+    otherwise what is left open. Each is empty where there is nothing. per: what it is counted in.
     """
 
     id: str
     title: str
     checked: str
     beyond: str = ""
-    service: str = ""
-    off_chain: str = ""
+    more: str = ""
+    otherwise: str = ""
     per: str = "notices"
+    more_from: Basis = Basis.SERVICE
 
-    def basis(self, *, service: bool) -> Basis:
-        """From what it is checked, with the service's records or without."""
-        if service and self.service:
-            return Basis.SERVICE
+    def has_more(self, given: Container[Basis]) -> bool:
+        """Whether what is given beside the events lets more be checked."""
+        return bool(self.more) and self.more_from in given
+
+    def basis(self, given: Container[Basis]) -> Basis:
+        """From what it is checked, where this is given beside the contracts' events."""
+        if self.has_more(given):
+            return self.more_from
         return Basis.CHAIN if self.checked else Basis.NOTHING
 
-    def left(self, *, service: bool) -> str:
+    def what(self, given: Container[Basis]) -> str:
+        """What is checked, in words."""
+        return "; ".join(filter(None, (self.checked, self.more if self.has_more(given) else "")))
+
+    def left(self, given: Container[Basis]) -> str:
         """What is not checked, in words."""
-        return "; ".join(filter(None, ("" if service else self.off_chain, self.beyond)))
+        return "; ".join(filter(None, ("" if self.has_more(given) else self.otherwise, self.beyond)))
 
 
 _SENT = "what was sent: that is in the service's database (--service)"
@@ -166,8 +176,11 @@ RULES: tuple[Rule, ...] = (
         "Money goes where the ledger says",
         "what was taken is what was credited; what is held for a lender was taken in that transaction, and "
         "claims take what is held",
-        "that the tokens moved: the currency's own Transfer events, which are not read here",
+        "",
+        "the tokens moved with each loan, payment and claim, between those whom the ledger names",
+        "that the tokens moved: the currency's own Transfer events tell (--tokens)",
         per="movements of money",
+        more_from=Basis.TOKENS,
     ),
     Rule(
         "LEDGER-3",

@@ -55,6 +55,14 @@ def audit(
             "by duly index first) and the vault.",
         ),
     ] = False,
+    tokens: Annotated[
+        bool,
+        typer.Option(
+            "--tokens",
+            help="Check as well that the currency's tokens moved as the ledger says: asks for the receipt of "
+            "every transaction in which money moved.",
+        ),
+    ] = False,
     rpc: Rpc = None,
     json: Json = False,
 ) -> None:
@@ -94,6 +102,7 @@ def audit(
                 progress,
                 wanted=_wanted(app, policy, its),
                 tell=tell,
+                tokens=app.deployment.currency.address if tokens else None,
                 records=services.Records(app.notice_store, app.vault) if service else None,
             )
         if (policy or its) and not audited.audit.policies:
@@ -159,7 +168,7 @@ def show(report: "Report") -> None:
     for name in ("rule", "verdict", "held against", "from"):
         table.add_column(name, justify="right" if name == "held against" else "left")
     for rule in RULES:
-        basis, broken = report.basis(rule), findings.broken[rule.id]
+        basis, broken = rule.basis(report.given), findings.broken[rule.id]
         if basis is Basis.NOTHING and not broken:
             table.add_row(rule.id, "not checked", "", "", style="dim")
             continue
