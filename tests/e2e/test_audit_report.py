@@ -117,6 +117,7 @@ def test_cap_1_a_person_at_two_addresses_is_found_with_the_vaults_index(stage):
     # One after the other: for all that is known they are two persons.
     other.sender.send(consents.revoke(Channel.EMAIL))
     assert Kind.INSTALMENT_UPCOMING in kinds(stage, run.round(stage.app).served.served)
+    travel(stage.w3, stage.app.clock.now() + 60)
     other.sender.send(consents.grant(Channel.EMAIL))
     assert Kind.INSTALMENT_UPCOMING in kinds(stage, run.round(stage.app).served.served)
     without = audit(stage.w3, Source.of(stage.app.deployment)).audit.findings

@@ -172,7 +172,7 @@ def show(report: "Report") -> None:
         if basis is Basis.NOTHING and not broken:
             table.add_row(rule.id, "not checked", "", "", style="dim")
             continue
-        verdict, style = (f"broken {broken:,} times", "red") if broken else ("kept", "green")
+        verdict, style = (f"broken {broken:,}×", "red") if broken else ("kept", "green")
         if not broken and not report.checked(rule):
             verdict, style = "no case", "dim"
         table.add_row(rule.id, verdict, f"{report.checked(rule):,} {rule.per}", basis.value, style=style)
