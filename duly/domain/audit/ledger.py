@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from duly.domain import calendar, lending, schedule
 from duly.domain.amounts import PPM, in_percent
-from duly.domain.apr import actuarial_rate, effective_rate
+from duly.domain.apr import actuarial_rate
 from duly.domain.audit.complaints import Complaints
 from duly.domain.audit.notices import Broken
 from duly.domain.calendar import DAY
@@ -217,7 +217,8 @@ class LedgerAudit:
         except InvalidFlows as error:
             yield "USURY-1", error.wrong, "instalments that repay what was received"
         else:
-            if rate * _BASIS_POINTS > limits.apr_cap:
+            # In parts per million, to the digits that the search is sure of.
+            if round(rate * _BASIS_POINTS, 4) > limits.apr_cap:
                 convention = limits.apr_convention.name.lower()
                 yield (
                     "USURY-1",
@@ -571,15 +572,13 @@ def _annual_rate(
     amounts = _amounts(kind, principal, rate, per_year, n, instalment, total)
     if sum(amounts) < received:
         raise InvalidFlows(f"instalments of {sum(amounts)} do not repay the {received} that were received")
-    flows = [(k, amount) for k, amount in enumerate(amounts, 1) if amount]
-    if convention is AprConvention.EFFECTIVE:
-        return effective_rate(
-            [(Fraction(0), -received), *((Fraction(k, per_year), amount) for k, amount in flows)]
-        )
     none = Fraction(0)
-    return actuarial_rate(
-        [(0, none, -received), *((k, none, amount) for k, amount in flows)], Fraction(per_year)
-    )
+    flows = [(k, none, amount) for k, amount in enumerate(amounts, 1) if amount]
+    nominal = actuarial_rate([(0, none, -received), *flows], Fraction(per_year))
+    if convention is AprConvention.NOMINAL:
+        return nominal
+    with decimal.localcontext(_DIGITS):
+        return ((1 + nominal / (100 * per_year)) ** per_year - 1) * 100
 
 
 def _fee_in_bounds(terms: Terms, instalment: int, total: int, limits: LendingLimits) -> Iterator[Broken]:
