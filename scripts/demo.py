@@ -388,7 +388,7 @@ def play(directory: Path, console: Console) -> Result:
         play = Play(app, Inbox(directory / "inbox"), deployer, lender, lives)
         with clock(console, genesis, _horizon(lives)) as progress:
             play.run(progress)
-        findings = audit.audit(w3, Source.of(app.deployment))
+        findings = audit.audit(w3, Source.of(app.deployment)).audit.findings
         loans = [loan for life in lives if (loan := app.read_model.loan(life.id)) is not None]
         deliveries = app.notice_store.counts()
     mails = Inbox(directory / "inbox").mails()

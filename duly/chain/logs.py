@@ -22,6 +22,7 @@ from web3 import HTTPProvider, Web3
 
 from duly.chain import compiler
 from duly.chain.errors import ChainError, ChainUnavailable, NodeError, explained
+from duly.domain.audit.tokens import Transfer
 from duly.domain.errors import DulyError
 from duly.domain.events import CONTRACTS, EVENTS, Block, Event, Logged
 
@@ -38,6 +39,11 @@ _ATTEMPTS: Final = 5
 _FIRST_WAIT: Final = 0.25
 _TIMEOUT: Final = 60.0
 _BATCH: Final = 100
+
+Topics = Sequence[Sequence[str]]
+"""For each place in a log's topics, those that it may have there."""
+
+_TRANSFER: Final = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
 _BUSY: Final = re.compile(r"too many requests|rate.?limit|capacity|compute units per second", re.I)
 
 
@@ -80,10 +86,11 @@ class Decoder:
     Raises: TypeError, when class and ABI are out of step.
     """
 
-    __slots__ = ("_length", "_read", "_topics", "signature", "topic")
+    __slots__ = ("_length", "_read", "_topics", "makes", "signature", "topic")
 
     def __init__(self, abi: Mapping[str, Any], make: type[Any]) -> None:
         inputs = abi["inputs"]
+        self.makes = make
         self.signature = f"{abi['name']}({','.join(_abi_type(item) for item in inputs)})"
         self.topic = "0x" + keccak(text=self.signature).hex()
         self._topics = 1 + sum(item["indexed"] for item in inputs)
@@ -267,6 +274,11 @@ def decoders() -> Mapping[str, Decoder]:
     return {decoder.topic: decoder for decoder in made}
 
 
+def topic_of(event: type[Event]) -> str:
+    """The first topic of an event's logs."""
+    return next(topic for topic, decoder in decoders().items() if decoder.makes is event)
+
+
 def decode(log: RawLog) -> Event | None:
     """What the log tells; None where it is no event of ours, such as a role that was granted.
 
@@ -314,9 +326,9 @@ class _Node:
     def call_many(self, method: str, many: Sequence[Sequence[Any]]) -> list[Any]:
         return [self.call(method, *params) for params in many]
 
-    def logs(self, addresses: Sequence[str], first: int, last: int) -> list[RawLog]:
+    def logs(self, addresses: Sequence[str], topics: Topics, first: int, last: int) -> list[RawLog]:
         """Raises: _Refused, where a smaller range might do."""
-        question = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(last)}
+        question = _question(addresses, topics, first, last)
         try:
             return list(self.call("eth_getLogs", question))
         except NodeError as error:
@@ -333,8 +345,8 @@ class _HttpNode(_Node):
         self._client.headers["content-type"] = "application/json"
         self._batches = True
 
-    def logs(self, addresses: Sequence[str], first: int, last: int) -> list[RawLog]:
-        question = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(last)}
+    def logs(self, addresses: Sequence[str], topics: Topics, first: int, last: int) -> list[RawLog]:
+        question = _question(addresses, topics, first, last)
         try:
             answer: list[RawLog] = self.call("eth_getLogs", question)
         except httpx.ReadTimeout as error:
@@ -406,6 +418,11 @@ class _HttpNode(_Node):
 _CHECK_ADDRESS: Final = "Check that the node runs, and that DULY_RPC or --rpc is its address."
 
 
+def _question(addresses: Sequence[str], topics: Topics, first: int, last: int) -> dict[str, Any]:
+    question: dict[str, Any] = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(last)}
+    return question | {"topics": [list(some) for some in topics]} if topics else question
+
+
 def _json(response: httpx.Response) -> Any:
     """Raises: _Refused, when it is none."""
     try:
@@ -450,12 +467,15 @@ class LogReader:
     """Reads the logs of some contracts, page by page.
 
     Remembers the largest window that the node was willing to answer. window: most blocks to ask for at once;
-    by default as many as the node answers.
+    by default as many as the node answers. topics: that the logs must have; by default all logs are read.
     """
 
-    def __init__(self, w3: Web3, addresses: Sequence[str], window: int | None = None) -> None:
+    def __init__(
+        self, w3: Web3, addresses: Sequence[str], window: int | None = None, topics: Topics = ()
+    ) -> None:
         self._node = _node_of(w3)
         self._addresses = [address.lower() for address in addresses]
+        self._topics = topics
         self.window = window or FIRST_WINDOW
         self._limit = window or LARGEST_WINDOW
 
@@ -468,7 +488,7 @@ class LogReader:
         while first <= last:
             end = min(last, first + self.window - 1)
             try:
-                logs = self._node.logs(self._addresses, first, end)
+                logs = self._node.logs(self._addresses, self._topics, first, end)
             except _Refused as refused:
                 span = end - first + 1
                 if span == 1:
@@ -524,6 +544,24 @@ class LogReader:
         except _Refused as refused:
             raise NodeError(f"the node does not tell its blocks: {refused}") from None
         return [_block(answer) for answer in answers]
+
+    def transfers(self, token: str, transactions: Sequence[bytes]) -> dict[bytes, list[Transfer]]:
+        """What of a token moved in transactions, by their hashes.
+
+        Raises: NodeError, where the node does not tell a receipt; ChainUnavailable.
+        """
+        hashes = ["0x" + each.hex() for each in transactions]
+        try:
+            receipts = self._node.call_many("eth_getTransactionReceipt", [[each] for each in hashes])
+        except _Refused as refused:
+            raise NodeError(f"the node does not tell its receipts: {refused}") from None
+        found: dict[bytes, list[Transfer]] = {}
+        for transaction, receipt in zip(transactions, receipts, strict=True):
+            if receipt is None:
+                raise Reorganised
+            logs = [log for log in receipt["logs"] if str(log["address"]).lower() == token.lower()]
+            found[transaction] = [transfer for log in logs if (transfer := _transfer(log)) is not None]
+        return found
 
     def has_code(self, address: str) -> bool:
         """Whether there is a contract at the address, as of the latest block."""
@@ -600,6 +638,19 @@ def fetch(w3: Web3, addresses: Sequence[str], first: int, last: int) -> list[Raw
     Raises: LogsRefused, ChainUnavailable.
     """
     return LogReader(w3, addresses).fetch(first, last)
+
+
+def _transfer(log: Any) -> Transfer | None:
+    """What a log tells to have moved; None where it is another event. Source: ERC-20."""
+    topics = [_text(topic) for topic in log["topics"]]
+    if len(topics) != 3 or topics[0] != _TRANSFER:
+        return None
+    return Transfer("0x" + topics[1][-40:], "0x" + topics[2][-40:], int(_text(log["data"])[2:66], 16))
+
+
+def _text(value: Any) -> str:
+    """Bytes as a node tells them, or as a chain in the process does."""
+    return value.lower() if isinstance(value, str) else "0x" + bytes(value).hex()
 
 
 def _tag(which: int | str) -> str:

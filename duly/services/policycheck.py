@@ -7,6 +7,7 @@ from duly.chain.contracts import PolicyBook
 from duly.domain.errors import InvalidInput
 from duly.domain.pack import Comparison, PolicyPack, limit_values, text_of
 from duly.domain.policy import ContactLimits, LendingLimits
+from duly.domain.replay import Policy
 
 
 class UnknownNumber(InvalidInput):
@@ -86,7 +87,7 @@ def verify(
         policy = _read(book, each)
         name = names.get(each)
         pack = by_hash.get(policy.pack) or by_name.get(name or "")
-        found = tuple(_deviations(policy, pack, templates)) if pack else ()
+        found = tuple(deviations(policy, pack, templates)) if pack else ()
         verdicts.append(Verdict(policy, pack.name if pack else name, pack, found))
     return verdicts
 
@@ -103,7 +104,8 @@ def _read(book: PolicyBook, number: int) -> Published:
     )
 
 
-def _deviations(policy: Published, pack: PolicyPack, templates: bytes) -> Iterable[Deviation]:
+def deviations(policy: Published | Policy, pack: PolicyPack, templates: bytes) -> Iterable[Deviation]:
+    """Where a policy on the chain is another than its pack says. templates: as for `verify`."""
     entries = pack.entries()
     for path, value in (limit_values(policy.lending) | limit_values(policy.contact)).items():
         entry = entries[path]

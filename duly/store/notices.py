@@ -461,6 +461,15 @@ class NoticeStore:
             ).first()
         return None if row is None else _delivery(row)
 
+    def deliveries_of(self, notices: Sequence[bytes]) -> list[Delivery]:
+        """What became of these notices; those that are pending are left out."""
+        table, found = deliveries_table, list[Delivery]()
+        with reading(self._engine) as connection:
+            for start in range(0, len(notices), 500):
+                query = select(table).where(table.c.notice.in_(notices[start : start + 500]))
+                found += map(_delivery, connection.execute(query))
+        return found
+
     def counts(self) -> dict[State, int]:
         """How many deliveries stand where."""
         query = select(deliveries_table.c.state, func.count()).group_by(deliveries_table.c.state)

@@ -118,8 +118,8 @@ def test_a_loan_that_was_just_opened_counts_before_it_is_read(stage, people):
     app.indexer.run()
     now = app.clock.now()
     borrowers = {over.sender.address.lower(), people["again"].sender.address.lower()}
-    assert {each.borrower for each in protection.expired(app, 30, now)} == borrowers
+    assert {each.borrower for each in protection.ended(app, now)} == borrowers
     over.number += 1000
     over.open("en", False)
     borrowers.remove(over.sender.address.lower())
-    assert {each.borrower for each in protection.expired(app, 30, now)} == borrowers
+    assert {each.borrower for each in protection.ended(app, now)} == borrowers

@@ -21,12 +21,16 @@ def test_whatever_a_crowd_does_the_gate_keeps_the_rules() -> None:
         for _ in range(STEPS):
             crowd.act(model)
             indexer.run()
-        findings = audit(world.w3, world.source)
+        findings = audit(world.w3, world.source, tokens=world.token.address).audit.findings
         assert findings.violations == []
         # The crowd asks for much that it must not get.
         assert findings.notices >= 10
         assert findings.refused
         assert findings.loans >= 5
+        # Looked for in another token, none of the money that moved is found.
+        elsewhere = audit(world.w3, world.source, tokens=world.ledger.address).audit.findings
+        assert set(elsewhere.broken) == {"LEDGER-2"}
+        assert elsewhere.broken["LEDGER-2"] >= findings.loans
 
         # The same chain, had its gate let one notice through an hour before midnight instead.
         reader = LogReader(world.w3, world.source.addresses)

@@ -1,12 +1,38 @@
-"""The audit finds what the gate should never let through: each rule broken once, in an invented history."""
+"""The audit finds what the gate should never let through: each rule about notices broken once, in an invented
+history."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
+from story import (
+    BORROWER,
+    DAY,
+    DUE_TODAY,
+    FIRST_DUE,
+    HISTORY,
+    INSTALMENT,
+    LENDER,
+    LIMITS,
+    LOAN,
+    LOAN_NOW,
+    MONDAY_BEFORE,
+    NEW_YORK,
+    OPENED,
+    OPENED_AT,
+    OTHER,
+    STRANGER,
+    TERMS,
+    UPCOMING,
+    Ledger,
+    at,
+    audit,
+    logged_all,
+    rules,
+    served,
+)
 
-from duly.domain import calendar, schedule
-from duly.domain.audit import Audit, Violation
+from duly.domain import calendar
+from duly.domain.audit import Audit
 from duly.domain.consent import Channel
 from duly.domain.events import (
     ConsentGranted,
@@ -18,108 +44,16 @@ from duly.domain.events import (
     GrievanceLodged,
     GrievancesCarriedOver,
     GrievanceWithdrawn,
-    LoanAmended,
     LoanAssigned,
     LoanOpened,
-    Logged,
     NoticeRefused,
     NoticeServed,
-    PolicyPublished,
     Repaid,
     ServicerAppointed,
 )
 from duly.domain.grievance import Grievance
 from duly.domain.notice import Kind, Refusal, notice_id
-from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
-from duly.domain.terms import Frequency, Schedule, Terms
-
-LENDER, BORROWER, STRANGER = ("0x" + digit * 40 for digit in "123")
-LOAN = b"\x01" * 32
-DAY = 86_400
-LIMITS = ContactLimits(
-    opens=9 * 60,
-    closes=19 * 60,
-    lead=900,
-    weekdays=0b0011111,
-    per_day=1,
-    per_week=2,
-    gap=2 * DAY,
-    upcoming_days=7,
-    overdue_days=11,
-    pause_days=30,
-)
-# The first instalment is due on a Friday.
-FIRST_DUE = calendar.day_of(2027, 1, 15)
-OPENED_AT = int(datetime(2026, 12, 14, 12, tzinfo=UTC).timestamp())
-NEW_YORK = (-20, -16)
-
-
-def at(day: int, hour: int, minute: int = 0, second: int = 0) -> int:
-    return day * DAY + hour * 3600 + minute * 60 + second
-
-
-TERMS = Terms(
-    lender=LENDER,
-    borrower=BORROWER,
-    principal=1_000_000,
-    origination_fee=0,
-    late_fee=1_500,
-    rate=112_200,
-    instalments=36,
-    first_due=FIRST_DUE,
-    schedule=Schedule.LEVEL,
-    frequency=Frequency.MONTHLY,
-    calendar_offset=0,
-    grace_days=15,
-    policy=1,
-    expires=OPENED_AT + DAY,
-    agreement_hash=bytes(32),
-    replaces=bytes(32),
-    salt=bytes(32),
-)
-LOAN_NOW = schedule.opened(LOAN, TERMS, OPENED_AT)
-INSTALMENT = LOAN_NOW.instalment
-LENDING = LendingLimits(360_000, AprConvention.NOMINAL, 500, 5, 14, 90)
-HISTORY: list[tuple[Event, int]] = [
-    (PolicyPublished(1, LENDER, LENDING, LIMITS, bytes(32), bytes(32)), OPENED_AT - DAY),
-    (LoanOpened(LOAN, TERMS, INSTALMENT, LOAN_NOW.total), OPENED_AT),
-    (ContactRegistered(BORROWER, Channel.EMAIL, b"\x05" * 32, *NEW_YORK), OPENED_AT),
-    (ConsentGranted(BORROWER, Channel.EMAIL), OPENED_AT),
-]
-
-
-def served(kind: Kind, instalment: int, amount: int, basis: int = 0, serial: int = 0) -> NoticeServed:
-    return NoticeServed(
-        notice_id(LOAN, kind, basis, serial),
-        LOAN,
-        LENDER,
-        BORROWER,
-        kind,
-        instalment,
-        amount,
-        Channel.EMAIL,
-        basis,
-        serial,
-        b"\x07" * 32,
-    )
-
-
-OPENED = served(Kind.LOAN_OPENED, 0, 1_000_000)
-UPCOMING = served(Kind.INSTALMENT_UPCOMING, 1, INSTALMENT, 1)
-DUE_TODAY = served(Kind.DUE_TODAY, 1, INSTALMENT, 1)
-# 14:00 UTC is 09:00 in New York's winter, 10:00 by its summer time.
-MONDAY_BEFORE = at(FIRST_DUE - 4, 14)
-
-
-def audit(*more: tuple[Event, int], history: list[tuple[Event, int]] = HISTORY) -> list[Violation]:
-    auditor = Audit()
-    for index, (event, timestamp) in enumerate([*history, *more]):
-        auditor.see(Logged(event, index, bytes(32), timestamp, bytes(32), 0))
-    return auditor.findings.violations
-
-
-def rules(*more: tuple[Event, int]) -> list[str]:
-    return [violation.rule for violation in audit(*more)]
+from duly.services.benchaudit import history
 
 
 def test_a_history_that_keeps_the_rules_has_no_violation() -> None:
@@ -198,25 +132,31 @@ def test_server_1_an_assigned_loan_is_no_longer_the_old_lenders() -> None:
     assert rules(*before, (back, MONDAY_BEFORE), (UPCOMING, MONDAY_BEFORE)) == ["SERVER-1"]
 
 
+def deferred() -> list[tuple[Event, int]]:
+    """The loan goes on in another, whose first due day is a month later."""
+    ledger = Ledger()
+    ledger.defer(1, MONDAY_BEFORE)
+    assert ledger.loan.terms.first_due == FIRST_DUE + 31
+    return [ledger.told[-1]]
+
+
 def test_basis_1_a_loan_that_was_replaced_asks_for_nothing_and_the_other_from_its_own_day() -> None:
-    other = b"\x02" * 32
-    terms = replace(TERMS, replaces=LOAN, first_due=FIRST_DUE + 31)
-    told = LoanAmended(LOAN, other, terms, INSTALMENT, LOAN_NOW.total, OPENED_AT, 0, 0, 0)
-    assert set(rules((told, OPENED_AT + 1), (UPCOMING, MONDAY_BEFORE))) == {"BASIS-1"}
-    about = replace(UPCOMING, loan=other, id=notice_id(other, Kind.INSTALMENT_UPCOMING, 1, 0))
-    assert set(rules((told, OPENED_AT + 1), (about, MONDAY_BEFORE))) == {"BASIS-1"}
-    assert rules((told, OPENED_AT + 1), (about, MONDAY_BEFORE + 31 * DAY)) == []
+    told = deferred()
+    assert set(rules(*told, (UPCOMING, MONDAY_BEFORE))) == {"BASIS-1"}
+    about = replace(UPCOMING, loan=OTHER, id=notice_id(OTHER, Kind.INSTALMENT_UPCOMING, 1, 0))
+    assert set(rules(*told, (about, MONDAY_BEFORE))) == {"BASIS-1"}
+    assert rules(*told, (about, MONDAY_BEFORE + 31 * DAY)) == []
 
 
 def test_basis_1_what_an_amendment_took_along_is_not_said_again() -> None:
-    other = b"\x02" * 32
-    terms = replace(TERMS, replaces=LOAN, first_due=FIRST_DUE + 31)
-    told = LoanAmended(LOAN, other, terms, INSTALMENT, LOAN_NOW.total, OPENED_AT, 0, 400, 0)
-    paid, received = Repaid(LOAN, BORROWER, 900, 900), served(Kind.PAYMENT_RECEIVED, 0, 900, 900)
-    before = [(paid, OPENED_AT), (received, MONDAY_BEFORE), (told, MONDAY_BEFORE + 1)]
+    ledger = Ledger()
+    ledger.pay(900, OPENED_AT)
+    ledger.defer(1, MONDAY_BEFORE + 1)
+    received = served(Kind.PAYMENT_RECEIVED, 0, 900, 900)
+    before = [ledger.told[2], (received, MONDAY_BEFORE), ledger.told[-1]]
     assert rules(*before) == []
     again = served(Kind.PAYMENT_RECEIVED, 0, 500, 500)
-    assert set(rules(*before, (again, MONDAY_BEFORE + 2))) == {"BASIS-1"}
+    assert {"BASIS-1", "GATE-1"} == set(rules(*before, (again, MONDAY_BEFORE + 2)))
 
 
 def lodged(
@@ -248,12 +188,9 @@ def test_pause_1_a_grievance_about_another_loan_where_it_concerns_all() -> None:
 
 
 def test_pause_1_a_grievance_goes_over_to_the_loan_that_replaces() -> None:
-    other = b"\x02" * 32
-    terms = replace(TERMS, replaces=LOAN)
-    told = LoanAmended(LOAN, other, terms, INSTALMENT, LOAN_NOW.total, OPENED_AT, 0, 0, 0)
-    about = replace(UPCOMING, loan=other, id=notice_id(other, Kind.INSTALMENT_UPCOMING, 1, 0))
-    before = [(lodged(), OPENED_AT), (told, OPENED_AT), (GrievancesCarriedOver(LOAN, other), OPENED_AT)]
-    assert rules(*before, (about, MONDAY_BEFORE)) == ["PAUSE-1"]
+    about = replace(UPCOMING, loan=OTHER, id=notice_id(OTHER, Kind.INSTALMENT_UPCOMING, 1, 0))
+    before = [(lodged(), OPENED_AT), *deferred(), (GrievancesCarriedOver(LOAN, OTHER), MONDAY_BEFORE)]
+    assert rules(*before, (about, MONDAY_BEFORE + 31 * DAY)) == ["PAUSE-1"]
 
 
 RECEIVED = served(Kind.DISPUTE_RECEIVED, 0, 0, OPENED_AT + 5)
@@ -351,8 +288,125 @@ def test_a_violation_tells_what_was_and_what_was_wanted() -> None:
 def test_findings_count_what_was_served_and_refused() -> None:
     auditor = Audit()
     refused = NoticeRefused(LOAN, LENDER, Kind.OVERDUE, 1, Channel.EMAIL, Refusal.TOO_SOON, 1, 2)
-    for event, timestamp in [*HISTORY, (UPCOMING, MONDAY_BEFORE), (refused, MONDAY_BEFORE)]:
-        auditor.see(Logged(event, 1, bytes(32), timestamp, bytes(32), 0))
+    for logged in logged_all([*HISTORY, (UPCOMING, MONDAY_BEFORE), (refused, MONDAY_BEFORE)]):
+        auditor.see(logged)
     assert auditor.findings.served == {Kind.INSTALMENT_UPCOMING: 1}
     assert auditor.findings.refused == {Refusal.TOO_SOON: 1}
     assert auditor.findings.loans == 1
+
+
+# ---------------------------------------------------------------------------------- reminders in one message
+
+
+def two_loans() -> list[tuple[Event, int]]:
+    """Another loan of the borrower, on the same terms."""
+    return [*HISTORY, (LoanOpened(OTHER, replace(TERMS, salt=OTHER), INSTALMENT, LOAN_NOW.total), OPENED_AT)]
+
+
+def about_other(notice: NoticeServed = UPCOMING) -> NoticeServed:
+    return replace(notice, loan=OTHER, id=notice_id(OTHER, notice.kind, notice.basis, notice.serial))
+
+
+def test_cap_1_reminders_of_several_loans_in_one_message_count_once() -> None:
+    moment = MONDAY_BEFORE + 3600
+    together = [(UPCOMING, moment), (about_other(), moment)]
+    assert rules(*together, history=two_loans()) == []
+    # As one they still count: the gap is two days.
+    soon = replace(UPCOMING, id=notice_id(LOAN, Kind.INSTALMENT_UPCOMING, 1, 1), serial=1)
+    assert rules(*together, (soon, moment + 2 * DAY - 1), history=two_loans()) == ["CAP-1"]
+    assert rules(*together, (soon, moment + 2 * DAY), history=two_loans()) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (about_other(), UPCOMING),  # not in ascending order
+        (UPCOMING, replace(about_other(), content_hash=b"\x0a" * 32)),
+        (UPCOMING, replace(about_other(), channel=Channel.IN_APP)),
+        (UPCOMING, replace(UPCOMING, id=notice_id(LOAN, Kind.INSTALMENT_UPCOMING, 1, 1), serial=1)),
+    ],
+    ids=["descending", "text", "channel", "loan"],
+)
+def test_cap_1_what_is_not_one_message(first: NoticeServed, second: NoticeServed) -> None:
+    history = two_loans()
+    history += [(ContactRegistered(BORROWER, Channel.IN_APP, b"\x06" * 32, *NEW_YORK), OPENED_AT)]
+    history += [(ConsentGranted(BORROWER, Channel.IN_APP), OPENED_AT)]
+    assert set(rules((first, MONDAY_BEFORE), (second, MONDAY_BEFORE), history=history)) == {"CAP-1"}
+
+
+def test_cap_1_one_message_is_served_in_one_transaction_with_nothing_between() -> None:
+    separately = [(UPCOMING, MONDAY_BEFORE), (about_other(), MONDAY_BEFORE + 1)]
+    assert set(rules(*separately, history=two_loans())) == {"CAP-1"}
+    between = [(UPCOMING, MONDAY_BEFORE), (OPENED, MONDAY_BEFORE), (about_other(), MONDAY_BEFORE)]
+    assert set(rules(*between, history=two_loans())) == {"CAP-1"}
+
+
+# ---------------------------------------------------------------------------------- one person
+
+
+def test_cap_1_one_person_at_several_addresses() -> None:
+    twin = "0x" + "4" * 40
+    history = [
+        *HISTORY,
+        (LoanOpened(OTHER, replace(TERMS, salt=OTHER, borrower=twin), INSTALMENT, LOAN_NOW.total), OPENED_AT),
+        (ContactRegistered(twin, Channel.EMAIL, b"\x06" * 32, *NEW_YORK), OPENED_AT),
+        (ConsentGranted(twin, Channel.EMAIL), OPENED_AT),
+    ]
+    to_twin = replace(about_other(), borrower=twin, content_hash=b"\x0a" * 32)
+    one, two = {BORROWER: b"1", twin: b"1"}, {BORROWER: b"1", twin: b"2"}
+    # In one second it is one message, under a salt of its own for each address.
+    for persons, later, broken in (
+        ({}, 1, set()),
+        (two, 1, set()),
+        (one, 1, {"CAP-1"}),
+        (one, DAY, {"CAP-1"}),
+        (one, 0, set()),
+        (one, 2 * DAY, set()),
+    ):
+        auditor = Audit(persons=persons)
+        for logged in logged_all([*history, (UPCOMING, MONDAY_BEFORE), (to_twin, MONDAY_BEFORE + later)]):
+            auditor.see(logged)
+        assert {violation.rule for violation in auditor.findings.violations} == broken
+
+
+# ---------------------------------------------------------------------------------- what a report tells
+
+
+def test_a_row_tells_what_was_so_at_that_moment() -> None:
+    rows: list[object] = []
+    auditor = Audit(tell=rows.append)
+    again = replace(UPCOMING, id=notice_id(LOAN, Kind.INSTALMENT_UPCOMING, 1, 1), serial=1)
+    refused = NoticeRefused(LOAN, LENDER, Kind.OVERDUE, 1, Channel.EMAIL, Refusal.TOO_SOON, 1, 2)
+    told = [(UPCOMING, MONDAY_BEFORE - 3 * DAY), (again, MONDAY_BEFORE), (refused, MONDAY_BEFORE)]
+    for logged in logged_all([*HISTORY, *told]):
+        auditor.see(logged)
+    first, second, last = rows
+    assert (first.reminders_day, first.reminders_week, first.since_last) == (0, 0, None)
+    assert (second.reminders_day, second.reminders_week, second.since_last) == (0, 1, 3 * DAY)
+    assert (second.consent, second.offsets, second.policy) == ("consent in force", NEW_YORK, 1)
+    assert second.basis == "instalment 1 of 36, due on 2027-01-15, unpaid"
+    assert (last.event.reason, last.offsets) == (Refusal.TOO_SOON, NEW_YORK)
+
+
+def test_only_the_policies_that_are_asked_about_are_reported() -> None:
+    for number, expected in ((1, 2), (2, 0)):
+        auditor = Audit(wanted=lambda policy, number=number: policy.number == number)  # type: ignore[misc]
+        for logged in logged_all(
+            [*HISTORY, (replace(UPCOMING, amount=1), MONDAY_BEFORE), (OPENED, MONDAY_BEFORE)]
+        ):
+            auditor.see(logged)
+        assert auditor.findings.notices == expected
+        assert auditor.findings.loans == expected // 2
+        assert len(auditor.findings.violations) == expected // 2
+
+
+def test_what_is_remembered_does_not_grow_with_notices() -> None:
+    def remembered(months: int) -> int:
+        auditor = Audit()
+        for logged in history(3, months):
+            auditor.see(logged)
+        assert auditor.findings.violations == []
+        assert auditor.findings.notices == 9 * months
+        return auditor.remembered
+
+    assert remembered(120) <= remembered(12)

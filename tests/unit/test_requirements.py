@@ -4,6 +4,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from duly.domain.audit import RULES
+
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| ([A-Z]+)-(\d) \| .* \| ([a-z0-9, ]+) \|$", re.MULTILINE)
 TEST = re.compile(r"def test_([a-z]+)_(\d)_\w+")
@@ -37,3 +39,7 @@ def test_every_rule_is_held_where_the_document_says():
 
 def test_no_test_holds_a_rule_that_is_not_written_down():
     assert set(holding()) <= set(rules())
+
+
+def test_an_audit_speaks_of_every_rule() -> None:
+    assert [rule.id for rule in RULES] == list(rules())

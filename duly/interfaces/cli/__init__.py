@@ -28,6 +28,7 @@ from duly.interfaces.cli import (
     schedule,
     serve,
     vault,
+    verify,
 )
 from duly.interfaces.cli._output import Commands
 
@@ -72,6 +73,7 @@ app.command("import")(book.import_book)
 app.add_typer(policy.policy, name="policy")
 app.command("index")(index.index)
 app.command("audit")(audit.audit)
+app.command("verify")(verify.verify)
 app.command("loans")(look.loans)
 app.add_typer(act.loan, name="loan")
 app.add_typer(offer.offer, name="offer")

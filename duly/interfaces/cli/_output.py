@@ -5,7 +5,8 @@ Results go to standard output; progress and errors to standard error, so that a 
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -71,6 +72,27 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(markup=False, highlight=False)
+
+
+@contextmanager
+def counting(description: str, noun: str, *, json: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error while a person is watching, to be told how far it has come, and of how far."""
+    if json or not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(description),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:,} " + noun),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
 def progress(items: Iterable[_T], description: str, *, json: bool, total: int | None = None) -> Iterator[_T]:

@@ -75,6 +75,56 @@ def index(
         raise typer.Exit(FAILED)
 
 
+@bench.command("audit")
+def audit(
+    notices: Annotated[
+        int, typer.Option("--notices", min=1, help="How many notices the history tells of.")
+    ] = 200_000,
+    loans: Annotated[int, typer.Option("--loans", min=1, help="About how many loans.")] = 2_000,
+    json: Json = False,
+) -> None:
+    """Measure the audit of a long history: notices a second, and the memory that it takes.
+
+    The history is made up as it is read: loans that are repaid month by month, each with three notices a
+    month. It is audited twice, first a tenth of it: what the audit remembers must be the same.
+
+    Exit code 1 where it grew with the number of notices.
+
+    \b
+    Example:
+      duly bench audit --notices 2000000
+    """
+    from duly.interfaces.cli._output import counting
+    from duly.services.benchaudit import bench_audit
+
+    reports = []
+    for count in (max(1, notices // 10), notices):
+        with counting("Auditing", "notices", json=json) as progress:
+            reports.append(bench_audit(count, loans, progress))
+    flat = reports[1].loans > reports[0].loans or reports[1].remembered <= reports[0].remembered
+    if json:
+        print_json({"flat": flat, "runs": [report.as_json() for report in reports]})
+    else:
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE)
+        for name in ("notices", "loans", "events", "notices/s", "peak memory", "things remembered"):
+            table.add_column(name, justify="right")
+        for report in reports:
+            table.add_row(
+                f"{report.notices:,}",
+                f"{report.loans:,}",
+                f"{report.events:,}",
+                f"{report.notices / report.seconds:,.0f}",
+                f"{report.peak / 2**20:,.1f} MiB",
+                f"{report.remembered:,}",
+            )
+        console().print(table)
+    if not flat:
+        raise typer.Exit(FAILED)
+
+
 @bench.command("gas")
 def gas(
     rpc: Annotated[
