@@ -147,7 +147,7 @@ class Said:
 def check(said: Said, rules: WordRules) -> list[str]:
     """What is wrong with a text, each with the id of its line or with its phrase; empty where nothing is."""
     text = f"{said.subject}\n{said.body}"
-    problems = [f"the line {line!r} is missing" for line in rules.lines(said.kind) if not _has(said, line)]
+    problems = missing(said, rules)
     problems += [
         f"{phrase!r} is prohibited ({group})"
         for group, phrases in rules.prohibited.items()
@@ -164,6 +164,11 @@ def check(said: Said, rules: WordRules) -> list[str]:
     ]
     problems += [f"{problem}" for problem in _form(said, text)]
     return problems
+
+
+def missing(said: Said, rules: WordRules) -> list[str]:
+    """The required lines that a text does not have."""
+    return [f"the line {line!r} is missing" for line in rules.lines(said.kind) if not _has(said, line)]
 
 
 def find(text: str, phrases: Phrases) -> list[str]:
@@ -209,6 +214,7 @@ def _form(said: Said, text: str) -> Iterator[str]:
         yield "Chinese characters in an English text"
 
 
+@lru_cache(maxsize=4096)
 def _is_plain(char: str) -> bool:
     if char == "\n" or " " <= char <= "~":
         return True

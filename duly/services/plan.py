@@ -4,12 +4,15 @@ A forecast in plain integers, without a call to the chain: `duly.domain.notice` 
 nothing is sent there that it would refuse. Stricter than the gate in four ways: reminders are counted per
 person and not per address (CAP-1), an instalment to come is mentioned once, a few days before it is due, an
 overdue one a few times and then no more, and a window that is about to close is taken as closed.
+
+A person gets one reminder at a time. What is to be said about other loans then goes into the same message,
+where one text can tell of all (`companions`); it counts once.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 from operator import itemgetter
 from typing import Protocol
 
@@ -36,6 +39,7 @@ from duly.domain.notice import (
     earliest,
     ground,
     notice_id,
+    push,
 )
 from duly.domain.policy import ContactLimits
 from duly.domain.terms import ZERO_ADDRESS
@@ -46,6 +50,9 @@ UPCOMING_DAYS = 3
 OVERDUE_TIMES = 4
 """An overdue instalment is mentioned this often, spaced by the caps: after that the borrower knows, and more
 would only press."""
+
+MOST_TOGETHER = 10
+"""So many loans one message tells of at most: more would not be read."""
 
 SLACK = 60
 """Seconds of a contact window, beyond the policy's lead time, that are left for a block to be made."""
@@ -106,6 +113,10 @@ class Candidate(Protocol):
     def hardship(self) -> Case: ...
 
 
+Together = Callable[[Candidate], Hashable]
+"""Tells the same of loans that one message can tell of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """Something that is due to be said, now or later.
@@ -113,7 +124,8 @@ class Planned:
     `decision` tells why it has to wait; `not_before` is the first moment (UTC seconds) at which it may be
     served as things stand, None where waiting does not help. `position` and `ground` are what the ledger says
     at the moment of the plan: the words are rendered from them, and from the `outcome` of an answer (see
-    `OUTCOMES`).
+    `OUTCOMES`). `message` is the id of the first of the notices that go out together in one message, its own
+    where it is alone; empty while it has to wait.
     """
 
     kind: Kind
@@ -124,6 +136,7 @@ class Planned:
     decision: Decision
     not_before: int | None
     outcome: str = ""
+    message: bytes = b""
 
     @property
     def ready(self) -> bool:
@@ -167,6 +180,7 @@ def plan(
     persons: Mapping[str, bytes] | None = None,
     reminders: Mapping[str, tuple[int, ...]] | None = None,
     *,
+    together: Together | None = None,
     waiting: bool = True,
 ) -> list[Planned]:
     """What `server` has to say about some loans: what now, and what later.
@@ -174,7 +188,9 @@ def plan(
     `persons` tells which borrower addresses are one person's; an address that is not in it is a person of its
     own. `reminders` are the times of the last reminders of addresses, newest first, for addresses that are no
     candidates now, and such reminders as were sent but are not indexed yet. Loans that `server` may not serve
-    count for their borrowers' caps alone. Without `waiting` only what may be served now is returned.
+    count for their borrowers' caps alone. `together` is the same of loans that one message can tell of, by
+    default of those of one address, lender and policy. Without `waiting` only what may be served now is
+    returned.
 
     Within one plan what is planned for now counts as served, so that all of it together may be.
     """
@@ -188,7 +204,8 @@ def plan(
         kinds = tuple(_kinds(candidate, position, now))
         if kinds:
             person.wishes.append((candidate, position, kinds))
-    return [planned for person in people for planned in _plan_for(person, server, now, waiting)]
+    fit = together or _of_one_address
+    return [planned for person in people for planned in _plan_for(person, server, now, fit, waiting)]
 
 
 def plan_one(kind: Kind, candidate: Candidate, server: str, now: int, outcome: str = "") -> Planned | None:
@@ -201,6 +218,28 @@ def plan_one(kind: Kind, candidate: Candidate, server: str, now: int, outcome: s
     facts = _facts(person, candidate, position, spoken, candidate.reminders)
     planned = _forecast(kind, candidate.loan, facts, server, now)
     return replace(planned, outcome=outcome) if planned else None
+
+
+def companions(reached: Mapping[str, bytes], templates_of: Callable[[int], bytes | None]) -> Together:
+    """What loans have in common that one message can tell of: a lender, a place and a language in which their
+    borrower is reached, and the templates that their policies were published with.
+
+    `reached` tells the place and the language by borrower address; an address that is not in it is spoken to
+    by itself. `templates_of` looks up the templates' hash by a policy's number.
+    """
+    templates = lru_cache(maxsize=None)(templates_of)
+
+    def together(candidate: Candidate) -> Hashable:
+        loan = candidate.loan
+        borrower = loan.terms.borrower
+        return loan.lender, reached.get(borrower, borrower), templates(loan.terms.policy)
+
+    return together
+
+
+def _of_one_address(candidate: Candidate) -> Hashable:
+    loan = candidate.loan
+    return loan.lender, loan.terms.borrower, loan.terms.policy
 
 
 def known_reminders(
@@ -276,7 +315,8 @@ class _Person:
     The caps are the strictest of all policies under which the person borrows.
     """
 
-    gap: int = 0
+    # Never two messages in one second: so it is known that reminders of one second were one message.
+    gap: int = 1
     per_day: int = REMEMBERED_REMINDERS
     per_week: int = REMEMBERED_REMINDERS
     addresses: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -286,8 +326,8 @@ class _Person:
         """The last reminders to any of the person's addresses, newest first."""
         if len(self.addresses) == 1:
             return next(iter(self.addresses.values()))
-        every = sorted((moment for times in self.addresses.values() for moment in times), reverse=True)
-        return tuple(every[:REMEMBERED_REMINDERS])
+        # What went to several addresses at one moment was one message.
+        return reduce(_together, self.addresses.values())
 
 
 class _People:
@@ -322,7 +362,7 @@ class _People:
 # ---------------------------------------------------------------------------------------------- when
 
 
-def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator[Planned]:
+def _plan_for(person: _Person, server: str, now: int, together: Together, waiting: bool) -> Iterator[Planned]:
     """What is said to one person: what serves them first, then reminders, the ones whose last day is near
     before the others.
     """
@@ -344,15 +384,45 @@ def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator
             if planned and (waiting or planned.ready):
                 yield planned
     later.sort(key=itemgetter(0))
+    message: _Message | None = None
     for _, candidate, position, kind in later:
-        spoken = Spoken(candidate.said, candidate.seldom_said, reminders)
+        spoken = Spoken(candidate.said, candidate.seldom_said)
+        if message and message.takes(candidate, together):
+            # The message counts once: this passes the caps as its first notice did, or waits.
+            facts = _facts(person, candidate, position, spoken, message.reminders)
+            planned = _forecast(kind, candidate.loan, facts, server, now)
+            if planned and planned.ready and planned.channel is message.first.channel:
+                message.loans.add(candidate.loan.id)
+                yield replace(planned, message=message.first.id)
+                continue
         facts = _facts(person, candidate, position, spoken, reminders)
         planned = _forecast(kind, candidate.loan, facts, server, now)
         if planned and planned.ready:
-            spoken = after_serving(kind, planned.instalment, planned.ground.basis, spoken, now)
-            reminders = spoken.reminders
+            planned = replace(planned, message=planned.id)
+            message = _Message(planned, together(candidate), reminders, {candidate.loan.id})
+            reminders = push(reminders, now, REMEMBERED_REMINDERS)
         if planned and (waiting or planned.ready):
             yield planned
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A message that is being put together, of reminders to somebody who had been reminded at some moments
+    before.
+    """
+
+    first: Planned
+    kin: Hashable
+    reminders: tuple[int, ...]
+    loans: set[bytes]
+
+    def takes(self, candidate: Candidate, together: Together) -> bool:
+        """A reminder about the loan may go into it."""
+        return (
+            len(self.loans) < MOST_TOGETHER
+            and candidate.loan.id not in self.loans
+            and together(candidate) == self.kin
+        )
 
 
 def _forecast(kind: Kind, loan: Loan, facts: Facts, server: str, now: int) -> Planned | None:

@@ -26,7 +26,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from duly.domain.errors import InvalidInput
 from duly.domain.notice import Kind
-from duly.domain.words import PREVIEW, Said, WordRules, check
+from duly.domain.words import PREVIEW, Said, WordRules, check, missing
 
 LOCALES = ("en", "zh")
 """The languages that notices are written in: English, Simplified Chinese."""
@@ -126,14 +126,15 @@ class TemplateSet:
         found += [wrong for file in self.files.items() if (wrong := _parsed(*file).wrong)]
         if found:
             return found
+        key = rules.model_dump_json()
         problems: dict[str, None] = {}
         taken: set[Branch] = set()
         subjects: dict[str, str] = {}
         for name in trials.files:
             trial = trials.of(name, self)
             taken |= trial.taken
-            problems |= dict.fromkeys(f"{name}: {problem}" for problem in trial.problems(rules))
-            for said in trial.said:
+            problems |= dict.fromkeys(f"{name}: {problem}" for problem in trial.problems(rules, key))
+            for _, (said, *_) in trial.texts:
                 if said.subject != subjects.setdefault(said.locale, said.subject):
                     different = f"{name}: its subject differs from the others', and so tells what it is about"
                     problems[different] = None
@@ -146,10 +147,6 @@ class TemplateSet:
     def branches(self) -> set[Branch]:
         """Every branch of every template."""
         return {branch for file in self.files.items() for branch in _parsed(*file).branches}
-
-    def branches_taken(self, situations: Iterable[Situation]) -> set[Branch]:
-        """The branches that are taken in some situations."""
-        return {branch for situation in situations for branch in self.tried(situation)[0]}
 
     def marked(self, situation: Situation, show: Callable[[str, str], str]) -> str:
         """The text with each value as `show` writes it, given its name and what it is."""
@@ -198,19 +195,19 @@ class Trials:
         self._situations: defaultdict[str, list[Situation]] = defaultdict(list)
         for situation in situations:
             self._situations[situation.file].append(situation)
-        self._known: dict[tuple[str, str], _Trial] = {}
+        self._known: dict[tuple[str, str], Trial] = {}
 
     @property
     def files(self) -> Iterable[str]:
         """The templates that there are situations for."""
         return self._situations.keys()
 
-    def of(self, name: str, templates: TemplateSet) -> "_Trial":
+    def of(self, name: str, templates: TemplateSet) -> "Trial":
         """What comes of trying a template in all its situations."""
         sources = templates.sources(name)
         key = name, json.dumps(sources)
         if key not in self._known:
-            self._known[key] = _Trial(templates, self._different(name, sources))
+            self._known[key] = Trial(templates, self._different(name, sources))
         return self._known[key]
 
     def _different(self, name: str, sources: Mapping[str, str]) -> Iterator[Situation]:
@@ -232,14 +229,15 @@ class Trials:
                 yield situation
 
 
-class _Trial:
+class Trial:
     """What came of trying one template.
 
-    said: its texts. taken: the branches that they went through. errors: why some could not be rendered.
+    texts: the situations, with the texts as the rules about words see them. taken: the branches that they
+    went through. errors: why some could not be rendered.
     """
 
     def __init__(self, templates: TemplateSet, situations: Iterable[Situation]) -> None:
-        self.said: list[Said] = []
+        self.texts: list[tuple[Situation, list[Said]]] = []
         self.taken: set[Branch] = set()
         self.errors: dict[str, None] = {}
         self._problems: dict[str, list[str]] = {}
@@ -250,13 +248,15 @@ class _Trial:
                 self.errors[str(error.message)] = None
             else:
                 self.taken |= taken
-                self.said += said
+                self.texts.append((situation, said))
 
-    def problems(self, rules: WordRules) -> Iterable[str]:
-        """What speaks against the template."""
-        key = rules.model_dump_json()
+    def problems(self, rules: WordRules, key: str) -> Iterable[str]:
+        """What speaks against the template. key: tells these rules from others."""
         if key not in self._problems:
-            self._problems[key] = [problem for said in self.said for problem in check(said, rules)]
+            found = self._problems[key] = []
+            for _, (whole, *alone) in self.texts:
+                found += check(whole, rules)
+                found += [line for said in alone for line in missing(said, rules)]
         return [*self.errors, *self._problems[key]]
 
 

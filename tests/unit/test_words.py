@@ -15,9 +15,9 @@ from duly.domain.loan import position_of
 from duly.domain.notice import Kind, Refusal, ground
 from duly.domain.split import split_of
 from duly.domain.terms import ZERO_ADDRESS, Schedule
-from duly.domain.words import PREVIEW, check, find
+from duly.domain.words import PREVIEW, find
 from duly.services.policy import InvalidPack, load_pack, pack_names, parse_pack, strict_rules, word_rules
-from duly.services.render import check_templates, load_templates, situations, templates
+from duly.services.render import check_templates, load_templates, situations, templates, trials
 from duly.services.samples import samples, together
 from duly.services.serve import OTHER_TEMPLATES, Server
 from duly.services.templates import LOCALES, InvalidTemplates, TemplateSet
@@ -28,12 +28,7 @@ TEMPLATES = templates()
 @cache
 def every_text():
     """Each way in which a text can be made, once: its situation, and the text as its reader sees it."""
-    found = {}
-    for situation in situations():
-        branches, said = TEMPLATES.tried(situation)
-        empty = tuple(bool(value) for _, values in situation.notices for value in values.values())
-        found.setdefault((situation.file, frozenset(branches), empty), (situation, said))
-    return list(found.values())
+    return [text for file in trials().files for text in trials().of(file, TEMPLATES).texts]
 
 
 def refused(changes, match):
@@ -52,14 +47,14 @@ def with_words(name, words):
 def test_words_1_every_text_keeps_the_rules_of_every_pack(name):
     rules = word_rules(load_pack(name))
     assert len(every_text()) > 50
-    for situation, texts in every_text():
-        assert [check(said, rules) for said in texts] == [[] for _ in texts], situation.file
+    assert TEMPLATES.problems(rules, trials()) == []
 
 
 def test_words_1_every_branch_of_every_template_is_taken():
     branches = TEMPLATES.branches()
     assert len(branches) > 60
-    assert branches - TEMPLATES.branches_taken(situations()) == set()
+    assert branches == {branch for situation in situations() for branch in TEMPLATES.tried(situation)[0]}
+    assert branches == {branch for file in trials().files for branch in trials().of(file, TEMPLATES).taken}
     assert {each.kind for each in samples()} == set(Kind)
 
 
