@@ -429,7 +429,7 @@ def test_basis_1_notices_are_served_with_the_templates_that_the_policy_was_publi
     policy = published and SimpleNamespace(templates=published, pack=load_pack("STRICT").pack_hash)
     model = SimpleNamespace(policy=lambda number: policy)
     server = Server(None, None, model, None, None, None, TEMPLATES)  # type: ignore[arg-type]
-    ready = SimpleNamespace(ready=True, policy=1)
+    ready = SimpleNamespace(ready=True, policy=1, id=b"", message=b"")
     if published == TEMPLATES.hash:
         assert server._fits(1)
     else:

@@ -47,19 +47,20 @@ def plan(
     from duly.bootstrap import Application
     from duly.domain import calendar
     from duly.services import plan as service
+    from duly.services import run
     from duly.store.vault import NoMasterKey
 
     app = Application.from_environment(rpc=rpc)
     now = app.clock.now() if now is None else now
     who = app.account.address.lower() if who is None else who
     try:
-        persons = app.vault.persons()
+        persons, together = app.vault.persons(), run.companions_of(app)
     except NoMasterKey:
         typer.echo("The contact vault is not open: caps are counted per address, not per person.", err=True)
-        persons = {}
+        persons, together = {}, None
     candidates = app.read_model.candidates(calendar.local_day(now, calendar.EASTERNMOST))
     known = service.known_reminders(persons, app.read_model.reminders)
-    planned = sorted(service.plan(candidates, who, now, persons, known), key=_order)
+    planned = sorted(service.plan(candidates, who, now, persons, known, together=together), key=_order)
     if json:
         print_json(as_json(planned, who, now))
     else:
@@ -118,6 +119,7 @@ def as_json(planned: "list[Planned]", server: str, now: int) -> dict[str, object
                 "actual": each.decision.actual,
                 "required": each.decision.required,
                 "not_before": each.not_before,
+                "message": "0x" + each.message.hex() if each.message else None,
             }
             for each in planned
         ],
