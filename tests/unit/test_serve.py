@@ -78,7 +78,7 @@ class Scene:
         self.server = Server(self.gate, self.gate, model, self.store, self.vault, PLACE)  # type: ignore[arg-type]
 
     def plan(self, *loans: tuple[int, int], first_due: dict[int, str] | None = None) -> list[Planned]:
-        """What is to be said now about loans, each given by its number and its borrower's: all one person's."""
+        """What is to be said now about one person's loans, each given by its number and its borrower's."""
         cases, persons = [], {}
         for number, owner in loans:
             who = borrower(owner)
