@@ -5,10 +5,14 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
 import {Channel, IConsentRegistry, Profile} from "./interfaces/IConsentRegistry.sol";
+import {IGrievanceDesk} from "./interfaces/IGrievanceDesk.sol";
 import {ILoanLedger} from "./interfaces/ILoanLedger.sol";
+import {INoticeRegistry} from "./interfaces/INoticeRegistry.sol";
+import {PackedProfile} from "./libraries/Packed.sol";
 
 /// @title ConsentRegistry
 /// @notice See {IConsentRegistry}.
+/// @dev The gate deploys it, so that each knows the other for ever.
 contract ConsentRegistry is IConsentRegistry, EIP712 {
     bytes32 private constant REGISTER_TYPEHASH =
         keccak256(
@@ -22,14 +26,21 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
     /// Two hours, in quarter hours: no clock on Earth is moved further, and every contact window outlasts it.
     uint8 private constant FARTHEST_APART = 8;
 
+    /// @inheritdoc IConsentRegistry
     ILoanLedger public immutable ledger;
+    /// @inheritdoc IConsentRegistry
+    IGrievanceDesk public immutable desk;
+    /// @inheritdoc IConsentRegistry
+    INoticeRegistry public immutable notices;
 
     mapping(address borrower => Profile) private _profiles;
     /// @inheritdoc IConsentRegistry
     mapping(address borrower => mapping(Channel => bytes32)) public commitmentOf;
 
-    constructor(ILoanLedger ledger_) EIP712("Duly", "1") {
+    constructor(ILoanLedger ledger_, IGrievanceDesk desk_) EIP712("Duly", "1") {
         ledger = ledger_;
+        desk = desk_;
+        notices = INoticeRegistry(msg.sender);
     }
 
     // ------------------------------------------------------------------------------------------------- starting
@@ -49,7 +60,7 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
         uint256 deadline,
         bytes calldata signature
     ) external {
-        uint256 nonce = _profiles[borrower].nonce++;
+        uint256 nonce = _profiles[borrower].changes;
         bytes32 instruction = keccak256(
             abi.encode(REGISTER_TYPEHASH, borrower, channel, commitment, offset, otherOffset, nonce, deadline)
         );
@@ -69,7 +80,7 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
         uint256 deadline,
         bytes calldata signature
     ) external {
-        uint256 nonce = _profiles[borrower].nonce++;
+        uint256 nonce = _profiles[borrower].changes;
         bytes32 instruction = keccak256(abi.encode(GRANT_TYPEHASH, borrower, channel, nonce, deadline));
         _checkInstruction(borrower, instruction, nonce, deadline, signature);
         _grant(borrower, channel);
@@ -152,7 +163,6 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
         Profile storage profile = _profiles[borrower];
         profile.consented &= ~_bit(channel);
         // What the borrower signed before must not undo what they want now.
-        ++profile.nonce;
         ++profile.changes;
         emit ConsentRevoked(borrower, channel, msg.sender);
     }
@@ -161,7 +171,6 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
         Profile storage profile = _profiles[borrower];
         profile.consented = 0;
         profile.ceased = true;
-        ++profile.nonce;
         ++profile.changes;
         emit ContactCeased(borrower, msg.sender);
     }
@@ -175,11 +184,37 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
         return borrower;
     }
 
+    // ------------------------------------------------------------------------------------------------- gate and desk
+
+    /// @inheritdoc IConsentRegistry
+    function noteReminder(address borrower, uint152 reminders) external {
+        _checkFrom(address(notices));
+        _profiles[borrower].reminders = reminders;
+    }
+
+    /// @inheritdoc IConsentRegistry
+    function noteGrievance(address borrower) external {
+        _checkFrom(address(desk));
+        _profiles[borrower].aggrieved = true;
+    }
+
+    function _checkFrom(address required) private view {
+        if (msg.sender != required) revert NotFrom(msg.sender, required);
+    }
+
     // ------------------------------------------------------------------------------------------------- looking
 
     /// @inheritdoc IConsentRegistry
     function profileOf(address borrower) external view returns (Profile memory) {
         return _profiles[borrower];
+    }
+
+    /// @inheritdoc IConsentRegistry
+    function packedProfileOf(address borrower) external view returns (PackedProfile packed) {
+        Profile storage profile = _profiles[borrower];
+        assembly ("memory-safe") {
+            packed := sload(profile.slot)
+        }
     }
 
     function _bit(Channel channel) private pure returns (uint8) {

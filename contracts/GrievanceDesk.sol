@@ -2,6 +2,7 @@
 pragma solidity ^0.8.37;
 
 import {Case, Grievance, IGrievanceDesk} from "./interfaces/IGrievanceDesk.sol";
+import {IConsentRegistry} from "./interfaces/IConsentRegistry.sol";
 import {ILoanLedger} from "./interfaces/ILoanLedger.sol";
 import {INoticeRegistry} from "./interfaces/INoticeRegistry.sol";
 import {ContactLimits, IPolicyBook} from "./interfaces/IPolicyBook.sol";
@@ -27,6 +28,7 @@ contract GrievanceDesk is IGrievanceDesk {
     address private immutable _deployer;
     ILoanLedger public ledger;
     INoticeRegistry public notices;
+    IConsentRegistry private _consents;
 
     mapping(bytes32 loan => mapping(Grievance => Case)) private _cases;
     mapping(bytes32 loan => Rest) private _restOf;
@@ -45,7 +47,7 @@ contract GrievanceDesk is IGrievanceDesk {
             ledger_.desk() != this ||
             notices_.desk() != this
         ) revert CannotBind(msg.sender, address(ledger_), address(notices_));
-        (ledger, notices) = (ledger_, notices_);
+        (ledger, notices, _consents) = (ledger_, notices_, notices_.consents());
         emit Bound(address(ledger_), address(notices_));
     }
 
@@ -67,6 +69,7 @@ contract GrievanceDesk is IGrievanceDesk {
         bool feesRest = _has(limits.restFees, grievance);
         // Fees of what was missed before are charged first, by what rested then.
         ledger.noteGrievance(loan);
+        _consents.noteGrievance(borrower);
         _cases[loan][grievance] = Case(uint40(block.timestamp), 0, false, allLoans, feesRest);
         _lodge(_restOf[loan], feesRest);
         if (allLoans) _lodge(_restOfAll[borrower], feesRest);

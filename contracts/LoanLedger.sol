@@ -729,7 +729,6 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
 
         (position.overdue, position.fees) = debt.arrears(curve, past);
         position.firstUnpaid = debt.firstUnpaid(curve);
-        if (position.firstUnpaid != 0) position.firstUnpaidDueDay = debt.dueDay(position.firstUnpaid);
         if (position.overdue != 0) position.missed = past + 1 - position.firstUnpaid;
         if (past < curve.instalments && debt.owed() != 0) {
             position.next = curve.schedule == Schedule.Bullet ? curve.instalments : past + 1;
@@ -737,6 +736,8 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
             uint256 due = curve.cumulative(position.next);
             if (due > debt.paid) position.nextAmount = due - debt.paid;
         }
+        if (position.firstUnpaid == position.next) position.firstUnpaidDueDay = position.nextDueDay;
+        else if (position.firstUnpaid != 0) position.firstUnpaidDueDay = debt.dueDay(position.firstUnpaid);
     }
 
     /// @inheritdoc ILoanLedger

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
-import {Channel, IConsentRegistry, Profile} from "./interfaces/IConsentRegistry.sol";
+import {ConsentRegistry} from "./ConsentRegistry.sol";
+import {Channel, IConsentRegistry} from "./interfaces/IConsentRegistry.sol";
 import {Case, Grievance, IGrievanceDesk} from "./interfaces/IGrievanceDesk.sol";
 import {ILoanLedger, Position, Status} from "./interfaces/ILoanLedger.sol";
 import {INoticeRegistry, Kind, Notice, Refusal, Said, SeldomSaid} from "./interfaces/INoticeRegistry.sol";
-import {ContactLimits, IPolicyBook} from "./interfaces/IPolicyBook.sol";
+import {IPolicyBook} from "./interfaces/IPolicyBook.sol";
 import {Calendar} from "./libraries/Calendar.sol";
+import {PackedLimits, PackedProfile} from "./libraries/Packed.sol";
 import {Rolling} from "./libraries/Rolling.sol";
 
 /// @title NoticeRegistry
@@ -33,35 +35,24 @@ contract NoticeRegistry is INoticeRegistry {
 
     ILoanLedger public immutable ledger;
     IPolicyBook public immutable policyBook;
+    /// @inheritdoc INoticeRegistry
     IConsentRegistry public immutable consents;
     /// @inheritdoc INoticeRegistry
     IGrievanceDesk public immutable desk;
 
-    mapping(address borrower => uint256) private _reminders;
     mapping(bytes32 loan => Said) private _said;
     mapping(bytes32 loan => SeldomSaid) private _seldomSaid;
 
-    /// Why a notice is refused, with what was and what was wanted.
-    struct Decision {
-        Refusal reason;
-        uint256 actual;
-        uint256 required;
-    }
-
-    /// Everything a decision is made from. What the notice's kind does not need is left empty.
+    /// What every decision is made from; some kinds need more, and ask for it.
     struct Facts {
         Position position;
-        ContactLimits limits;
-        Profile profile;
+        PackedLimits limits;
+        PackedProfile profile;
         Said said;
-        SeldomSaid seldomSaid;
-        uint256 reminders;
-        uint256 restsUntil;
-        uint256 coolingOffDays;
-        Case grievance;
     }
 
     /// What the ledger lets a notice of some kind say.
+    /// @dev `served` is asked with: what such a notice said already does not speak against it.
     struct Ground {
         uint256 instalment;
         uint256 amount;
@@ -69,88 +60,136 @@ contract NoticeRegistry is INoticeRegistry {
         uint256 lastDay;
         uint256 basis;
         uint256 serial;
+        bool served;
     }
 
-    constructor(ILoanLedger ledger_, IPolicyBook policyBook_, IConsentRegistry consents_, IGrievanceDesk desk_) {
+    /// The last reminder of a batch that was served.
+    struct Message {
+        address borrower;
+        bytes32 loan;
+        Channel channel;
+        bytes32 contentHash;
+    }
+
+    constructor(ILoanLedger ledger_, IPolicyBook policyBook_, IGrievanceDesk desk_) {
         ledger = ledger_;
         policyBook = policyBook_;
-        consents = consents_;
         desk = desk_;
+        consents = new ConsentRegistry(ledger_, desk_);
     }
 
     // ------------------------------------------------------------------------------------------------- serving
 
     /// @inheritdoc INoticeRegistry
     function serve(Notice calldata notice) external returns (bytes32 id) {
-        Decision memory decision;
-        (decision, id) = _serve(notice);
-        if (decision.reason != Refusal.None) {
-            revert Refused(decision.reason, decision.actual, decision.required);
-        }
+        Message memory none;
+        (Refusal reason, uint256 actual, uint256 required, bytes32 served) = _serve(notice, none);
+        if (reason != Refusal.None) revert Refused(reason, actual, required);
+        return served;
     }
 
     /// @inheritdoc INoticeRegistry
     function serveMany(Notice[] calldata notices) external returns (bytes32[] memory ids) {
         ids = new bytes32[](notices.length);
+        Message memory last;
+        uint256 free;
+        assembly ("memory-safe") {
+            free := mload(0x40)
+        }
         for (uint256 i = 0; i < notices.length; ++i) {
             Notice calldata notice = notices[i];
-            Decision memory decision;
-            (decision, ids[i]) = _serve(notice);
-            if (decision.reason == Refusal.None) continue;
-            emit NoticeRefused(
-                notice.loan,
-                msg.sender,
-                notice.kind,
-                notice.instalment,
-                notice.channel,
-                decision.reason,
-                decision.actual,
-                decision.required
-            );
+            (Refusal reason, uint256 actual, uint256 required, bytes32 id) = _serve(notice, last);
+            ids[i] = id;
+            if (reason != Refusal.None) {
+                emit NoticeRefused(
+                    notice.loan,
+                    msg.sender,
+                    notice.kind,
+                    notice.instalment,
+                    notice.channel,
+                    reason,
+                    actual,
+                    required
+                );
+            }
+            // Nothing of a notice is needed for the next: memory that only grows costs more with every one.
+            assembly ("memory-safe") {
+                mstore(0x40, free)
+            }
         }
     }
 
-    function _serve(Notice calldata notice) private returns (Decision memory decision, bytes32 id) {
+    /// @param last The last reminder of the batch that was served; becomes this one where it is one.
+    function _serve(
+        Notice calldata notice,
+        Message memory last
+    ) private returns (Refusal reason, uint256 actual, uint256 required, bytes32 id) {
         // Check
-        Facts memory facts = _facts(notice.loan, notice.kind);
+        Kind kind = notice.kind;
+        bytes32 loan = notice.loan;
+        Position memory position = ledger.positionOf(loan);
+        (reason, actual, required) = _checkServer(position, msg.sender);
+        if (reason != Refusal.None) return (reason, actual, required, 0);
+        Facts memory facts = Facts(position, _limits(position), _profile(position), _said[loan]);
+        bool together = _isReminder(kind) && _continues(notice, position.borrower, last);
         Ground memory ground;
-        (decision, ground) = _decide(notice, facts, msg.sender);
-        if (decision.reason != Refusal.None) return (decision, 0);
+        (reason, actual, required) = _decide(notice, kind, facts, ground, together);
+        if (reason != Refusal.None) return (reason, actual, required, 0);
 
         // Effect
-        address borrower = facts.position.borrower;
-        if (_isReminder(notice.kind)) {
-            _reminders[borrower] = facts.reminders.push(block.timestamp, REMEMBERED_REMINDERS);
-        }
-        _said[notice.loan] = _nowSaid(notice, facts);
-        if (_isSeldom(notice.kind)) _seldomSaid[notice.loan] = _nowSeldomSaid(notice.kind, facts);
-        id = keccak256(abi.encode(notice.loan, notice.kind, ground.basis, ground.serial));
+        _say(notice, kind, facts);
+        id = keccak256(abi.encode(loan, kind, ground.basis, ground.serial));
         emit NoticeServed(
             id,
-            notice.loan,
+            loan,
             msg.sender,
-            borrower,
-            notice.kind,
+            position.borrower,
+            kind,
             notice.instalment,
             notice.amount,
             notice.channel,
             ground.basis,
             ground.serial,
-            notice.contentHash
+            notice.contentHash,
+            together
         );
 
-        // Interaction
-        if (notice.kind == Kind.DisputeReceived || notice.kind == Kind.HardshipReceived) {
-            desk.receiptServed(notice.loan, _grievanceOf(notice.kind));
-        } else if (notice.kind == Kind.DisputeAnswered || notice.kind == Kind.HardshipAnswered) {
-            desk.answerServed(notice.loan, _grievanceOf(notice.kind));
+        // Interaction, with nobody but our own
+        if (_isReminder(kind)) {
+            (last.borrower, last.loan, last.channel, last.contentHash) = (
+                position.borrower,
+                loan,
+                notice.channel,
+                notice.contentHash
+            );
+            if (!together) {
+                uint256 reminders = facts.profile.reminders().push(block.timestamp, REMEMBERED_REMINDERS);
+                consents.noteReminder(position.borrower, uint152(reminders));
+            }
+        } else if (kind == Kind.DisputeReceived || kind == Kind.HardshipReceived) {
+            desk.receiptServed(loan, _grievanceOf(kind));
+        } else if (kind == Kind.DisputeAnswered || kind == Kind.HardshipAnswered) {
+            desk.answerServed(loan, _grievanceOf(kind));
         }
     }
 
-    /// What has been said about the loan once this notice is.
-    function _nowSaid(Notice calldata notice, Facts memory facts) private view returns (Said memory said) {
-        said = facts.said;
-        Kind kind = notice.kind;
+    /// Whether a reminder is part of the message of the one before it. Ascending loans, so that none is in it twice.
+    function _continues(
+        Notice calldata notice,
+        address borrower,
+        Message memory last
+    ) private pure returns (bool) {
+        return
+            last.contentHash == notice.contentHash &&
+            last.borrower == borrower &&
+            last.channel == notice.channel &&
+            last.loan < notice.loan &&
+            last.loan != 0;
+    }
+
+    /// Keep what has been said about the loan once this notice is.
+    function _say(Notice calldata notice, Kind kind, Facts memory facts) private {
+        Said memory said = facts.said;
         if (kind == Kind.InstalmentUpcoming || kind == Kind.DueToday || kind == Kind.PaidAhead) {
             if (said.next != notice.instalment) {
                 said.next = notice.instalment;
@@ -166,22 +205,20 @@ contract NoticeRegistry is INoticeRegistry {
             ++said.overdue;
         } else if (kind == Kind.PaymentReceived) {
             said.received = uint88(facts.position.paid);
+        } else if (kind == Kind.LoanAssigned) {
+            SeldomSaid storage seldom = _seldomSaid[notice.loan];
+            seldom.lender = facts.position.lender;
+            ++seldom.assignments;
+        } else if (kind == Kind.Arrears) {
+            SeldomSaid storage seldom = _seldomSaid[notice.loan];
+            seldom.arrearsAt = uint32(block.timestamp);
+            ++seldom.arrears;
+        } else if (kind == Kind.ConsentChanged) {
+            _seldomSaid[notice.loan].consents = uint32(facts.profile.changes());
         }
         said.flags |= _flagOf(kind);
-        if (!_isReminder(kind)) said.services = uint96(uint256(said.services).push(block.timestamp, SERVICES_PER_DAY));
-    }
-
-    function _nowSeldomSaid(Kind kind, Facts memory facts) private view returns (SeldomSaid memory said) {
-        said = facts.seldomSaid;
-        if (kind == Kind.LoanAssigned) {
-            said.lender = facts.position.lender;
-            ++said.assignments;
-        } else if (kind == Kind.Arrears) {
-            said.arrearsAt = uint32(block.timestamp);
-            ++said.arrears;
-        } else {
-            said.consents = uint32(facts.profile.changes);
-        }
+        if (!_isReminder(kind)) said.services = uint72(uint256(said.services).push(block.timestamp, SERVICES_PER_DAY));
+        _said[notice.loan] = said;
     }
 
     // ------------------------------------------------------------------------------------------------- asking
@@ -191,8 +228,12 @@ contract NoticeRegistry is INoticeRegistry {
         Notice calldata notice,
         address server
     ) external view returns (Refusal reason, uint256 actual, uint256 required) {
-        (Decision memory decision, ) = _decide(notice, _facts(notice.loan, notice.kind), server);
-        return (decision.reason, decision.actual, decision.required);
+        Position memory position = ledger.positionOf(notice.loan);
+        (reason, actual, required) = _checkServer(position, server);
+        if (reason != Refusal.None) return (reason, actual, required);
+        Facts memory facts = Facts(position, _limits(position), _profile(position), _said[notice.loan]);
+        Ground memory ground;
+        return _decide(notice, notice.kind, facts, ground, false);
     }
 
     /// @inheritdoc INoticeRegistry
@@ -200,17 +241,17 @@ contract NoticeRegistry is INoticeRegistry {
         Notice calldata notice,
         address server
     ) external view returns (Refusal reason, uint256 actual, uint256 required) {
-        Facts memory facts = _facts(notice.loan, notice.kind);
-        _unsay(notice, facts);
-        Decision memory decision = _checkServer(facts.position, server);
-        if (decision.reason == Refusal.None) (decision, ) = _checkGround(notice, facts);
-        if (decision.reason == Refusal.None) decision = _checkConsent(notice.kind, notice.channel, facts.profile);
-        if (decision.reason == Refusal.None) decision = _checkRest(notice.kind, facts);
-        if (decision.reason == Refusal.None) {
-            facts.limits.lead = 0;
-            decision = _checkHours(facts);
+        Position memory position = ledger.positionOf(notice.loan);
+        (reason, actual, required) = _checkServer(position, server);
+        if (reason != Refusal.None) return (reason, actual, required);
+        Facts memory facts = Facts(position, _limits(position), _profile(position), _said[notice.loan]);
+        // What the notice itself said does not speak against it.
+        if (notice.kind == Kind.PaymentReceived && notice.amount <= position.paid) {
+            facts.said.received = uint88(position.paid) - notice.amount;
         }
-        return (decision.reason, decision.actual, decision.required);
+        Ground memory ground;
+        ground.served = true;
+        return _decideButCaps(notice, notice.kind, facts, ground, 0);
     }
 
     /// @inheritdoc INoticeRegistry
@@ -220,33 +261,40 @@ contract NoticeRegistry is INoticeRegistry {
         uint16 instalment,
         Channel channel
     ) external view returns (uint256 timestamp) {
-        Facts memory facts = _facts(loan, kind);
-        if (facts.position.status == Status.None) return 0;
-        (Decision memory decision, Ground memory ground) = _ground(kind, facts);
-        if (decision.reason != Refusal.None || instalment != ground.instalment) return 0;
-        if (_checkConsent(kind, channel, facts.profile).reason != Refusal.None) return 0;
-        decision = _checkRest(kind, facts);
-        if (decision.reason == Refusal.NotToldOfAssignment || facts.restsUntil == type(uint256).max) return 0;
-
-        int8 calendar = facts.position.calendarOffset;
-        timestamp = block.timestamp;
-        if (ground.firstDay > facts.position.today) timestamp = Calendar.startOf(ground.firstDay, calendar);
+        Position memory position = ledger.positionOf(loan);
+        if (position.status == Status.None) return 0;
+        Facts memory facts = Facts(position, _limits(position), _profile(position), _said[loan]);
+        Ground memory ground;
+        (Refusal reason, , ) = _ground(loan, kind, facts, ground);
+        if (reason != Refusal.None || instalment != ground.instalment) return 0;
+        (reason, , ) = _checkConsent(kind, channel, facts.profile);
+        if (reason != Refusal.None) return 0;
+        uint256 restsUntil;
         if (_isReminder(kind)) {
-            timestamp = _later(timestamp, facts.restsUntil);
-            timestamp = _later(timestamp, facts.reminders.newest(1) + facts.limits.gap);
-            timestamp = _later(timestamp, facts.reminders.newest(facts.limits.perDay) + 1 days);
-            timestamp = _later(timestamp, facts.reminders.newest(facts.limits.perWeek) + 7 days);
+            (reason, , restsUntil) = _checkRest(loan, facts);
+            if (reason == Refusal.NotToldOfAssignment || restsUntil == type(uint256).max) return 0;
+        }
+
+        int8 calendar = position.calendarOffset;
+        timestamp = block.timestamp;
+        if (ground.firstDay > position.today) timestamp = Calendar.startOf(ground.firstDay, calendar);
+        if (_isReminder(kind)) {
+            uint256 reminders = facts.profile.reminders();
+            timestamp = _later(timestamp, restsUntil);
+            timestamp = _later(timestamp, reminders.newest(1) + facts.limits.gap());
+            timestamp = _later(timestamp, reminders.newest(facts.limits.perDay()) + 1 days);
+            timestamp = _later(timestamp, reminders.newest(facts.limits.perWeek()) + 7 days);
         } else {
-            if (kind == Kind.Arrears) timestamp = _later(timestamp, _nextArrears(facts));
+            if (kind == Kind.Arrears) timestamp = _later(timestamp, _nextArrears(loan));
             timestamp = _later(timestamp, uint256(facts.said.services).newest(SERVICES_PER_DAY) + 1 days);
         }
-        timestamp = _nextInHours(timestamp, facts);
+        timestamp = _nextInHours(timestamp, facts, facts.limits.lead());
         if (Calendar.localDay(timestamp, calendar) > ground.lastDay) return 0;
     }
 
     /// @inheritdoc INoticeRegistry
     function remindersOf(address borrower) external view returns (uint256[7] memory times) {
-        uint256 reminders = _reminders[borrower];
+        uint256 reminders = consents.profileOf(borrower).reminders;
         for (uint256 i = 0; i < REMEMBERED_REMINDERS; ++i) times[i] = reminders.newest(i + 1);
     }
 
@@ -257,130 +305,145 @@ contract NoticeRegistry is INoticeRegistry {
 
     // ------------------------------------------------------------------------------------------------- deciding
 
-    function _facts(bytes32 loan, Kind kind) private view returns (Facts memory facts) {
-        facts.position = ledger.positionOf(loan);
-        if (facts.position.status == Status.None) return facts;
-        facts.limits = policyBook.contactOf(facts.position.policy);
-        facts.profile = consents.profileOf(facts.position.borrower);
-        facts.said = _said[loan];
-        if (_isReminder(kind)) {
-            facts.reminders = _reminders[facts.position.borrower];
-            facts.restsUntil = desk.restsUntil(loan, facts.position.borrower);
-            if (facts.position.assigned) facts.seldomSaid = _seldomSaid[loan];
-        } else if (_isSeldom(kind)) {
-            facts.seldomSaid = _seldomSaid[loan];
-        } else if (kind == Kind.CoolingOffEnding) {
-            (facts.coolingOffDays, ) = policyBook.daysOf(facts.position.policy);
-        } else if (kind >= Kind.DisputeReceived) {
-            facts.grievance = desk.caseOf(loan, _grievanceOf(kind));
-        }
+    function _limits(Position memory position) private view returns (PackedLimits) {
+        return policyBook.packedContactOf(position.policy);
     }
 
+    function _profile(Position memory position) private view returns (PackedProfile) {
+        return consents.packedProfileOf(position.borrower);
+    }
+
+    /// Why a notice is refused to its server, with what was and what was wanted; `None` where it is not.
+    /// @param ground Filled with what the ledger lets the notice say.
+    /// @param together It is part of a message that passed the caps.
     function _decide(
         Notice calldata notice,
+        Kind kind,
         Facts memory facts,
-        address server
-    ) private view returns (Decision memory decision, Ground memory ground) {
-        decision = _checkServer(facts.position, server);
-        if (decision.reason != Refusal.None) return (decision, ground);
-        (decision, ground) = _checkGround(notice, facts);
-        if (decision.reason != Refusal.None) return (decision, ground);
-        decision = _checkConsent(notice.kind, notice.channel, facts.profile);
-        if (decision.reason != Refusal.None) return (decision, ground);
-        decision = _checkRest(notice.kind, facts);
-        if (decision.reason != Refusal.None) return (decision, ground);
-        decision = _checkHours(facts);
-        if (decision.reason != Refusal.None) return (decision, ground);
-        decision = _isReminder(notice.kind) ? _checkCaps(facts) : _checkServices(notice.kind, facts);
+        Ground memory ground,
+        bool together
+    ) private view returns (Refusal reason, uint256 actual, uint256 required) {
+        (reason, actual, required) = _decideButCaps(notice, kind, facts, ground, facts.limits.lead());
+        if (reason != Refusal.None || together) return (reason, actual, required);
+        return _isReminder(kind) ? _checkCaps(facts) : _checkServices(notice.loan, kind, facts);
     }
 
-    function _checkServer(Position memory position, address server) private pure returns (Decision memory none) {
-        if (position.status == Status.None) return Decision(Refusal.UnknownLoan, 0, 0);
+    /// @param lead The seconds of the window that must be left.
+    function _decideButCaps(
+        Notice calldata notice,
+        Kind kind,
+        Facts memory facts,
+        Ground memory ground,
+        uint256 lead
+    ) private view returns (Refusal reason, uint256 actual, uint256 required) {
+        (reason, actual, required) = _checkGround(notice, kind, facts, ground);
+        if (reason != Refusal.None) return (reason, actual, required);
+        (reason, actual, required) = _checkConsent(kind, notice.channel, facts.profile);
+        if (reason != Refusal.None) return (reason, actual, required);
+        if (_isReminder(kind)) (reason, actual, required) = _checkRest(notice.loan, facts);
+        if (reason != Refusal.None) return (reason, actual, required);
+        return _notBefore(Refusal.OutsideHours, _nextInHours(block.timestamp, facts, lead));
+    }
+
+    /// SERVER-1
+    function _checkServer(
+        Position memory position,
+        address server
+    ) private pure returns (Refusal, uint256, uint256) {
+        if (position.status == Status.None) return (Refusal.UnknownLoan, 0, 0);
         if (server != position.lender && (server != position.servicer || server == address(0))) {
-            return Decision(Refusal.NotServer, uint160(server), uint160(position.lender));
+            return (Refusal.NotServer, uint160(server), uint160(position.lender));
         }
+        return (Refusal.None, 0, 0);
     }
 
     /// BASIS-1: the notice says what the ledger says, on a day on which it may be said.
     function _checkGround(
         Notice calldata notice,
-        Facts memory facts
-    ) private pure returns (Decision memory decision, Ground memory ground) {
-        (decision, ground) = _ground(notice.kind, facts);
-        if (decision.reason == Refusal.NoBasis) return (decision, ground);
+        Kind kind,
+        Facts memory facts,
+        Ground memory ground
+    ) private view returns (Refusal reason, uint256 actual, uint256 required) {
+        (reason, actual, required) = _ground(notice.loan, kind, facts, ground);
+        if (reason == Refusal.NoBasis) return (reason, actual, required);
         if (notice.instalment != ground.instalment) {
-            return (Decision(Refusal.WrongInstalment, notice.instalment, ground.instalment), ground);
+            return (Refusal.WrongInstalment, notice.instalment, ground.instalment);
         }
-        if (decision.reason != Refusal.None) return (decision, ground);
+        if (reason != Refusal.None) return (reason, actual, required);
         uint256 today = facts.position.today;
-        if (today < ground.firstDay) return (Decision(Refusal.TooEarly, today, ground.firstDay), ground);
-        if (today > ground.lastDay) return (Decision(Refusal.TooLate, today, ground.lastDay), ground);
-        if (notice.amount != ground.amount) {
-            return (Decision(Refusal.WrongAmount, notice.amount, ground.amount), ground);
-        }
+        if (today < ground.firstDay) return (Refusal.TooEarly, today, ground.firstDay);
+        if (today > ground.lastDay) return (Refusal.TooLate, today, ground.lastDay);
+        if (notice.amount != ground.amount) return (Refusal.WrongAmount, notice.amount, ground.amount);
     }
 
-    /// What the ledger lets a notice of this kind say; `NoBasis` or `AlreadySaid` where nothing.
+    /// Fill in what the ledger lets a notice of this kind say; `NoBasis` or `AlreadySaid` where nothing.
     function _ground(
+        bytes32 loan,
         Kind kind,
-        Facts memory facts
-    ) private pure returns (Decision memory decision, Ground memory ground) {
+        Facts memory facts,
+        Ground memory ground
+    ) private view returns (Refusal, uint256, uint256) {
         Position memory position = facts.position;
         Said memory said = facts.said;
         ground.lastDay = type(uint256).max;
         if (kind == Kind.LoanOpened) {
             ground.amount = position.principal;
-            if (said.flags & OPENED != 0) decision = Decision(Refusal.AlreadySaid, 1, 1);
-        } else if (kind == Kind.LoanRepaid) {
+            return _once(ground, said.flags & OPENED != 0);
+        }
+        if (kind == Kind.LoanRepaid) {
             ground.amount = position.paid;
             if (position.status != Status.Repaid) {
-                decision = Decision(Refusal.NoBasis, uint256(position.status), uint256(Status.Repaid));
-            } else if (said.flags & REPAID != 0) decision = Decision(Refusal.AlreadySaid, 1, 1);
-        } else if (kind == Kind.PaymentReceived) {
+                return (Refusal.NoBasis, uint256(position.status), uint256(Status.Repaid));
+            }
+            return _once(ground, said.flags & REPAID != 0);
+        }
+        if (kind == Kind.PaymentReceived) {
             ground.basis = position.paid;
             // An amendment takes what was paid ahead over to another loan.
             if (position.paid > said.received) ground.amount = position.paid - said.received;
-            if (position.paid == 0) decision = Decision(Refusal.NoBasis, 0, 1);
-            else if (ground.amount == 0) decision = Decision(Refusal.AlreadySaid, 1, 1);
-        } else if (kind > Kind.PaidAhead) {
-            return _groundOfOthers(kind, facts);
-        } else if (kind == Kind.Overdue) {
-            if (position.firstUnpaid == 0) return (Decision(Refusal.NoBasis, 0, 1), ground);
+            if (position.paid == 0) return (Refusal.NoBasis, 0, 1);
+            return ground.amount == 0 ? (Refusal.AlreadySaid, 1, 1) : (Refusal.None, 0, 0);
+        }
+        if (kind > Kind.PaidAhead) return _groundOfOthers(loan, kind, facts, ground);
+        if (kind == Kind.Overdue) {
+            if (position.firstUnpaid == 0) return (Refusal.NoBasis, 0, 1);
             ground.instalment = ground.basis = position.firstUnpaid;
             ground.amount = position.overdue + position.fees;
             // At least a day after the due day, so that the instalment is overdue when the day has come.
-            ground.firstDay = position.firstUnpaidDueDay + facts.limits.overdueDays;
+            ground.firstDay = position.firstUnpaidDueDay + facts.limits.overdueDays();
             if (said.missed == ground.instalment) ground.serial = said.overdue;
-        } else {
-            if (position.overdue != 0) return (Decision(Refusal.NoBasis, position.overdue, 0), ground);
-            bool ahead = kind == Kind.PaidAhead;
-            if (position.next == 0 || ahead != (position.nextAmount == 0)) {
-                return (Decision(Refusal.NoBasis, position.nextAmount, ahead ? 0 : 1), ground);
-            }
-            ground.instalment = ground.basis = position.next;
-            ground.amount = position.nextAmount;
-            bool spoken = said.next == position.next;
-            if (ahead) {
-                ground.lastDay = position.nextDueDay;
-                if (spoken && said.flags & AHEAD != 0) decision = Decision(Refusal.AlreadySaid, 1, 1);
-            } else if (kind == Kind.DueToday) {
-                ground.firstDay = ground.lastDay = position.nextDueDay;
-                if (spoken && said.flags & DUE_TODAY != 0) decision = Decision(Refusal.AlreadySaid, 1, 1);
-            } else {
-                ground.firstDay = position.nextDueDay - facts.limits.upcomingDays;
-                ground.lastDay = position.nextDueDay - 1;
-                if (spoken) ground.serial = said.upcoming;
-            }
+            return (Refusal.None, 0, 0);
         }
+        if (position.overdue != 0) return (Refusal.NoBasis, position.overdue, 0);
+        bool ahead = kind == Kind.PaidAhead;
+        if (position.next == 0 || ahead != (position.nextAmount == 0)) {
+            return (Refusal.NoBasis, position.nextAmount, ahead ? 0 : 1);
+        }
+        ground.instalment = ground.basis = position.next;
+        ground.amount = position.nextAmount;
+        bool spoken = said.next == position.next;
+        if (ahead) {
+            ground.lastDay = position.nextDueDay;
+            return _once(ground, spoken && said.flags & AHEAD != 0);
+        }
+        if (kind == Kind.DueToday) {
+            ground.firstDay = ground.lastDay = position.nextDueDay;
+            return _once(ground, spoken && said.flags & DUE_TODAY != 0);
+        }
+        ground.firstDay = position.nextDueDay - facts.limits.upcomingDays();
+        ground.lastDay = position.nextDueDay - 1;
+        if (spoken) ground.serial = said.upcoming;
+        return (Refusal.None, 0, 0);
     }
 
     /// The same of what is told of besides payments and instalments: each once.
     function _groundOfOthers(
+        bytes32 loan,
         Kind kind,
-        Facts memory facts
-    ) private pure returns (Decision memory decision, Ground memory ground) {
+        Facts memory facts,
+        Ground memory ground
+    ) private view returns (Refusal, uint256, uint256) {
         Position memory position = facts.position;
-        ground.lastDay = type(uint256).max;
         bool known = facts.said.flags & _flagOf(kind) != 0;
         uint256 found;
         uint256 wanted = 1;
@@ -388,118 +451,125 @@ contract NoticeRegistry is INoticeRegistry {
             if (position.amends) found = 1;
             ground.amount = position.principal;
         } else if (kind == Kind.CoolingOffEnding) {
-            if (!position.amends && position.status == Status.Active) found = facts.coolingOffDays;
+            if (!position.amends && position.status == Status.Active) (found, ) = policyBook.daysOf(position.policy);
             ground.lastDay = Calendar.localDay(position.openedAt, position.calendarOffset) + found;
             ground.firstDay = ground.lastDay - COOLING_OFF_ENDS;
         } else if (kind == Kind.ConsentChanged) {
-            found = ground.basis = facts.profile.changes;
-            known = facts.seldomSaid.consents == found;
+            found = ground.basis = facts.profile.changes();
+            known = _seldomSaid[loan].consents == found;
         } else if (kind == Kind.LoanAssigned) {
             if (position.assigned) found = 1;
             ground.basis = uint160(position.lender);
-            ground.serial = facts.seldomSaid.assignments;
-            known = facts.seldomSaid.lender == position.lender;
+            ground.serial = _seldomSaid[loan].assignments;
+            known = _seldomSaid[loan].lender == position.lender;
         } else if (kind == Kind.Arrears) {
             (found, wanted) = (position.missed, ARREARS);
             ground.instalment = ground.basis = position.firstUnpaid;
             ground.amount = position.overdue + position.fees;
-            ground.serial = facts.seldomSaid.arrears;
+            ground.serial = _seldomSaid[loan].arrears;
         } else {
-            if (facts.grievance.answeredAt == 0) found = ground.basis = facts.grievance.since;
-            known = facts.grievance.received && (kind == Kind.DisputeReceived || kind == Kind.HardshipReceived);
+            Case memory grievance = desk.caseOf(loan, _grievanceOf(kind));
+            if (grievance.answeredAt == 0 || ground.served) found = ground.basis = grievance.since;
+            known = grievance.received && (kind == Kind.DisputeReceived || kind == Kind.HardshipReceived);
         }
-        if (found < wanted) decision = Decision(Refusal.NoBasis, found, wanted);
-        else if (known) decision = Decision(Refusal.AlreadySaid, 1, 1);
+        if (found < wanted) return (Refusal.NoBasis, found, wanted);
+        return _once(ground, known);
     }
 
-    /// For a notice that was served: leave out what the notice itself said.
-    function _unsay(Notice calldata notice, Facts memory facts) private pure {
-        facts.said.flags = 0;
-        (facts.grievance.received, facts.grievance.answeredAt) = (false, 0);
-        // A reminder says nothing of these.
-        if (!_isReminder(notice.kind)) (facts.seldomSaid.lender, facts.seldomSaid.consents) = (address(0), 0);
-        if (notice.kind == Kind.PaymentReceived && notice.amount <= facts.position.paid) {
-            facts.said.received = uint88(facts.position.paid) - notice.amount;
-        }
+    function _once(Ground memory ground, bool known) private pure returns (Refusal, uint256, uint256) {
+        return known && !ground.served ? (Refusal.AlreadySaid, 1, 1) : (Refusal.None, 0, 0);
     }
 
     /// CONSENT-1
     function _checkConsent(
         Kind kind,
         Channel channel,
-        Profile memory profile
-    ) private pure returns (Decision memory none) {
+        PackedProfile profile
+    ) private pure returns (Refusal, uint256, uint256) {
         uint256 bit = 1 << uint8(channel);
         bool owed = kind >= Kind.DisputeAnswered;
-        if (owed && channel == Channel.InApp) return none;
-        if (profile.registered & bit == 0) return Decision(Refusal.NoContact, uint256(channel), 0);
-        if (owed) return none;
-        if (profile.ceased) return Decision(Refusal.Ceased, 0, 0);
-        if (profile.consented & bit == 0) return Decision(Refusal.NoConsent, uint256(channel), 0);
+        if (owed && channel == Channel.InApp) return (Refusal.None, 0, 0);
+        if (profile.registered() & bit == 0) return (Refusal.NoContact, uint256(channel), 0);
+        if (owed) return (Refusal.None, 0, 0);
+        if (profile.ceased()) return (Refusal.Ceased, 0, 0);
+        if (profile.consented() & bit == 0) return (Refusal.NoConsent, uint256(channel), 0);
+        return (Refusal.None, 0, 0);
     }
 
     /// PAUSE-1; and whoever takes over a loan has to say so first.
-    function _checkRest(Kind kind, Facts memory facts) private view returns (Decision memory none) {
-        if (!_isReminder(kind)) return none;
-        (address told, address lender) = (facts.seldomSaid.lender, facts.position.lender);
-        if (facts.position.assigned && told != lender) {
-            return Decision(Refusal.NotToldOfAssignment, uint160(told), uint160(lender));
+    function _checkRest(bytes32 loan, Facts memory facts) private view returns (Refusal, uint256, uint256) {
+        Position memory position = facts.position;
+        if (position.assigned) {
+            address told = _seldomSaid[loan].lender;
+            if (told != position.lender) {
+                return (Refusal.NotToldOfAssignment, uint160(told), uint160(position.lender));
+            }
         }
-        if (block.timestamp < facts.restsUntil) return Decision(Refusal.Resting, block.timestamp, facts.restsUntil);
-    }
-
-    /// HOURS-1
-    function _checkHours(Facts memory facts) private view returns (Decision memory none) {
-        uint256 next = _nextInHours(block.timestamp, facts);
-        if (next != block.timestamp) return Decision(Refusal.OutsideHours, block.timestamp, next);
+        // Whoever never lodged a grievance costs no call.
+        if (!facts.profile.aggrieved()) return (Refusal.None, 0, 0);
+        return _notBefore(Refusal.Resting, desk.restsUntil(loan, position.borrower));
     }
 
     /// CAP-1
-    function _checkCaps(Facts memory facts) private view returns (Decision memory none) {
-        uint256 allowed = facts.reminders.newest(1) + facts.limits.gap;
-        if (block.timestamp < allowed) return Decision(Refusal.TooSoon, block.timestamp, allowed);
-        allowed = facts.reminders.newest(facts.limits.perDay) + 1 days;
-        if (block.timestamp < allowed) return Decision(Refusal.DayCap, block.timestamp, allowed);
-        allowed = facts.reminders.newest(facts.limits.perWeek) + 7 days;
-        if (block.timestamp < allowed) return Decision(Refusal.WeekCap, block.timestamp, allowed);
+    function _checkCaps(
+        Facts memory facts
+    ) private view returns (Refusal reason, uint256 actual, uint256 required) {
+        uint256 reminders = facts.profile.reminders();
+        PackedLimits limits = facts.limits;
+        (reason, actual, required) = _notBefore(Refusal.TooSoon, reminders.newest(1) + limits.gap());
+        if (reason != Refusal.None) return (reason, actual, required);
+        (reason, actual, required) = _notBefore(Refusal.DayCap, reminders.newest(limits.perDay()) + 1 days);
+        if (reason != Refusal.None) return (reason, actual, required);
+        return _notBefore(Refusal.WeekCap, reminders.newest(limits.perWeek()) + 7 days);
     }
 
     /// CAP-2
-    function _checkServices(Kind kind, Facts memory facts) private view returns (Decision memory none) {
-        uint256 allowed = kind == Kind.Arrears ? _nextArrears(facts) : 0;
-        if (block.timestamp < allowed) return Decision(Refusal.TooSoon, block.timestamp, allowed);
-        allowed = uint256(facts.said.services).newest(SERVICES_PER_DAY) + 1 days;
-        if (block.timestamp < allowed) return Decision(Refusal.ServiceCap, block.timestamp, allowed);
+    function _checkServices(
+        bytes32 loan,
+        Kind kind,
+        Facts memory facts
+    ) private view returns (Refusal reason, uint256 actual, uint256 required) {
+        if (kind == Kind.Arrears) {
+            (reason, actual, required) = _notBefore(Refusal.TooSoon, _nextArrears(loan));
+            if (reason != Refusal.None) return (reason, actual, required);
+        }
+        return _notBefore(Refusal.ServiceCap, uint256(facts.said.services).newest(SERVICES_PER_DAY) + 1 days);
+    }
+
+    /// The reason, until a moment.
+    function _notBefore(Refusal reason, uint256 allowed) private view returns (Refusal, uint256, uint256) {
+        return block.timestamp < allowed ? (reason, block.timestamp, allowed) : (Refusal.None, 0, 0);
     }
 
     /// The first second, from `timestamp` on, that lies in the window under both of the borrower's offsets.
     /// @dev A window ends before midnight and the offsets are at most two hours apart, so both see the same local day. One of
-    /// eight days is always open.
-    function _nextInHours(uint256 timestamp, Facts memory facts) private pure returns (uint256 moment) {
-        ContactLimits memory limits = facts.limits;
-        (int8 west, int8 east) = (facts.profile.offset, facts.profile.otherOffset);
-        if (west > east) (west, east) = (east, west);
-        for (uint256 day = Calendar.localDay(timestamp, west); ; ++day) {
-            // Day 0, 1 January 1970, was a Thursday; Monday is bit 0.
-            if ((limits.weekdays >> ((day + 3) % 7)) & 1 == 0) continue;
-            uint256 opens = Calendar.startOf(day, west) + uint256(limits.opens) * 1 minutes;
-            uint256 closes = Calendar.startOf(day, east) + uint256(limits.closes) * 1 minutes - limits.lead;
-            if (timestamp < closes) return _later(timestamp, opens);
+    /// eight days is always open. The arithmetic is of moments and small numbers.
+    function _nextInHours(
+        uint256 timestamp,
+        Facts memory facts,
+        uint256 lead
+    ) private pure returns (uint256 moment) {
+        unchecked {
+            PackedLimits limits = facts.limits;
+            (int256 west, int256 east) = (facts.profile.offset(), facts.profile.otherOffset());
+            if (west > east) (west, east) = (east, west);
+            for (uint256 day = Calendar.localDay(timestamp, west); ; ++day) {
+                // Day 0, 1 January 1970, was a Thursday; Monday is bit 0.
+                if ((limits.weekdays() >> ((day + 3) % 7)) & 1 == 0) continue;
+                uint256 opens = Calendar.startOf(day, west) + limits.opens() * 1 minutes;
+                uint256 closes = Calendar.startOf(day, east) + limits.closes() * 1 minutes - lead;
+                if (timestamp < closes) return _later(timestamp, opens);
+            }
         }
     }
 
-    function _nextArrears(Facts memory facts) private pure returns (uint256) {
-        uint256 last = facts.seldomSaid.arrearsAt;
+    function _nextArrears(bytes32 loan) private view returns (uint256) {
+        uint256 last = _seldomSaid[loan].arrearsAt;
         return last == 0 ? 0 : last + BETWEEN_ARREARS;
     }
 
     function _isReminder(Kind kind) private pure returns (bool) {
-        return kind == Kind.InstalmentUpcoming || kind == Kind.DueToday || kind == Kind.Overdue;
-    }
-
-    /// What was said of it is kept apart.
-    function _isSeldom(Kind kind) private pure returns (bool) {
-        return kind == Kind.ConsentChanged || kind == Kind.LoanAssigned || kind == Kind.Arrears;
+        return kind >= Kind.InstalmentUpcoming && kind <= Kind.Overdue;
     }
 
     /// The flag that it was said, of what is said once.

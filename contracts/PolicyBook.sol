@@ -8,6 +8,7 @@ import {ContactLimits, IPolicyBook, LendingLimits} from "./interfaces/IPolicyBoo
 import {Amortization} from "./libraries/Amortization.sol";
 import {Calendar} from "./libraries/Calendar.sol";
 import {Lending} from "./libraries/Lending.sol";
+import {PackedLimits} from "./libraries/Packed.sol";
 
 /// @title PolicyBook
 /// @notice See {IPolicyBook}.
@@ -129,10 +130,17 @@ contract PolicyBook is IPolicyBook, AccessControl {
 
     /// @inheritdoc IPolicyBook
     function contactOf(uint32 policy) external view returns (ContactLimits memory) {
-        // Asked about every notice: a policy that was published closes some time, so that no other slot need be read.
-        ContactLimits memory contact = _policies[policy].contact;
-        if (contact.closes == 0) revert UnknownPolicy(policy);
-        return contact;
+        return _policy(policy).contact;
+    }
+
+    /// @inheritdoc IPolicyBook
+    function packedContactOf(uint32 policy) external view returns (PackedLimits packed) {
+        ContactLimits storage contact = _policies[policy].contact;
+        assembly ("memory-safe") {
+            packed := sload(contact.slot)
+        }
+        // A policy that was published closes some time, so that no other slot need be read.
+        if (packed.closes() == 0) revert UnknownPolicy(policy);
     }
 
     /// @inheritdoc IPolicyBook

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
+import {PackedProfile} from "../libraries/Packed.sol";
+import {IGrievanceDesk} from "./IGrievanceDesk.sol";
+import {ILoanLedger} from "./ILoanLedger.sol";
+import {INoticeRegistry} from "./INoticeRegistry.sol";
+
 /// The ways in which a notice can reach a borrower.
 enum Channel {
     Email,
@@ -9,23 +14,25 @@ enum Channel {
     InApp
 }
 
-/// What a borrower has registered and allowed.
+/// What a borrower has registered and allowed, and when they were reminded: one storage slot, all that a notice needs of them.
 /// @param offset, otherOffset Offsets from UTC, in quarter hours, of the borrower's standard and summer time; the same twice
 /// where there is no summer time.
 /// @param registered Bit per channel: a contact is registered.
 /// @param consented Bit per channel: consent is in force.
 /// @param ceased All contact was stopped.
-/// @param nonce Number of the borrower's next signed instruction. Revoking and ceasing use one up as well, so that nothing
-/// signed earlier can start contact again.
-/// @param changes How often any of this was changed.
+/// @param aggrieved A grievance was lodged about one of the borrower's loans, once; without it no desk need be asked.
+/// @param changes How often contact or consent was changed: the nonce of the borrower's next signed instruction, so that nothing
+/// signed before a change holds after it.
+/// @param reminders Times of the last seven reminders, as {Rolling} keeps them.
 struct Profile {
     int8 offset;
     int8 otherOffset;
     uint8 registered;
     uint8 consented;
     bool ceased;
-    uint64 nonce;
-    uint64 changes;
+    bool aggrieved;
+    uint48 changes;
+    uint152 reminders;
 }
 
 /// @title Which contacts a borrower has, and consent to use them.
@@ -61,6 +68,8 @@ interface IConsentRegistry {
     error InstructionExpired(uint256 deadline, uint256 timestamp);
     /// The signature is not the borrower's, for exactly this instruction and nonce.
     error InvalidInstruction(address borrower, uint256 nonce);
+    /// Only this contract can do that.
+    error NotFrom(address sender, address required);
     /// Only the lender of the loan, or its servicer, may record its borrower's word.
     error NotLenderOrServicer(address sender, address lender, address servicer);
 
@@ -101,9 +110,27 @@ interface IConsentRegistry {
     /// @notice Record that the borrower of a loan stopped all contact.
     function ceaseOnWord(bytes32 loan) external;
 
+    /// @notice For the gate: the borrower is reminded now. @param reminders Times of the last seven reminders, this one included.
+    function noteReminder(address borrower, uint152 reminders) external;
+
+    /// @notice For the desk: a grievance is lodged about one of the borrower's loans.
+    function noteGrievance(address borrower) external;
+
     /// @notice What the borrower has registered and allowed.
     function profileOf(address borrower) external view returns (Profile memory);
 
+    /// @notice The same in one word, for the gate.
+    function packedProfileOf(address borrower) external view returns (PackedProfile);
+
     /// @notice The salted hash of the borrower's contact; zero where there is none.
     function commitmentOf(address borrower, Channel channel) external view returns (bytes32);
+
+    /// @notice The gate that asks this registry, and tells it of reminders.
+    function notices() external view returns (INoticeRegistry);
+
+    /// @notice The ledger whose borrowers these are.
+    function ledger() external view returns (ILoanLedger);
+
+    /// @notice The desk that tells it of grievances.
+    function desk() external view returns (IGrievanceDesk);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
-import {Channel} from "./IConsentRegistry.sol";
+import {Channel, IConsentRegistry} from "./IConsentRegistry.sol";
 import {IGrievanceDesk} from "./IGrievanceDesk.sol";
 
 /// What a notice says. Upcoming, due today and overdue are reminders; the others serve the borrower. The last four are owed to the
@@ -92,7 +92,7 @@ struct Notice {
 /// @param overdue How many overdue notices were served about it.
 /// @param flags What was said once: bit 0: opened; bit 1: due today, of `next`; bit 2: repaid; bit 3: paid ahead, of `next`; bit 4:
 /// amended; bit 5: that the cooling-off period ends.
-/// @param services Times of the last three notices that serve the borrower.
+/// @param services Times of the last three notices that serve the borrower, as {Rolling} keeps them.
 struct Said {
     uint88 received;
     uint16 next;
@@ -100,7 +100,7 @@ struct Said {
     uint16 missed;
     uint16 overdue;
     uint8 flags;
-    uint96 services;
+    uint72 services;
 }
 
 /// What is seldom said about a loan.
@@ -122,6 +122,7 @@ interface INoticeRegistry {
     /// @param id Hash of loan, kind, basis and serial; the same after a reorganisation.
     /// @param server Who served it; only the service that acts for this address delivers it.
     /// @param serial How many notices of the same kind and basis were served before.
+    /// @param together It is part of the message of the reminder before it, and counts as no reminder of its own.
     event NoticeServed(
         bytes32 indexed id,
         bytes32 indexed loan,
@@ -133,7 +134,8 @@ interface INoticeRegistry {
         Channel channel,
         uint256 basis,
         uint256 serial,
-        bytes32 contentHash
+        bytes32 contentHash,
+        bool together
     );
     /// A notice of a batch was skipped.
     event NoticeRefused(
@@ -155,6 +157,9 @@ interface INoticeRegistry {
     function serve(Notice calldata notice) external returns (bytes32 id);
 
     /// @notice Serve those of several notices that may be; the others are skipped and told in events.
+    /// @dev Reminders that follow one another to the same borrower, on the same channel and with the same words, about loans in
+    /// ascending order of their ids, are one message: the caps are asked about the first that is served, and it alone
+    /// counts as a reminder.
     /// @return ids The ids in the order given, zero where skipped.
     function serveMany(Notice[] calldata notices) external returns (bytes32[] memory ids);
 
@@ -181,11 +186,15 @@ interface INoticeRegistry {
         address server
     ) external view returns (Refusal reason, uint256 actual, uint256 required);
 
-    /// @notice The times of a borrower's last seven reminders, newest first; zero where there were fewer.
+    /// @notice The times of a borrower's last seven reminders, newest first; zero where there were fewer, or where one was twelve
+    /// days before the newest.
     function remindersOf(address borrower) external view returns (uint256[7] memory);
 
     /// @notice What was already said about a loan.
     function saidOf(bytes32 loan) external view returns (Said memory, SeldomSaid memory);
+
+    /// @notice The registry of contacts and consents that this gate made, asks, and tells of reminders.
+    function consents() external view returns (IConsentRegistry);
 
     /// @notice The desk for grievances that this gate asks, and tells of answers.
     function desk() external view returns (IGrievanceDesk);

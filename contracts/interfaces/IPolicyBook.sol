@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
+import {PackedLimits} from "../libraries/Packed.sol";
 import {Terms} from "./ILoanLedger.sol";
 
 /// How an annual percentage rate is annualised: nominal (rate per period times periods) or effective (compounded).
@@ -150,6 +151,9 @@ interface IPolicyBook {
 
     /// @notice The contact limits in force.
     function contactOf(uint32 policy) external view returns (ContactLimits memory);
+
+    /// @notice The same in one word, for the gate.
+    function packedContactOf(uint32 policy) external view returns (PackedLimits);
 
     /// @notice Hash of the notice templates and of the whole pack.
     function hashesOf(uint32 policy) external view returns (bytes32 templates, bytes32 pack);

@@ -2,19 +2,38 @@
 pragma solidity ^0.8.37;
 
 /// @title The last few moments of something, newest first, in one word.
-/// @notice A moment is 32 bits of UTC seconds, good until February 2106; zero means never.
-/// @dev Mirrored by `duly/domain/notice.py`.
+/// @notice The newest is 32 bits of UTC seconds, good until February 2106; of each earlier one 20 bits tell how long before the
+/// newest it was. Twelve days before it is long ago: forgotten, and told as zero, as is what never was.
+/// @dev Mirrored by `duly/domain/notice.py`. No cap looks back further than a week.
 library Rolling {
-    uint256 private constant BITS = 32;
-    uint256 private constant MASK = type(uint32).max;
+    uint256 private constant NEWEST_BITS = 32;
+    uint256 private constant AGE_BITS = 20;
+    uint256 private constant LONG_AGO = 2 ** AGE_BITS - 1;
 
-    /// Add a moment, and forget the oldest so that `size` remain.
-    function push(uint256 moments, uint256 timestamp, uint256 size) internal pure returns (uint256) {
-        return ((moments << BITS) | timestamp) & ((1 << (BITS * size)) - 1);
+    /// Add a moment, no earlier than the newest, and forget the oldest so that `size` remain.
+    function push(uint256 moments, uint256 timestamp, uint256 size) internal pure returns (uint256 pushed) {
+        unchecked {
+            uint256 since = timestamp - uint32(moments);
+            // All before is long ago, or never was.
+            if (since >= LONG_AGO) return timestamp | ((1 << (NEWEST_BITS + AGE_BITS * (size - 1))) - (1 << NEWEST_BITS));
+            uint256 age = since;
+            moments >>= NEWEST_BITS;
+            pushed = timestamp;
+            for (uint256 shift = NEWEST_BITS; --size != 0; shift += AGE_BITS) {
+                pushed |= (age < LONG_AGO ? age : LONG_AGO) << shift;
+                age = (moments & LONG_AGO) + since;
+                moments >>= AGE_BITS;
+            }
+        }
     }
 
     /// The n-th newest moment, from 1.
     function newest(uint256 moments, uint256 n) internal pure returns (uint256) {
-        return (moments >> (BITS * (n - 1))) & MASK;
+        unchecked {
+            uint256 last = uint32(moments);
+            if (n == 1) return last;
+            uint256 age = (moments >> (NEWEST_BITS + AGE_BITS * (n - 2))) & LONG_AGO;
+            return age == LONG_AGO ? 0 : last - age;
+        }
     }
 }

@@ -29,15 +29,24 @@ from duly.domain.consent import Channel, Profile
 from duly.domain.events import LoanOpened
 from duly.domain.grievance import Case, Grievance
 from duly.domain.loan import Loan, Position, Status
-from duly.domain.notice import Decision, Kind, Notice, Refusal, Said, SeldomSaid
+from duly.domain.notice import (
+    LONG_AGO,
+    SERVICES_PER_DAY,
+    Decision,
+    Kind,
+    Notice,
+    Refusal,
+    Said,
+    SeldomSaid,
+)
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
 from duly.domain.terms import Frequency, Schedule, Terms
 
 if TYPE_CHECKING:
     from duly.chain.deployments import Deployment
 
-_MOMENT_BITS: Final = 32
-_SERVICES: Final = 3
+_NEWEST_BITS: Final = 32
+_AGE_BITS: Final = 20
 
 
 class NotAContract(ChainError):
@@ -568,7 +577,7 @@ class ConsentRegistry(Contract):
 
     def profile_of(self, borrower: str, at: BlockIdentifier = "latest") -> Profile:
         """What the borrower has registered and allowed."""
-        return Profile(*self.read("profileOf", borrower, at=at))
+        return _profile(self.read("profileOf", borrower, at=at))
 
     def commitment_of(self, borrower: str, channel: Channel, at: BlockIdentifier = "latest") -> bytes:
         """The salted hash of the borrower's contact; zeros where there is none."""
@@ -577,6 +586,14 @@ class ConsentRegistry(Contract):
     def ledger(self) -> str:
         """The address of its ledger."""
         return str(self.read("ledger")).lower()
+
+    def desk(self) -> str:
+        """The address of the desk that tells it of grievances."""
+        return str(self.read("desk")).lower()
+
+    def notices(self) -> str:
+        """The address of its gate."""
+        return str(self.read("notices")).lower()
 
 
 class NoticeRegistry(Contract):
@@ -614,9 +631,9 @@ class NoticeRegistry(Contract):
         """What was already said about a loan, often and seldom."""
         often, (lender, *seldom) = self.read("saidOf", loan, at=at)
         received, following, upcoming, missed, overdue, flags, services = often
-        moments = (services >> _MOMENT_BITS * n & (1 << _MOMENT_BITS) - 1 for n in range(_SERVICES))
-        times = tuple(moment for moment in moments if moment)
-        said = Said(received, following, upcoming, missed, overdue, flags, times)
+        said = Said(
+            received, following, upcoming, missed, overdue, flags, moments_of(services, SERVICES_PER_DAY)
+        )
         return said, SeldomSaid(lender.lower(), *seldom)
 
     def ledger(self) -> str:
@@ -815,7 +832,7 @@ class Contracts:
             ]
         answers = iter(self._read_many(reads))
         return [
-            Standing(_decision(decision), bytes(commitment), Profile(*profile))
+            Standing(_decision(decision), bytes(commitment), _profile(profile))
             for decision, commitment, profile in zip(answers, answers, answers, strict=True)
         ]
 
@@ -887,6 +904,32 @@ def _notice_tuple(notice: Notice) -> tuple[bytes, int, int, int, int, bytes]:
         int(notice.channel),
         notice.content_hash,
     )
+
+
+def _profile(values: Sequence[Any]) -> Profile:
+    offset, other_offset, registered, consented, ceased, _, changes, _ = values
+    return Profile(offset, other_offset, registered, consented, ceased, changes)
+
+
+def moments_of(word: int, size: int) -> tuple[int, ...]:
+    """The last moments of something, at most `size`, newest first, out of the word that `Rolling` keeps them
+    in.
+    """
+    newest, ages = word & (1 << _NEWEST_BITS) - 1, word >> _NEWEST_BITS
+    if not newest:
+        return ()
+    found = (ages >> _AGE_BITS * n & LONG_AGO for n in range(size - 1))
+    return (newest, *(newest - age for age in found if age != LONG_AGO))
+
+
+def word_of(moments: Sequence[int], size: int) -> int:
+    """The word that `Rolling` keeps moments in, newest first."""
+    if not moments:
+        return 0
+    newest, *earlier = moments
+    ages = [min(newest - moment, LONG_AGO) for moment in earlier]
+    ages += [LONG_AGO] * (size - 1 - len(ages))
+    return newest | sum(age << _NEWEST_BITS + _AGE_BITS * n for n, age in enumerate(ages))
 
 
 def _decision(values: tuple[int, int, int]) -> Decision:

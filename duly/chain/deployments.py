@@ -30,8 +30,8 @@ from duly.chain import compiler, networks
 from duly.chain.errors import ChainError, explained
 from duly.domain.errors import InvalidInput
 
-CONTRACTS: Final = ("PolicyBook", "GrievanceDesk", "LoanLedger", "ConsentRegistry", "NoticeRegistry")
-"""The contracts of a deployment, in the order in which they are made."""
+CONTRACTS: Final = ("PolicyBook", "GrievanceDesk", "LoanLedger", "NoticeRegistry", "ConsentRegistry")
+"""The contracts of a deployment, in the order in which they are made; the last by the one before it."""
 TEST_CURRENCY: Final = "TestDollar"
 """The name under which a currency is recorded that the deployment made for itself, on a local chain."""
 

@@ -19,8 +19,8 @@ class Profile:
 
     `offset` and `other_offset` are the UTC offsets of standard and summer time in quarter hours, east
     positive, the same twice where there is no summer time. `registered` and `consented` hold a bit per
-    channel. `ceased` means that all contact was stopped. `nonce` numbers the borrower's next signed
-    instruction; `changes` counts how often any of this was changed.
+    channel. `ceased` means that all contact was stopped. `changes` counts how often any of
+    this was changed, and is the nonce of the borrower's next signed instruction.
     """
 
     offset: int = 0
@@ -28,7 +28,6 @@ class Profile:
     registered: int = 0
     consented: int = 0
     ceased: bool = False
-    nonce: int = 0
     changes: int = 0
 
     def has_contact(self, channel: Channel) -> bool:

@@ -327,7 +327,10 @@ class GrievancesCarriedOver(Event, contract="GrievanceDesk"):
 
 @dataclass(frozen=True, slots=True)
 class NoticeServed(Event, contract="NoticeRegistry"):
-    """The gate let a notice through: without this event, no message."""
+    """The gate let a notice through: without this event, no message.
+
+    together: it is part of the message of the reminder before it, and counts as no reminder of its own.
+    """
 
     id: bytes
     loan: bytes
@@ -340,6 +343,7 @@ class NoticeServed(Event, contract="NoticeRegistry"):
     basis: int
     serial: int
     content_hash: bytes
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from duly.domain.policy import ContactLimits
 from duly.domain.terms import ZERO_ADDRESS
 
 REMEMBERED_REMINDERS = 7
+LONG_AGO = 2**20 - 1
+"""Seconds before the newest of some moments, after which an earlier one is forgotten; no cap looks back so
+far."""
 SERVICES_PER_DAY = 3
 """Most notices that serve the borrower, about one loan in 24 hours."""
 
@@ -242,8 +245,12 @@ def notice_id(loan: bytes, kind: Kind, basis: int, serial: int) -> bytes:
 # ---------------------------------------------------------------------------------------- asking the gate
 
 
-def decide(notice: Notice, facts: Facts, server: str, now: int) -> Decision:
-    """Why the notice would be refused if `server` served it now; mirrors `refusal`."""
+def decide(notice: Notice, facts: Facts, server: str, now: int, *, together: bool = False) -> Decision:
+    """Why the notice would be refused if `server` served it now; mirrors `refusal`.
+
+    together: it is a reminder that is part of the message of another, which passed the caps (see
+    `continues`).
+    """
     decision = _check_server(facts.position, server)
     if decision.reason:
         return decision
@@ -259,9 +266,25 @@ def decide(notice: Notice, facts: Facts, server: str, now: int) -> Decision:
     decision = _check_hours(facts, now, facts.limits.lead)
     if decision.reason:
         return decision
+    if together:
+        return ALLOWED
     if notice.kind.is_reminder:
         return check_caps(facts.limits, facts.reminders, now)
     return _check_services(notice.kind, facts, now)
+
+
+def continues(notice: Notice, borrower: str, last: Notice | None, last_borrower: str) -> bool:
+    """Whether a reminder is part of the message of the last reminder of its batch that was served: the same
+    words to the same borrower on the same channel. Ascending loans, so that none is in it twice.
+    """
+    return (
+        notice.kind.is_reminder
+        and last is not None
+        and last.content_hash == notice.content_hash
+        and last_borrower == borrower
+        and last.channel is notice.channel
+        and last.loan < notice.loan
+    )
 
 
 def standing(notice: Notice, facts: Facts, server: str, now: int) -> Decision:
@@ -346,10 +369,17 @@ class Spoken:
     reminders: tuple[int, ...] = ()
 
 
-def after_serving(kind: Kind, instalment: int, basis: int, spoken: Spoken, now: int) -> Spoken:
-    """What was said once a notice is served now, whose basis tells what of it is kept."""
+def after_serving(
+    kind: Kind, instalment: int, basis: int, spoken: Spoken, now: int, *, together: bool = False
+) -> Spoken:
+    """What was said once a notice is served now, whose basis tells what of it is kept.
+
+    together: it is part of a message that was counted already.
+    """
     said, seldom, reminders = spoken.said, spoken.seldom, spoken.reminders
-    if kind.is_reminder:
+    if together:
+        pass
+    elif kind.is_reminder:
         reminders = push(reminders, now, REMEMBERED_REMINDERS)
     else:
         said = replace(said, services=push(said.services, now, SERVICES_PER_DAY))
@@ -595,5 +625,7 @@ def newest(moments: tuple[int, ...], n: int) -> int:
 
 
 def push(moments: tuple[int, ...], moment: int, size: int) -> tuple[int, ...]:
-    """Add a moment, and forget the oldest so that `size` remain. Mirrors `Rolling`."""
-    return (moment, *moments[: size - 1])
+    """Add a moment, no earlier than the newest, and forget the oldest so that `size` remain, and what is long
+    ago. Mirrors `Rolling`.
+    """
+    return (moment, *(each for each in moments[: size - 1] if moment - each < LONG_AGO))

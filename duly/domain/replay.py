@@ -386,7 +386,9 @@ def _notice_served(event: NoticeServed, timestamp: int, state: State) -> None:
         state.seldom_said.get(event.loan, NOTHING_SELDOM),
         state.reminders.get(event.borrower, ()),
     )
-    spoken = after_serving(event.kind, event.instalment, event.basis, spoken, timestamp)
+    spoken = after_serving(
+        event.kind, event.instalment, event.basis, spoken, timestamp, together=event.together
+    )
     state.said[event.loan] = spoken.said
     if spoken.seldom != NOTHING_SELDOM:
         state.seldom_said[event.loan] = spoken.seldom

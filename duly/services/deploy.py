@@ -19,6 +19,7 @@ from duly.chain.contracts import (
     Contracts,
     GrievanceDesk,
     NotAContract,
+    NoticeRegistry,
     PolicyBook,
     Token,
     creation,
@@ -50,6 +51,7 @@ from duly.domain.terms import ZERO_ADDRESS
 DEFAULT_DECIMALS: Final = 2
 _MOST_DECIMALS: Final = 26
 _BINDING: Final = "desk's binding"
+_MADE_BY_THE_GATE: Final = "ConsentRegistry"
 _ANY_ADDRESS: Final = "0x" + 39 * "0" + "1"
 
 
@@ -217,6 +219,8 @@ def _check_wiring(known: Contracts) -> None:
         ("GrievanceDesk", "ledger", known.desk.ledger(), known.ledger.address),
         ("GrievanceDesk", "notices", known.desk.notices(), known.notices.address),
         ("ConsentRegistry", "ledger", known.consents.ledger(), known.ledger.address),
+        ("ConsentRegistry", "desk", known.consents.desk(), known.desk.address),
+        ("ConsentRegistry", "notices", known.consents.notices(), known.notices.address),
         ("NoticeRegistry", "ledger", known.notices.ledger(), known.ledger.address),
         ("NoticeRegistry", "policyBook", known.notices.policy_book(), known.policy_book.address),
         ("NoticeRegistry", "consents", known.notices.consents(), known.consents.address),
@@ -318,14 +322,15 @@ class _Run:
         found = self.record.contracts.get(name)
         if found is not None:
             return Step(name, False, found.address, block=found.block)
+        if name == _MADE_BY_THE_GATE:
+            return Step(name, True)
         # The constructors look at nothing, so that any address costs the same.
         arguments: dict[str, tuple[object, ...]] = {
             TEST_CURRENCY: (self._decimals(),),
             "PolicyBook": (self.sender.address,),
             "GrievanceDesk": (_ANY_ADDRESS,),
             "LoanLedger": (_ANY_ADDRESS, _ANY_ADDRESS, _ANY_ADDRESS),
-            "ConsentRegistry": (_ANY_ADDRESS,),
-            "NoticeRegistry": (_ANY_ADDRESS, _ANY_ADDRESS, _ANY_ADDRESS, _ANY_ADDRESS),
+            "NoticeRegistry": (_ANY_ADDRESS, _ANY_ADDRESS, _ANY_ADDRESS),
         }
         gas = estimate_gas(self.w3, creation(name, *arguments[name]), self.sender.address)
         return Step(name, True, gas=gas)
@@ -375,8 +380,8 @@ class _Run:
         book = made("PolicyBook", self.record.deployer or self.sender.address)
         desk = made("GrievanceDesk", book)
         ledger = made("LoanLedger", currency, book, desk)
-        consents = made("ConsentRegistry", ledger)
-        notices = made("NoticeRegistry", ledger, book, consents, desk)
+        notices = made("NoticeRegistry", ledger, book, desk)
+        done(self._made_by_the_gate(NoticeRegistry(self.w3, notices), ledger, desk))
         done(self._bind(GrievanceDesk(self.w3, desk), ledger, notices))
         done(self._policy(PolicyBook(self.w3, book)))
 
@@ -437,6 +442,22 @@ class _Run:
         if receipt.contract != signed.creates:
             raise ChainError(f"{name} was created at {receipt.contract}", wanted=signed.creates)
         return self._keep_contract(name, _deployed(name, receipt, arguments), made=True, gas=receipt.gas_used)
+
+    def _made_by_the_gate(self, notices: NoticeRegistry, *arguments: str) -> Step:
+        """The registry of consents: the gate's constructor made it."""
+        found = self.record.contracts.get(_MADE_BY_THE_GATE)
+        if found is not None:
+            deployments.check_code(self.w3, _MADE_BY_THE_GATE, found.address)
+            return Step(_MADE_BY_THE_GATE, False, found.address, block=found.block)
+        maker = self.record.contracts["NoticeRegistry"]
+        contract = maker.model_copy(
+            update={
+                "address": notices.consents(),
+                "constructor_arguments": arguments,
+                "source_hash": compiler.read_artifact(_MADE_BY_THE_GATE).source_hash,
+            }
+        )
+        return self._keep_contract(_MADE_BY_THE_GATE, contract, made=True)
 
     def _announce(self, name: str, call: Call, arguments: tuple[str | int, ...] = ()) -> Signed:
         """Sign, and write down what is about to be sent, before it is."""

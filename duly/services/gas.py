@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 from web3 import Web3
 
@@ -26,7 +28,16 @@ from duly.chain.contracts import (
     creation,
 )
 from duly.chain.errors import TransactionFailed, explained
-from duly.chain.offers import SigningDomain, loan_id, sign_amendment, sign_assignment, sign_offer
+from duly.chain.offers import (
+    SigningDomain,
+    loan_id,
+    sign_acceptance,
+    sign_amendment,
+    sign_assignment,
+    sign_grant,
+    sign_offer,
+    sign_register,
+)
 from duly.domain import calendar
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel
@@ -85,10 +96,15 @@ OPERATIONS: Final = (
     Operation("mark_default", "markDefault", 60_300),
     Operation("register", "register a contact", 70_800),
     Operation("grant", "grant consent", 29_400),
-    Operation("serve", "serve: the first of a loan", 99_700),
-    Operation("serve_each_of_50", "serveMany: each of 50 such", 69_800),
-    Operation("lodge", "lodge a grievance", 129_400),
-    Operation("answer", "serve: the answer to it", 139_000),
+    Operation("serve", "serve: the first about a loan", 95_000),
+    Operation("serve_again", "serve: a later reminder", 80_000),
+    Operation("serve_each_of_50", "serveMany: the first about each of 50 loans", 55_000),
+    Operation("serve_again_each_of_50", "serveMany: a later one about each of them", 40_000),
+    Operation("remind_each_of_50", "serveMany: the first reminder of each of 50 borrowers", 63_000),
+    Operation("remind_again_each_of_50", "serveMany: the next reminder of each of them", 46_700),
+    Operation("remind_together_each_of_50", "serveMany: each of 50 loans in one message", 40_000),
+    Operation("lodge", "lodge a grievance", 142_000),
+    Operation("answer", "serve: the answer to it", 131_500),
     Operation("withdraw", "withdraw a grievance", 55_600),
     Operation("late_instalment_after_a_grievance", "repay: late, once a grievance was lodged", 70_300),
 )
@@ -148,13 +164,10 @@ class _Scene:
         self._ledger = LoanLedger(
             w3, self._deploy("LoanLedger", self._token.address, book, self._desk.address)
         )
-        self._consents = ConsentRegistry(w3, self._deploy("ConsentRegistry", self._ledger.address))
         self._notices = NoticeRegistry(
-            w3,
-            self._deploy(
-                "NoticeRegistry", self._ledger.address, book, self._consents.address, self._desk.address
-            ),
+            w3, self._deploy("NoticeRegistry", self._ledger.address, book, self._desk.address)
         )
+        self._consents = ConsentRegistry(w3, self._notices.consents())
         self._send(self._publisher, self._desk.bind(self._ledger.address, self._notices.address))
         self._domain = SigningDomain(w3.eth.chain_id, self._ledger.address)
 
@@ -252,20 +265,37 @@ class _Scene:
     def _serving(self) -> None:
         self._send(self._borrower, self._consents.register(Channel.EMAIL, _HASH, 0, 0), "register")
         self._send(self._borrower, self._consents.grant(Channel.EMAIL), "grant")
-        loans = [self._open() for _ in range(BATCH + 1)]
-        today = calendar.local_day(ChainClock(self._w3).now(), 0)
-        travel(self._w3, calendar.start_of(today + 1, 0) + 12 * 3_600)
+        loans = [self._open() for _ in range(BATCH + 3)]
+        crowd = [
+            self._open_for(Account.from_key(number.to_bytes(32, "big"))) for number in range(1, BATCH + 1)
+        ]
+        self._to_noon()
         principal = self._terms().principal
-        notices = [Notice(loan, Kind.LOAN_OPENED, 0, principal, Channel.EMAIL, _HASH) for loan in loans]
-        self._send(self._lender, self._notices.serve(notices[0]), "serve")
-        self._send(self._lender, self._notices.serve_many(notices[1:]), "serve_each_of_50", BATCH)
+        opened = [Notice(loan, Kind.LOAN_OPENED, 0, principal, Channel.EMAIL, _HASH) for loan in loans[2:]]
+        self._send(self._lender, self._notices.serve(opened[0]), "serve")
+        self._send(self._lender, self._notices.serve_many(opened[1:]), "serve_each_of_50", BATCH)
+        for loan in loans[3:]:
+            self._send(self._borrower, self._ledger.repay(loan, 1))
+        self._to_noon()
+        received = [Notice(loan, Kind.PAYMENT_RECEIVED, 0, 1, Channel.EMAIL, _HASH) for loan in loans[3:]]
+        self._send(self._lender, self._notices.serve_many(received), "serve_again_each_of_50", BATCH)
+        # A first reminder, where nothing was said of loan or borrower before, and the next.
+        self._to_due(crowd[0], 1, days_after=-5)
+        for single, each in (("serve", "remind_each_of_50"), ("serve_again", "remind_again_each_of_50")):
+            self._to_noon()
+            reminders = [self._reminder(loan) for loan in (loans[0], *crowd)]
+            self._send(self._lender, self._notices.serve(reminders[0]), single)
+            self._send(self._lender, self._notices.serve_many(reminders[1:]), each, BATCH)
+        # One message about many loans of one borrower.
+        self._to_noon()
+        message = [self._reminder(loan) for loan in sorted(loans[3:])]
+        self._send(self._lender, self._notices.serve_many(message), "remind_together_each_of_50", BATCH)
 
     def _complaining(self) -> None:
-        loan, hour = self._open(), 3_600
+        loan = self._open()
         self._send(self._borrower, self._desk.lodge(loan, Grievance.DISPUTE), "lodge")
         answer = Notice(loan, Kind.DISPUTE_ANSWERED, 0, 0, Channel.EMAIL, _HASH)
-        today = calendar.local_day(ChainClock(self._w3).now(), 0)
-        travel(self._w3, calendar.start_of(today + 1, 0) + 12 * hour)
+        self._to_noon()
         self._send(self._lender, self._notices.serve(answer), "answer")
         self._send(self._borrower, self._desk.lodge(loan, Grievance.HARDSHIP), "lodge")
         self._send(self._borrower, self._desk.withdraw(loan, Grievance.HARDSHIP), "withdraw")
@@ -298,6 +328,31 @@ class _Scene:
     def _signed(self, terms: Terms) -> bytes:
         lender = networks.development_account(self._w3, self._number[self._lender])
         return sign_offer(lender, terms, self._domain)
+
+    def _reminder(self, loan: bytes) -> Notice:
+        position = self._ledger.position_of(loan)
+        return Notice(
+            loan, Kind.INSTALMENT_UPCOMING, position.next, position.next_amount, Channel.EMAIL, _HASH
+        )
+
+    def _to_noon(self) -> None:
+        today = calendar.local_day(ChainClock(self._w3).now(), 0)
+        travel(self._w3, calendar.start_of(today + 1, 0) + 12 * 3_600)
+
+    def _open_for(self, borrower: LocalAccount) -> bytes:
+        """A loan to somebody who signs and lets others send, and who can be reminded."""
+        registry = SigningDomain(self._domain.chain_id, self._consents.address)
+        deadline, address = ChainClock(self._w3).now() + DAY, borrower.address.lower()
+        signature = sign_register(borrower, registry, Channel.EMAIL, _HASH, 0, 0, 0, deadline)
+        call = self._consents.register_by_signature(address, Channel.EMAIL, _HASH, 0, 0, deadline, signature)
+        self._send(self._keeper, call)
+        signature = sign_grant(borrower, registry, Channel.EMAIL, 1, deadline)
+        call = self._consents.grant_by_signature(address, Channel.EMAIL, deadline, signature)
+        self._send(self._keeper, call)
+        terms = replace(self._terms(), borrower=address)
+        acceptance = sign_acceptance(borrower, terms, self._domain)
+        self._send(self._keeper, self._ledger.open_by_signature(terms, self._signed(terms), acceptance))
+        return loan_id(terms, self._domain)
 
     def _open(self, key: str | None = None) -> bytes:
         terms = self._terms()

@@ -155,16 +155,17 @@ def ledger(publisher, lender, borrower, stranger, dollar, policy_book, desk):
 
 
 @pytest.fixture(scope="module")
-def consents(publisher, ledger):
-    return brownie.ConsentRegistry.deploy(ledger, {"from": publisher})
+def notices(publisher, ledger, policy_book, desk):
+    """The gate. The desk is bound to it, and to the ledger."""
+    notices = brownie.NoticeRegistry.deploy(ledger, policy_book, desk, {"from": publisher})
+    desk.bind(ledger, notices, {"from": publisher})
+    return notices
 
 
 @pytest.fixture(scope="module")
-def notices(publisher, ledger, policy_book, consents, desk):
-    """The gate. The desk is bound to it, and to the ledger."""
-    notices = brownie.NoticeRegistry.deploy(ledger, policy_book, consents, desk, {"from": publisher})
-    desk.bind(ledger, notices, {"from": publisher})
-    return notices
+def consents(notices):
+    """The registry of contacts and consents, which the gate made."""
+    return brownie.ConsentRegistry.at(notices.consents())
 
 
 # --- builders -----------------------------------------------------------------------------------

@@ -3,7 +3,6 @@ pragma solidity ^0.8.37;
 
 import {Test} from "forge-std/Test.sol";
 
-import {ConsentRegistry} from "contracts/ConsentRegistry.sol";
 import {GrievanceDesk} from "contracts/GrievanceDesk.sol";
 import {LoanLedger} from "contracts/LoanLedger.sol";
 import {NoticeRegistry} from "contracts/NoticeRegistry.sol";
@@ -43,7 +42,7 @@ abstract contract Base is Test {
         policyBook = new PolicyBook(publisher);
         desk = new GrievanceDesk(policyBook);
         ledger = new LoanLedger(dollar, policyBook, desk);
-        notices = new NoticeRegistry(ledger, policyBook, new ConsentRegistry(ledger), desk);
+        notices = new NoticeRegistry(ledger, policyBook, desk);
         desk.bind(ledger, notices);
         policy = publish(ordinaryLimits());
         fund(lender);

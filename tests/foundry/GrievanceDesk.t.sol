@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
-import {ConsentRegistry} from "contracts/ConsentRegistry.sol";
 import {GrievanceDesk} from "contracts/GrievanceDesk.sol";
 import {LoanLedger} from "contracts/LoanLedger.sol";
 import {NoticeRegistry} from "contracts/NoticeRegistry.sol";
@@ -34,7 +33,7 @@ contract GrievanceDeskTest is Base {
     function test_the_desk_is_bound_once_by_who_deployed_it_to_what_knows_it() public {
         GrievanceDesk loose = new GrievanceDesk(policyBook);
         LoanLedger itsLedger = new LoanLedger(dollar, policyBook, loose);
-        NoticeRegistry itsGate = new NoticeRegistry(itsLedger, policyBook, new ConsentRegistry(itsLedger), loose);
+        NoticeRegistry itsGate = new NoticeRegistry(itsLedger, policyBook, loose);
         cannotBind(loose, stranger, itsLedger, itsGate);
         cannotBind(loose, address(this), ledger, itsGate);
         cannotBind(loose, address(this), itsLedger, notices);

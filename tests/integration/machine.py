@@ -43,15 +43,20 @@ class Machine:
 
     def deploy(self, name: str, deployer: str, *arguments: Any) -> "Contract":
         """A contract of the committed artifacts."""
-        artifact = json.loads((ARTIFACTS / f"{name}.json").read_text(encoding="utf-8"))
+        artifact = _artifact(name)
         types = next((_types(e["inputs"]) for e in artifact["abi"] if e["type"] == "constructor"), [])
         code = bytes.fromhex(artifact["bytecode"].removeprefix("0x")) + encode(types, arguments)
+        return self.at(name, self.evm.deploy(deployer, code).lower())
+
+    def at(self, name: str, address: str) -> "Contract":
+        """A contract of the committed artifacts that is deployed already."""
+        artifact = _artifact(name)
         for entry in artifact["abi"]:
             if entry["type"] == "error":
                 inputs = _types(entry["inputs"])
                 selector = keccak(text=f"{entry['name']}({','.join(inputs)})")[:4]
                 self.errors[selector] = (entry["name"], inputs)
-        return Contract(self, self.evm.deploy(deployer, code).lower(), artifact)
+        return Contract(self, address, artifact)
 
 
 class Contract:
@@ -121,6 +126,11 @@ class Contract:
             words[at] = current & ~mask | (number % 2**bits) << shift
         for at, value in words.items():
             self.write(at, value)
+
+
+def _artifact(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ARTIFACTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
 
 
 def _types(inputs: list[dict[str, Any]]) -> list[str]:

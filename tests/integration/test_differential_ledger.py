@@ -133,10 +133,7 @@ def world() -> World:
     book = machine.deploy("PolicyBook", PUBLISHER, PUBLISHER)
     desk = machine.deploy("GrievanceDesk", PUBLISHER, book.address)
     ledger = machine.deploy("LoanLedger", PUBLISHER, currency.address, book.address, desk.address)
-    consents = machine.deploy("ConsentRegistry", PUBLISHER, ledger.address)
-    notices = machine.deploy(
-        "NoticeRegistry", PUBLISHER, ledger.address, book.address, consents.address, desk.address
-    )
+    notices = machine.deploy("NoticeRegistry", PUBLISHER, ledger.address, book.address, desk.address)
     desk.call("bind", ledger.address, notices.address, sender=PUBLISHER)
     # A gate that serves answers at any second.
     desk.write(desk.slot_of("notices"), GATE)

@@ -18,6 +18,11 @@ CEILINGS = {
     "flag_missed": 46_000,
     "flag_missed_each_of_50": 21_000,
     "amend": 210_000,
+    "serve": 95_000,
+    "serve_again": 80_000,
+    "serve_each_of_50": 55_000,
+    "serve_again_each_of_50": 40_000,
+    "remind_together_each_of_50": 40_000,
 }
 
 

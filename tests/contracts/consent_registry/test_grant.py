@@ -15,7 +15,8 @@ def registered(consents, borrower):
 
 @pytest.fixture
 def signed(consents, key_of, borrower):
-    def signed(channel=EMAIL, nonce=0, signer=None):
+    def signed(channel=EMAIL, nonce=2, signer=None):
+        # Two contacts were registered.
         values = (str(borrower), channel, nonce, DEADLINE)
         return sign_instruction("Grant", values, key_of(signer or borrower), consents)
 
@@ -54,7 +55,7 @@ def test_consent_1_granting_ends_a_cease_on_that_channel(consents, registered, b
 def test_consent_1_the_borrowers_signature_grants_once(consents, registered, signed, relay, borrower):
     assert relay(signed()).events["ConsentGranted"]["borrower"] == borrower
     assert consents.profileOf(borrower)["consented"] == 1 << EMAIL
-    with reverts_with("InvalidInstruction", borrower, 1):
+    with reverts_with("InvalidInstruction", borrower, 3):
         relay(signed())
 
 
@@ -70,8 +71,8 @@ def test_a_grant_holds_in_its_last_second(registered, signed, relay, clock):
 
 
 def test_consent_1_only_the_borrower_signs(registered, signed, relay, borrower, lender):
-    for signature in (signed(signer=lender), signed(channel=IN_APP), signed(nonce=1), b""):
-        with reverts_with("InvalidInstruction", borrower, 0):
+    for signature in (signed(signer=lender), signed(channel=IN_APP), signed(nonce=3), b""):
+        with reverts_with("InvalidInstruction", borrower, 2):
             relay(signature)
 
 
@@ -79,13 +80,22 @@ def test_consent_1_only_the_borrower_signs(registered, signed, relay, borrower, 
 def test_consent_1_what_was_signed_before_a_stop_starts_nothing(
     consents, registered, open_loan, signed, relay, borrower, lender, stop
 ):
-    early = signed(nonce=0)
+    early = signed(nonce=2)
     if stop.endswith("OnWord"):
         loan = open_loan()
         getattr(consents, stop)(loan, *([EMAIL] if stop == "revokeOnWord" else []), {"from": lender})
     else:
         getattr(consents, stop)(*([EMAIL] if stop == "revoke" else []), {"from": borrower})
-    with reverts_with("InvalidInstruction", borrower, 1):
+    with reverts_with("InvalidInstruction", borrower, 3):
         relay(early)
-    relay(signed(nonce=1))
-    assert consents.profileOf(borrower) == (0, 0, 0b1001, 1 << EMAIL, False, 2, 4)
+    relay(signed(nonce=3))
+    assert consents.profileOf(borrower) == (0, 0, 0b1001, 1 << EMAIL, False, False, 4, 0)
+
+
+def test_consent_1_what_was_signed_before_a_change_starts_nothing(
+    consents, registered, signed, relay, borrower
+):
+    early = signed()
+    consents.register(EMAIL, b"\xc1" * 32, 0, 0, {"from": borrower})
+    with reverts_with("InvalidInstruction", borrower, 3):
+        relay(early)

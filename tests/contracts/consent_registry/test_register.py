@@ -39,10 +39,10 @@ def test_borrower_1_a_contact_is_registered_for_the_sender_only(consents, borrow
         "offset": 4,
         "otherOffset": 8,
     }
-    assert consents.profileOf(borrower) == (4, 8, 1 << PUSH, 0, False, 0, 1)
+    assert consents.profileOf(borrower) == (4, 8, 1 << PUSH, 0, False, False, 1, 0)
     assert bytes(consents.commitmentOf(borrower, PUSH)) == CONTACT
     assert bytes(consents.commitmentOf(borrower, EMAIL)) == ZERO_HASH
-    assert consents.profileOf(lender) == (0, 0, 0, 0, False, 0, 0)
+    assert consents.profileOf(lender) == (0, 0, 0, 0, False, False, 0, 0)
 
 
 def test_consent_1_another_contact_needs_another_consent(consents, borrower):

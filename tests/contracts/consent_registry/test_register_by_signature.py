@@ -32,7 +32,7 @@ def relay(consents, borrower, keeper):
 def test_consent_1_the_borrowers_signature_registers_once(consents, signed, relay, borrower, keeper):
     registered = relay(signed())
     assert registered.events["ContactRegistered"]["borrower"] == borrower
-    assert consents.profileOf(borrower) == (4, 8, 1, 0, False, 1, 1)
+    assert consents.profileOf(borrower) == (4, 8, 1, 0, False, False, 1, 0)
     assert consents.profileOf(keeper)["registered"] == 0
     with reverts_with("InvalidInstruction", borrower, 1):
         relay(signed())

@@ -10,12 +10,12 @@ def loose(policy_book, publisher):
 
 
 @pytest.fixture
-def around(dollar, policy_book, consents, publisher):
+def around(dollar, policy_book, publisher):
     """A ledger and a gate that know a desk."""
 
     def around(desk):
         ledger = brownie.LoanLedger.deploy(dollar, policy_book, desk, {"from": publisher})
-        gate = brownie.NoticeRegistry.deploy(ledger, policy_book, consents, desk, {"from": publisher})
+        gate = brownie.NoticeRegistry.deploy(ledger, policy_book, desk, {"from": publisher})
         return ledger, gate
 
     return around

@@ -343,7 +343,7 @@ def test_pause_1_nobody_but_the_borrower_ends_a_cease(
         consents.grant(EMAIL, {"from": other})
     consents.revokeOnWord(loan, EMAIL, {"from": lender})
     for signature in (b"", bytes(65)):
-        with reverts_with("InvalidInstruction", borrower, consents.profileOf(borrower)["nonce"]):
+        with reverts_with("InvalidInstruction", borrower, consents.profileOf(borrower)["changes"]):
             consents.grantBySignature(borrower, EMAIL, FOREVER, signature, {"from": lender})
     at(1, 400)
     refused(reminder(loan), refusals.CEASED, 0, 0)

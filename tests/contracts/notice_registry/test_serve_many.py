@@ -1,3 +1,10 @@
+import pytest
+from support.clock import HOUR
+
+WORDS, OTHER_WORDS = b"\xcc" * 32, b"\xdd" * 32
+EMAIL, IN_APP = 0, 3
+
+
 def test_nothing_is_served_of_nothing(notices, lender):
     served = notices.serveMany([], {"from": lender})
     assert served.return_value == ()
@@ -41,3 +48,96 @@ def test_server_1_a_strangers_batch_serves_nothing(notices, loan, notice, strang
     assert "NoticeServed" not in served.events
     event = served.events["NoticeRefused"]
     assert (event["reason"], event["actual"]) == (refusals.NOT_SERVER, int(str(stranger), 16))
+
+
+# --- several loans, one message -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def loans(loan, open_loan):
+    """Three loans of one borrower with the same schedule, in ascending order of their ids."""
+    return sorted([loan, open_loan(), open_loan()], key=bytes)
+
+
+@pytest.fixture(scope="module")
+def upcoming(notice, kinds, level):
+    def upcoming(loan, **changes):
+        return notice(loan, kinds.UPCOMING, 1, level)._replace(**changes)
+
+    return upcoming
+
+
+def served_of(transaction):
+    return [(bytes(e["loan"]), e["together"]) for e in transaction.events["NoticeServed"]]
+
+
+def refusals_of(transaction):
+    return [(bytes(e["loan"]), e["reason"]) for e in transaction.events["NoticeRefused"]]
+
+
+def test_cap_1_one_message_about_several_loans_counts_once(notices, loans, at, upcoming, lender, borrower):
+    now = at(1, -3)
+    served = notices.serveMany([upcoming(each) for each in loans], {"from": lender})
+    assert served_of(served) == [(bytes(loans[0]), False), (bytes(loans[1]), True), (bytes(loans[2]), True)]
+    assert notices.remindersOf(borrower)[:2] == (now, 0)
+    # Each loan keeps what was said of it.
+    assert [notices.saidOf(each)[0]["upcoming"] for each in loans] == [1, 1, 1]
+
+
+def test_those_that_follow_pass_every_check_but_the_caps(
+    notices, loans, at, upcoming, lender, refusals, kinds
+):
+    at(1, -3)
+    batch = [upcoming(loans[0]), upcoming(loans[1], amount=1), upcoming(loans[2])]
+    served = notices.serveMany(batch, {"from": lender})
+    assert served_of(served) == [(bytes(loans[0]), False), (bytes(loans[2]), True)]
+    assert refusals_of(served) == [(bytes(loans[1]), refusals.WRONG_AMOUNT)]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"content_hash": OTHER_WORDS}, {"channel": IN_APP}, {"again": True}, {"descending": True}]
+)
+def test_cap_1_anything_else_is_a_reminder_of_its_own(
+    notices, loans, at, upcoming, lender, borrower, consents, refusals, changes
+):
+    consents.register(IN_APP, b"\1" * 32, 32, 32, {"from": borrower})
+    consents.grant(IN_APP, {"from": borrower})
+    at(1, -3)
+    first, second = loans[:2]
+    if changes.pop("again", False):
+        second = first
+    if changes.pop("descending", False):
+        first, second = second, first
+    served = notices.serveMany([upcoming(first), upcoming(second, **changes)], {"from": lender})
+    assert served_of(served) == [(bytes(first), False)]
+    assert refusals_of(served) == [(bytes(second), refusals.TOO_SOON)]
+    assert notices.remindersOf(borrower)[:2] == (served.timestamp, 0)
+
+
+def test_cap_1_a_message_that_the_caps_forbid_is_forbidden_whole(
+    notices, loans, at, upcoming, lender, refusals
+):
+    at(1, -3)
+    notices.serve(upcoming(loans[0]), {"from": lender})
+    at(1, -3, hour=14)
+    served = notices.serveMany([upcoming(each) for each in loans], {"from": lender})
+    assert refusals_of(served) == [(bytes(each), refusals.TOO_SOON) for each in loans]
+
+
+def test_cap_1_one_by_one_they_are_several(notices, loans, at, upcoming, refused, serve, refusals):
+    now = at(1, -3)
+    serve(upcoming(loans[0]))
+    refused(upcoming(loans[1]), refusals.TOO_SOON, now, now + 4 * HOUR)
+
+
+def test_cap_1_somebody_elses_message_between_them_ends_it(
+    notices, loans, at, upcoming, lender, open_loan, stranger, consents, refusals
+):
+    consents.register(EMAIL, b"\1" * 32, 32, 32, {"from": stranger})
+    consents.grant(EMAIL, {"from": stranger})
+    theirs = open_loan(borrower=str(stranger))
+    at(1, -3)
+    batch = [upcoming(loans[0]), upcoming(theirs), upcoming(loans[1])]
+    served = notices.serveMany(batch, {"from": lender})
+    assert served_of(served) == [(bytes(loans[0]), False), (bytes(theirs), False)]
+    assert refusals_of(served) == [(bytes(loans[1]), refusals.TOO_SOON)]
