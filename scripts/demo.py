@@ -392,8 +392,8 @@ def play(directory: Path, console: Console) -> Result:
         loans = [loan for life in lives if (loan := app.read_model.loan(life.id)) is not None]
         deliveries = app.notice_store.counts()
     mails = Inbox(directory / "inbox").mails()
-    notices = sum("Duly-Notice" in mail for mail in mails)
-    codes = len(mails) - notices
+    notices = sum(len(mail.get_all("Duly-Notice", [])) for mail in mails)
+    codes = sum("Duly-Notice" not in mail for mail in mails)
     return Result(lives, loans, findings, deliveries, notices, codes, time.monotonic() - started)
 
 

@@ -212,7 +212,11 @@ def _look_at(path: Path) -> _Mail:
     """Read a mail, as far as it can be read: anybody may send anything."""
     # The older policy parses ten times as fast.
     mail = message_from_bytes(path.read_bytes(), policy=compat32)
-    headers = {name: _decoded(str(mail[name])) for name in _SHOWN if name in mail}
+    headers = {
+        name: ", ".join(_decoded(str(value)) for value in mail.get_all(name, []))
+        for name in _SHOWN
+        if name in mail
+    }
     try:
         time = f"{parsedate_to_datetime(headers.get('Date', '')).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except (TypeError, ValueError, OverflowError):

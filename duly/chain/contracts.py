@@ -806,6 +806,17 @@ class Contracts:
             notices=NoticeRegistry(w3, deployment.address_of("NoticeRegistry")),
         )
 
+    def refusals(self, notices: Sequence[Notice], server: str) -> list[Decision]:
+        """Why the latest block would refuse notices if `server` served each of them alone, in as few requests
+        as the node allows.
+
+        Raises: ChainUnavailable, NotAContract.
+        """
+        answers = self._read_many(
+            [(self.notices, "refusal", (_notice_tuple(notice), server)) for notice in notices]
+        )
+        return [_decision(answer) for answer in answers]
+
     def standings(self, questions: Sequence[tuple[Notice, str]], server: str) -> list[Standing]:
         """What the latest block says about notices that `server` served to borrowers, in as few requests as
         the node allows.

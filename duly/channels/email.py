@@ -4,8 +4,9 @@ What matters is to know whether a message went out. Before its text a server has
 whatever goes wrong until then is certain: not sent. From the final dot on only the server's answer tells;
 without one nobody knows.
 
-A notice's mail names its id and the salt of its content hash. keccak256(salt ‖ subject ‖ "\\n\\n" ‖ text)
-is the hash on chain, lines ending in LF: the mail proves itself.
+A mail names each of its notices by its id, and after it the salt of its content hash:
+keccak256(salt ‖ subject ‖ "\\n\\n" ‖ text) is the hash on chain, lines ending in LF. So the mail proves
+itself.
 """
 
 import asyncio
@@ -127,15 +128,16 @@ class EmailCarrier:
         mail["To"] = recipient
         mail["Subject"] = message.subject
         mail["Date"] = datetime.fromtimestamp(message.at, UTC)
-        name = message.notice.hex()[:32] if isinstance(message, Message) else secrets.token_hex(16)
+        name = message.proofs[0].notice.hex()[:32] if isinstance(message, Message) else secrets.token_hex(16)
         mail["Message-ID"] = f"<{name}@{self._sender.domain}>"
         mail["Auto-Submitted"] = "auto-generated"
         if isinstance(message, Message):
             # What the text offers too: to reply with this word.
             stop = f"<mailto:{quote(self._sender.addr_spec, safe='@')}?subject=STOP>"
             mail["List-Unsubscribe"] = stop
-            mail["Duly-Notice"] = message.notice.hex()
-            mail["Duly-Salt"] = message.salt.hex()
+            for proof in message.proofs:
+                mail["Duly-Notice"] = proof.notice.hex()
+                mail["Duly-Salt"] = proof.salt.hex()
         mail.set_content(message.body, charset="utf-8")
         mail["Content-Language"] = _LANGUAGES.get(message.language, message.language)
         return recipient.addr_spec, mail.as_bytes()

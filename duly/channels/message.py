@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
@@ -12,21 +12,29 @@ class CarrierUnavailable(DulyError):
     """The channel cannot carry anything at the moment; nothing was sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One notice on its way to the borrower.
-
-    `address` is the borrower's own, from the vault, and shows in no print. `notice` is the notice's id and
-    `salt` that of its content hash: with both the borrower can check on chain that these are the words. `at`
-    is the time of sending in UTC seconds.
+class Proof(NamedTuple):
+    """With what the borrower can check on chain that these are the words of a notice: its id, and the salt of
+    its content hash.
     """
 
     notice: bytes
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A notice on its way to the borrower, or several in one.
+
+    `address` is the borrower's own, from the vault, and shows in no print. `proofs` has one of each notice,
+    in the order of the text; the notices to one borrower address share a salt. `at` is the time of sending in
+    UTC seconds.
+    """
+
+    proofs: tuple[Proof, ...] = field(repr=False)
     address: str = field(repr=False)
     subject: str = field(repr=False)
     body: str = field(repr=False)
     language: str
-    salt: bytes = field(repr=False)
     at: int
 
 

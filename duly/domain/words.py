@@ -147,7 +147,7 @@ class Said:
 def check(said: Said, rules: WordRules) -> list[str]:
     """What is wrong with a text, each with the id of its line or with its phrase; empty where nothing is."""
     text = f"{said.subject}\n{said.body}"
-    problems = [f"the line {line!r} is missing" for line in rules.lines(said.kind) if not _has(said, line)]
+    problems = missing(said, rules)
     problems += [
         f"{phrase!r} is prohibited ({group})"
         for group, phrases in rules.prohibited.items()
@@ -166,13 +166,22 @@ def check(said: Said, rules: WordRules) -> list[str]:
     return problems
 
 
+def missing(said: Said, rules: WordRules) -> list[str]:
+    """The required lines that a text does not have."""
+    return [f"the line {line!r} is missing" for line in rules.lines(said.kind) if not _has(said, line)]
+
+
 def find(text: str, phrases: Phrases) -> list[str]:
     """The phrases that a text holds, whatever their case and width, across line breaks and punctuation."""
+    every = tuple(phrase for each in phrases.values() for phrase in each)
+    words, characters = _patterns(every)
     spaced, compact = _spaced(text), _compact(text)
+    # Nearly always there is none, and two searches tell.
+    if not (words.search(spaced) or characters.search(compact)):
+        return []
     return [
         phrase
-        for each in phrases.values()
-        for phrase in each
+        for phrase in every
         if (_compact(phrase) in compact if _is_chinese(phrase) else _pattern(phrase).search(spaced))
     ]
 
@@ -197,7 +206,7 @@ def _form(said: Said, text: str) -> Iterator[str]:
         if markup in text:
             yield f"{markup!r} was left in the text"
     # A look-alike from another alphabet would hide a word from every rule.
-    strange = {char for char in text if not _is_plain(char)}
+    strange = {char for char in set(text) if not _is_plain(char)}
     if strange:
         names = ", ".join(f"{char!r} (U+{ord(char):04X})" for char in sorted(strange))
         yield f"characters that no text needs: {names}"
@@ -205,6 +214,7 @@ def _form(said: Said, text: str) -> Iterator[str]:
         yield "Chinese characters in an English text"
 
 
+@lru_cache(maxsize=4096)
 def _is_plain(char: str) -> bool:
     if char == "\n" or " " <= char <= "~":
         return True
@@ -222,9 +232,11 @@ def _is_chinese(text: str) -> bool:
 @lru_cache(maxsize=2048)
 def _folded(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
-    return "".join(char for char in folded if unicodedata.category(char) != "Cf")
+    hidden = {ord(char): None for char in set(folded) if unicodedata.category(char) == "Cf"}
+    return folded.translate(hidden) if hidden else folded
 
 
+@lru_cache(maxsize=2048)
 def _spaced(text: str) -> str:
     """The words alone, with a blank between any two, at the beginning and at the end."""
     return " " + " ".join(re.findall(r"[^\W_]+", _folded(text))) + " "
@@ -238,8 +250,19 @@ def _compact(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _pattern(phrase: str) -> re.Pattern[str]:
-    words = [
+    return re.compile(f" {_source(phrase)} ")
+
+
+@lru_cache(maxsize=128)
+def _patterns(phrases: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Any of the phrases: those made of words, and those made of characters. Nothing matches none."""
+    words = [_source(phrase) for phrase in phrases if not _is_chinese(phrase)]
+    characters = [re.escape(_compact(phrase)) for phrase in phrases if _is_chinese(phrase)]
+    return re.compile(f" (?:{'|'.join(words) or '(?!)'}) "), re.compile("|".join(characters) or "(?!)")
+
+
+def _source(phrase: str) -> str:
+    return " ".join(
         re.escape(_spaced(word).strip()) + (r"[^\W_]*" if word.endswith("*") else "")
         for word in phrase.split()
-    ]
-    return re.compile(" " + " ".join(words) + " ")
+    )

@@ -10,6 +10,9 @@ GATE-2      a claim is committed; then the notice is sent; then what became of i
 
 What fails one of the first three is dropped, with the reason. A notice is delivered in the window in which
 it was served or not at all: a day later it would come on top of that day's own.
+
+Reminders that go out in one message are claimed, sent and recorded together. The text tells of all of them,
+so where one of them fails, or was not let through, none is sent.
 """
 
 import time
@@ -20,18 +23,18 @@ from typing import Final
 
 from duly.chain.clock import Clock
 from duly.chain.contracts import Contracts, Standing
-from duly.channels.message import Carrier, CarrierUnavailable, Message, Receipt, Result
+from duly.channels.message import Carrier, CarrierUnavailable, Message, Proof, Receipt, Result
 from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
 from duly.domain.notice import Refusal, next_in_hours
 from duly.domain.policy import ContactLimits
 from duly.services.serve import NO_ADDRESS, NOT_VERIFIED, OTHER_ADDRESS, proves, salt_purpose
-from duly.store.notices import NoticeStore, Outcome, Served, State
+from duly.store.notices import Content, NoticeStore, Outcome, Served, State
 from duly.store.readmodel import ReadModel
-from duly.store.vault import Reading, Vault
+from duly.store.vault import Kept, Reading, Vault
 
 AT_ONCE: Final = 16
-"""Notices that the chain is asked about at once."""
+"""Messages about whose notices the chain is asked at once."""
 
 FRESH: Final = 1.0
 """Seconds for which the chain's answer is good."""
@@ -42,6 +45,8 @@ LONGEST_WAIT: Final = 900
 
 NO_WORDS: Final = "no_words"
 OTHER_WORDS: Final = "other_words"
+INCOMPLETE: Final = "incomplete"
+"""Another notice that the same words tell of was not let through, or went out before."""
 WINDOW_OVER: Final = "window_over"
 NO_CARRIER: Final = "no_carrier"
 
@@ -57,11 +62,13 @@ _STATES: Final = {
 class DeliverReport:
     """What became of pending notices.
 
-    sent, deferred, uncertain: how many. dropped: counted by reason. left: how many are pending still, because
-    a channel is unavailable (`problem` says why) or the worker was told to stop.
+    sent, deferred, uncertain: how many. messages: in how many messages they were sent. dropped: counted by
+    reason. left: how many are pending still, because a channel is unavailable (`problem` says why) or the
+    worker was told to stop.
     """
 
     sent: int = 0
+    messages: int = 0
     deferred: int = 0
     uncertain: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
@@ -72,6 +79,7 @@ class DeliverReport:
         """For programs."""
         return {
             "sent": self.sent,
+            "messages": self.messages,
             "dropped": dict(sorted(self.dropped.items())),
             "deferred": self.deferred,
             "uncertain": self.uncertain,
@@ -82,7 +90,7 @@ class DeliverReport:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A notice that may be sent now."""
+    """A message that may be sent now."""
 
     carrier: Carrier
     message: Message
@@ -108,7 +116,7 @@ class Deliverer:
     def deliver(self, stop: Callable[[], bool] = never, now: int | None = None) -> DeliverReport:
         """Deliver what is pending.
 
-        stop: asked between two notices; a notice that was begun is finished. now: the time, UTC seconds,
+        stop: asked between two messages; a message that was begun is finished. now: the time, UTC seconds,
         where the caller has just asked the clock.
 
         Raises: ChainUnavailable, VaultError, DatabaseError.
@@ -117,7 +125,7 @@ class Deliverer:
         pending = self.store.pending(self.server, self.clock.now() if now is None else now)
         for start in range(0, len(pending), AT_ONCE):
             if run.halted:
-                run.left += len(pending) - start
+                run.left += sum(map(len, pending[start:]))
                 break
             run.deliver(pending[start : start + AT_ONCE])
         return run.report()
@@ -132,6 +140,7 @@ class _Run:
         self._ready: set[Channel] = set()
         self._limits: dict[int, ContactLimits | None] = {}
         self._counts: Counter[State] = Counter()
+        self._messages = 0
         self._dropped: Counter[str] = Counter()
         self._done: Outcome | None = None
         self._problem: CarrierUnavailable | None = None
@@ -146,6 +155,7 @@ class _Run:
         counts = self._counts
         return DeliverReport(
             sent=counts[State.SENT],
+            messages=self._messages,
             deferred=counts[State.DEFERRED],
             uncertain=counts[State.UNCERTAIN],
             dropped=self._dropped,
@@ -153,101 +163,139 @@ class _Run:
             problem=self._problem,
         )
 
-    def deliver(self, notices: Sequence[Served]) -> None:
-        standings: list[Standing] = []
+    def deliver(self, messages: Sequence[tuple[Served, ...]]) -> None:
+        standings: dict[bytes, Standing] = {}
         asked = float("-inf")
         now = 0
         try:
-            for position, notice in enumerate(notices):
+            for position, notices in enumerate(messages):
                 if self._stop():
                     self._stopped = True
                 if self.halted:
-                    self.left += len(notices) - position
+                    self.left += sum(map(len, messages[position:]))
                     return
                 # GATE-3: just before the send, so again where the sends take long.
                 if time.monotonic() - asked > FRESH:
-                    questions = [(each.notice, each.borrower) for each in notices[position:]]
-                    standings = self._it.contracts.standings(questions, self._it.server)
+                    rest = [notice for message in messages[position:] for notice in message]
+                    questions = [(each.notice, each.borrower) for each in rest]
+                    answers = self._it.contracts.standings(questions, self._it.server)
+                    standings = {each.id: answer for each, answer in zip(rest, answers, strict=True)}
                     asked = time.monotonic()
                     now = self._it.clock.now()
-                self._deliver(notice, standings[len(standings) - len(notices) + position], now)
+                self._deliver(notices, standings, now)
         finally:
             self._record(now)
 
-    def _deliver(self, notice: Served, standing: Standing, now: int) -> None:
-        ready = self._check(notice, standing, now)
+    def _deliver(self, notices: tuple[Served, ...], standings: Mapping[bytes, Standing], now: int) -> None:
+        ready = self._check(notices, standings, now)
         if isinstance(ready, str):
             self._record(now)
-            if self._it.store.drop(notice, ready, now):
-                self._dropped[ready] += 1
+            if self._it.store.drop(notices, ready, now):
+                self._dropped[ready] += len(notices)
             return
-        if notice.channel not in self._ready:
+        if ready.carrier.channel not in self._ready:
             try:
                 ready.carrier.ready()
             except CarrierUnavailable as problem:
                 self._problem = problem
-                self.left += 1
+                self.left += len(notices)
                 return
-            self._ready.add(notice.channel)
+            self._ready.add(ready.carrier.channel)
         # GATE-2: what became of the last one and the claim of this one are one write to the disk.
-        claimed = self._it.store.turn(self._done, notice, now)
+        claimed = self._it.store.turn(self._done, notices, now)
         self._done = None
         if not claimed:
             return
-        self._finish(notice, ready.carrier.send(ready.message), now)
+        self._finish(notices, ready.carrier.send(ready.message), now)
 
-    def _check(self, notice: Served, standing: Standing, now: int) -> _Ready | str:
-        """The message to send, or why the notice must not be delivered."""
+    def _check(
+        self, notices: tuple[Served, ...], standings: Mapping[bytes, Standing], now: int
+    ) -> _Ready | str:
+        """The message to send, or why its notices must not be delivered."""
+        for notice in notices:
+            if reason := self._stands(notice, standings[notice.id], now):
+                return reason
+        carrier = self._it.carriers.get(notices[0].channel)
+        if carrier is None:
+            return NO_CARRIER
+        words: dict[bytes, Content] = {}
+        contacts: dict[str, Kept] = {}
+        for notice in notices:
+            content = self._it.store.content(notice.content_hash)
+            if content is None:
+                return NO_WORDS
+            kept = self._it.vault.kept(notice.borrower, notice.channel, salt_purpose(content.of.notice))
+            if kept is None:
+                return NO_ADDRESS
+            if not kept.verified:
+                return NOT_VERIFIED
+            if not proves(content, kept.salt, notice.content_hash):
+                return OTHER_WORDS
+            if kept.commitment != standings[notice.id].commitment:
+                return OTHER_ADDRESS
+            words[notice.id], contacts[notice.borrower] = content, kept
+        content = words[notices[0].id]
+        told = [each.notice for each in content.notices]
+        if set(told) != words.keys():
+            return INCOMPLETE if len(told) > 1 else OTHER_WORDS
+        if len({(each.subject, each.body) for each in words.values()}) > 1:
+            return OTHER_WORDS
+        address = self._address(notices, contacts, words)
+        if address is None:
+            return OTHER_ADDRESS
+        salts = {notice.id: contacts[notice.borrower].salt for notice in notices}
+        message = Message(
+            proofs=tuple(Proof(each, salts[each]) for each in told),
+            address=address,
+            subject=content.subject,
+            body=content.body,
+            language=content.language,
+            at=now,
+        )
+        return _Ready(carrier, message)
+
+    def _stands(self, notice: Served, standing: Standing, now: int) -> str | None:
+        """Why a notice may not be delivered any more."""
         if standing.decision.reason is not Refusal.NONE:
             return standing.decision.reason.name.lower()
         limits = self._limits_of(notice.loan)
         if limits is None or next_in_hours(now, limits, standing.profile, 0) != now:
             return Refusal.OUTSIDE_HOURS.name.lower()
-        if not same_window(notice.served_at, now, standing.profile):
-            return WINDOW_OVER
-        carrier = self._it.carriers.get(notice.channel)
-        if carrier is None:
-            return NO_CARRIER
-        content = self._it.store.content(notice.content_hash)
-        if content is None:
-            return NO_WORDS
-        vault, purpose = self._it.vault, salt_purpose(notice.id)
-        kept = vault.kept(notice.borrower, notice.channel, purpose)
-        if kept is None:
-            return NO_ADDRESS
-        if not kept.verified:
-            return NOT_VERIFIED
-        if not proves(content, kept.salt, notice.content_hash):
-            return OTHER_WORDS
-        if kept.commitment != standing.commitment:
-            return OTHER_ADDRESS
-        # Nothing stands in the way: only now the address is read, and the log told of it.
-        reading = Reading("delivery", "0x" + notice.id.hex())
-        contact = vault.contact(notice.borrower, notice.channel, reading, purpose)
-        if contact is None or contact.kept != kept:
-            return OTHER_ADDRESS
-        message = Message(
-            notice=notice.id,
-            address=contact.address,
-            subject=content.subject,
-            body=content.body,
-            language=content.language,
-            salt=kept.salt,
-            at=now,
-        )
-        return _Ready(carrier, message)
+        return None if same_window(notice.served_at, now, standing.profile) else WINDOW_OVER
 
-    def _finish(self, notice: Served, receipt: Receipt, now: int) -> None:
+    def _address(
+        self, notices: Sequence[Served], contacts: Mapping[str, Kept], words: Mapping[bytes, Content]
+    ) -> str | None:
+        """Where the person is reached, under all addresses on chain alike; None where that is not one place.
+
+        Nothing stands in the way any more: only now is it read, and the log told of it.
+        """
+        found: set[str] = set()
+        for notice in notices:
+            kept = contacts[notice.borrower]
+            if words[notice.id].of.notice != notice.id:
+                continue
+            reading = Reading("delivery", "0x" + notice.id.hex())
+            contact = self._it.vault.contact(
+                notice.borrower, notice.channel, reading, salt_purpose(notice.id)
+            )
+            if contact is None or contact.kept != kept:
+                return None
+            found.add(contact.address)
+        return found.pop() if len(found) == 1 else None
+
+    def _finish(self, notices: tuple[Served, ...], receipt: Receipt, now: int) -> None:
         state = _STATES[receipt.result]
         not_before = None
         if state is State.DEFERRED:
-            delivery = self._it.store.delivery(notice.id)
+            delivery = self._it.store.delivery(notices[0].id)
             attempts = delivery.attempts if delivery else 1
             not_before = now + min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1))
-        self._done = Outcome(notice, state, receipt.reason, not_before)
-        self._counts[state] += 1
+        self._done = Outcome(notices, state, receipt.reason, not_before)
+        self._counts[state] += len(notices)
+        self._messages += state is State.SENT
         if state is State.DROPPED:
-            self._dropped[receipt.reason or "refused"] += 1
+            self._dropped[receipt.reason or "refused"] += len(notices)
 
     def _record(self, now: int) -> None:
         if self._done is not None:

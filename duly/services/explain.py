@@ -31,6 +31,7 @@ from duly.services.plan import (
     Candidate,
     Planned,
     Silence,
+    Together,
     first_day_of,
     last_day_of,
     may_serve,
@@ -105,6 +106,7 @@ def explain(
     persons: Mapping[str, bytes] | None = None,
     reminders: Mapping[str, tuple[int, ...]] | None = None,
     preferences: Mapping[str, Preferences] | None = None,
+    together: Together | None = None,
 ) -> Explanation:
     """What `server` says about one loan, what not, why, and when.
 
@@ -120,7 +122,7 @@ def explain(
     # In the place that it has in the plan: what is told once is told about the first.
     mine.setdefault(loan.id, candidate)
     wishes = (preferences or {}).get(borrower, NO_PREFERENCES)
-    found = plan(mine.values(), server, now, persons, reminders, preferences=preferences)
+    found = plan(mine.values(), server, now, persons, reminders, preferences=preferences, together=together)
     planned = {each.kind: each for each in found if each.loan.id == loan.id}
     position = position_of(loan, candidate.servicer, now)
     timing = timing_for(candidate, wishes, now)

@@ -6,13 +6,16 @@ per address (CAP-1), an instalment to come is mentioned on the days that the bor
 few times, further and further apart, and a window that is about to close is taken as closed. `silence` tells
 what is left unsaid though the gate would let it through, `duly.services.when` how days of rest and the
 borrower's wishes are kept.
+
+A person gets one reminder at a time. What is to be said about other loans then goes into the same message,
+where one text can tell of all (`companions`); it counts once.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from functools import lru_cache
+from functools import lru_cache, reduce
 from operator import itemgetter
 from typing import Final, Protocol
 
@@ -45,6 +48,7 @@ from duly.domain.notice import (
     earliest,
     ground,
     notice_id,
+    push,
 )
 from duly.domain.policy import ContactLimits
 from duly.domain.preferences import NO_PREFERENCES, Preferences
@@ -59,6 +63,9 @@ OVERDUE_TIMES: Final = len(OVERDUE_AFTER)
 
 PAID_AHEAD_DAYS: Final = 3
 """That an instalment is paid already is said so many days before it is due, in place of a reminder."""
+
+MOST_TOGETHER = 10
+"""So many loans one message tells of at most: more would not be read."""
 
 SLACK = 60
 """Seconds of a contact window, beyond the policy's lead time, that are left for a block to be made."""
@@ -125,6 +132,10 @@ class Candidate(Protocol):
     def changes_told(self) -> int | None: ...
 
 
+Together = Callable[[Candidate], Hashable]
+"""Tells the same of loans that one message can tell of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """Something that is due to be said, now or later.
@@ -133,7 +144,8 @@ class Planned:
     `not_before` is the first moment (UTC seconds) at which it is to be served as things stand, None where
     waiting does not help. `position` and `ground` are what the ledger says at the moment of the plan: the
     words are rendered from them, and from the `outcome` of an answer (see `OUTCOMES`). `facts` is what was
-    decided from.
+    decided from. `message` is the id of the first of the notices that go out together in one message, its own
+    where it is alone; empty while it has to wait.
     """
 
     kind: Kind
@@ -146,6 +158,7 @@ class Planned:
     outcome: str = ""
     wait: Wait = Wait.NONE
     facts: Facts | None = field(default=None, repr=False, compare=False)
+    message: bytes = b""
 
     @property
     def ready(self) -> bool:
@@ -190,6 +203,7 @@ def plan(
     reminders: Mapping[str, tuple[int, ...]] | None = None,
     *,
     preferences: Mapping[str, Preferences] | None = None,
+    together: Together | None = None,
     waiting: bool = True,
 ) -> list[Planned]:
     """What `server` has to say about some loans: what now, and what later.
@@ -197,8 +211,9 @@ def plan(
     `persons` tells which borrower addresses are one person's; an address that is not in it is a person of its
     own. `reminders` are the times of the last reminders of addresses, newest first, for addresses that are no
     candidates now, and such reminders as were sent but are not indexed yet. `preferences` are the wishes of
-    borrower addresses that told any. Loans that `server` may not serve count for their borrowers' caps alone.
-    Without `waiting` only what is to be served now is returned.
+    borrower addresses that told any. `together` is the same of loans that one message can tell of, by default
+    of those of one address, lender and policy. Loans that `server` may not serve count for their borrowers'
+    caps alone. Without `waiting` only what is to be served now is returned.
 
     Within one plan what is planned for now counts as served, so that all of it together may be.
     """
@@ -220,7 +235,8 @@ def plan(
         if kinds:
             person.wishes.append((candidate, position, kinds))
             person.timings[loan.id] = timing
-    return [planned for person in people for planned in _plan_for(person, server, now, waiting)]
+    fit = together or _of_one_address
+    return [planned for person in people for planned in _plan_for(person, server, now, fit, waiting)]
 
 
 def plan_one(kind: Kind, candidate: Candidate, server: str, now: int, outcome: str = "") -> Planned | None:
@@ -244,6 +260,28 @@ def timing_for(candidate: Candidate, preferences: Preferences, now: int) -> Timi
     """What decides when something is said about a loan to a borrower with these wishes."""
     year, _, _ = calendar.civil(now // calendar.DAY)
     return timing_of(candidate.profile, preferences, candidate.pack, candidate.reminded_at, year)
+
+
+def companions(reached: Mapping[str, bytes], templates_of: Callable[[int], bytes | None]) -> Together:
+    """What loans have in common that one message can tell of: a lender, a place and a language in which their
+    borrower is reached, and the templates that their policies were published with.
+
+    `reached` tells the place and the language by borrower address; an address that is not in it is spoken to
+    by itself. `templates_of` looks up the templates' hash by a policy's number.
+    """
+    templates = lru_cache(maxsize=None)(templates_of)
+
+    def together(candidate: Candidate) -> Hashable:
+        loan = candidate.loan
+        borrower = loan.terms.borrower
+        return loan.lender, reached.get(borrower, borrower), templates(loan.terms.policy)
+
+    return together
+
+
+def _of_one_address(candidate: Candidate) -> Hashable:
+    loan = candidate.loan
+    return loan.lender, loan.terms.borrower, loan.terms.policy
 
 
 def known_reminders(
@@ -477,7 +515,8 @@ class _Person:
     The caps are the strictest of all policies under which the person borrows.
     """
 
-    gap: int = 0
+    # Never two messages in one second: so it is known that reminders of one second were one message.
+    gap: int = 1
     per_day: int = REMEMBERED_REMINDERS
     per_week: int = REMEMBERED_REMINDERS
     addresses: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -488,8 +527,8 @@ class _Person:
         """The last reminders to any of the person's addresses, newest first."""
         if len(self.addresses) == 1:
             return next(iter(self.addresses.values()))
-        every = sorted((moment for times in self.addresses.values() for moment in times), reverse=True)
-        return tuple(every[:REMEMBERED_REMINDERS])
+        # What went to several addresses at one moment was one message.
+        return reduce(_together, self.addresses.values())
 
 
 class _People:
@@ -524,7 +563,7 @@ class _People:
 # ---------------------------------------------------------------------------------------------- when
 
 
-def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator[Planned]:
+def _plan_for(person: _Person, server: str, now: int, together: Together, waiting: bool) -> Iterator[Planned]:
     """What is said to one person: what serves them first, then reminders, the ones whose last day is near
     before the others.
     """
@@ -546,15 +585,45 @@ def _plan_for(person: _Person, server: str, now: int, waiting: bool) -> Iterator
             if planned and (waiting or planned.ready):
                 yield planned
     later.sort(key=itemgetter(0))
+    message: _Message | None = None
     for _, candidate, position, kind in later:
-        spoken = Spoken(candidate.said, candidate.seldom_said, reminders)
+        spoken = Spoken(candidate.said, candidate.seldom_said)
+        if message and message.takes(candidate, together):
+            # The message counts once: this passes the caps as its first notice did, or waits.
+            facts = _facts(person, candidate, position, spoken, message.reminders)
+            planned = _forecast(kind, candidate.loan, facts, server, now, person.timings[candidate.loan.id])
+            if planned and planned.ready and planned.channel is message.first.channel:
+                message.loans.add(candidate.loan.id)
+                yield replace(planned, message=message.first.id)
+                continue
         facts = _facts(person, candidate, position, spoken, reminders)
         planned = _forecast(kind, candidate.loan, facts, server, now, person.timings[candidate.loan.id])
         if planned and planned.ready:
-            spoken = after_serving(kind, planned.instalment, planned.ground.basis, spoken, now)
-            reminders = spoken.reminders
+            planned = replace(planned, message=planned.id)
+            message = _Message(planned, together(candidate), reminders, {candidate.loan.id})
+            reminders = push(reminders, now, REMEMBERED_REMINDERS)
         if planned and (waiting or planned.ready):
             yield planned
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A message that is being put together, of reminders to somebody who had been reminded at some moments
+    before.
+    """
+
+    first: Planned
+    kin: Hashable
+    reminders: tuple[int, ...]
+    loans: set[bytes]
+
+    def takes(self, candidate: Candidate, together: Together) -> bool:
+        """A reminder about the loan may go into it."""
+        return (
+            len(self.loans) < MOST_TOGETHER
+            and candidate.loan.id not in self.loans
+            and together(candidate) == self.kin
+        )
 
 
 def _forecast(

@@ -125,10 +125,15 @@ def _told(app: "Application", borrower: str) -> dict[str, Any]:
         *((each.notice.notice, each.notice.id, each.notice.served_at) for each in deliveries.values()),
     ]
     seen: set[bytes] = set()
+    # Notices in one message to an address have one salt, after the first of them.
+    first: dict[bytes, bytes] = {}
     for notice, number, at in everything:
         if number in seen:
             continue
         seen.add(number)
+        first.setdefault(notice.content_hash, number)
+        content = contents.get(notice.content_hash)
+        salted_for = salt_purpose(content.of.notice if content else first[notice.content_hash])
         told.append(
             {
                 "id": _hex(number),
@@ -139,8 +144,8 @@ def _told(app: "Application", borrower: str) -> dict[str, Any]:
                 "channel": _name(notice.channel),
                 "served_at": _moment(at),
                 "content_hash": _hex(notice.content_hash),
-                "salt": _hex(app.vault.salt_for(borrower, salt_purpose(number))),
-                **_words(contents.pop(notice.content_hash, None)),
+                "salt": _hex(app.vault.salt_for(borrower, salted_for)),
+                **_words(content),
                 "delivery": _delivery(deliveries.get(number)),
             }
         )
@@ -165,7 +170,9 @@ def _told(app: "Application", borrower: str) -> dict[str, Any]:
             for loan in loans
         ],
         "notices": told,
-        "words_never_served": [_words(content) for content in contents.values()],
+        "words_never_served": [
+            _words(content) for content in contents.values() if content.content_hash not in first
+        ],
     }
 
 

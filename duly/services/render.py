@@ -4,12 +4,13 @@ Whoever has the chain and the templates renders the same text again and sees tha
 templates lie in `duly/templates`, a folder per language; their hash is published with a policy.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Context, Decimal
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 from babel import Locale
 from babel.dates import format_date
@@ -26,11 +27,12 @@ from duly.domain.split import split_of
 from duly.domain.terms import Schedule
 from duly.domain.words import WordRules
 from duly.services.policy import strict_rules
-from duly.services.samples import samples
+from duly.services.samples import Sample, samples, together
 from duly.services.templates import (
     LOCALES,
     Situation,
     TemplateSet,
+    Trials,
     read_templates,
     shipped_templates,
 )
@@ -78,6 +80,21 @@ class Text:
         return keccak(salt + self.canonical)
 
 
+class Saying(Protocol):
+    """A notice to be put into words, as it is planned; see `render`."""
+
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def loan(self) -> Loan: ...
+    @property
+    def position(self) -> Position: ...
+    @property
+    def ground(self) -> Ground: ...
+    @property
+    def outcome(self) -> str: ...
+
+
 _SOMEWHERE = Place("TUSD", 2, 1, ledger="0x" + "c1" * 20, notices="0x" + "c2" * 20, consents="0x" + "c3" * 20)
 
 
@@ -100,10 +117,19 @@ def render(
 
     Raises: UnknownLocale; InvalidTemplates, from those templates.
     """
+    return render_together([Sample(kind, loan, position, ground, outcome)], place, locale, template_set)
+
+
+def render_together(
+    notices: Sequence[Saying], place: Place, locale: str = "en", template_set: TemplateSet | None = None
+) -> Text:
+    """The words of a message with several reminders, each with its own code, or with one notice.
+
+    Raises: UnknownLocale; InvalidTemplates, as `render`.
+    """
     if locale not in LOCALES:
         raise UnknownLocale(f"there are no notices in {locale!r}", wanted=" or ".join(LOCALES))
-    values = _values(kind, loan, position, ground, place, locale, outcome)
-    return Text(*(template_set or templates()).render(kind, locale, values))
+    return Text(*(template_set or templates()).render(_situation(notices, place, locale)))
 
 
 def locale_for(language: str) -> str:
@@ -145,20 +171,37 @@ def check_templates(found: TemplateSet, rules: WordRules) -> None:
 
     Raises: InvalidTemplates, which names the file, and the line or phrase that is missing or prohibited.
     """
-    found.check(rules, situations())
+    found.check(rules, trials())
+
+
+@cache
+def trials() -> Trials:
+    """What templates are tried in."""
+    return Trials(situations())
 
 
 @cache
 def situations() -> tuple[Situation, ...]:
-    """Every sample in every language, with the values that its template may name."""
+    """Every sample in every language, alone and together with others, with the values that its template may
+    name.
+    """
     return tuple(
-        (
-            one.kind,
-            locale,
-            _values(one.kind, one.loan, one.position, one.ground, _SOMEWHERE, locale, one.outcome),
-        )
-        for one in samples()
+        _situation(notices, _SOMEWHERE, locale)
+        for notices in (*((one,) for one in samples()), *together())
         for locale in LOCALES
+    )
+
+
+def _situation(notices: Sequence[Saying], place: Place, locale: str) -> Situation:
+    return Situation(
+        locale,
+        tuple(
+            (
+                one.kind,
+                _values(one.kind, one.loan, one.position, one.ground, place, locale, one.outcome),
+            )
+            for one in notices
+        ),
     )
 
 

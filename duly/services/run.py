@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from duly.channels.message import CarrierUnavailable
 from duly.domain import calendar
+from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
 from duly.services.deliver import DeliverReport, never
 from duly.services.index import IndexReport
-from duly.services.plan import Planned, known_reminders, plan
+from duly.services.plan import Planned, Together, companions, known_reminders, plan
 from duly.services.serve import ServeReport, ServingFailed
 
 if TYPE_CHECKING:
@@ -104,11 +105,12 @@ def planned(app: "Application", now: int) -> list[Planned]:
         return []
     app.notice_store.forget_indexed()
     handed = app.notice_store.handed(now)
-    uncounted = {each.notice: (each.borrower, each.at) for each in handed if each.kind.is_reminder}
+    # What has the same words to one address went out in one message, and counts once.
+    uncounted = {each.content_hash: (each.borrower, each.at) for each in handed if each.kind.is_reminder}
     for delivery in app.notice_store.vanished(now - _WEEK):
         notice = delivery.notice
         if notice.kind.is_reminder:
-            uncounted[notice.id] = (notice.borrower, notice.served_at)
+            uncounted[notice.content_hash] = (notice.borrower, notice.served_at)
     pending: defaultdict[str, tuple[int, ...]] = defaultdict(tuple)
     for borrower, at in sorted(uncounted.values(), key=lambda each: -each[1]):
         pending[borrower] += (at,)
@@ -122,9 +124,20 @@ def planned(app: "Application", now: int) -> list[Planned]:
         persons,
         reminders,
         preferences=app.vault.preferences(),
+        together=companions_of(app),
         waiting=False,
     )
     return [each for each in found if each.id not in said]
+
+
+def companions_of(app: "Application") -> Together:
+    """What tells which loans one message can tell of."""
+
+    def templates_of(number: int) -> bytes | None:
+        policy = app.read_model.policy(number)
+        return policy.templates if policy else None
+
+    return companions(app.vault.reached(Channel.EMAIL), templates_of)
 
 
 def serve(app: "Application", now: int) -> ServeReport:

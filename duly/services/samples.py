@@ -8,6 +8,7 @@ refused, since nobody could say what it says.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import zip_longest
 
 from duly.domain import calendar, schedule
 from duly.domain.consent import Profile
@@ -39,6 +40,25 @@ class Sample:
 def samples() -> tuple[Sample, ...]:
     """All of them."""
     return tuple(_all())
+
+
+@cache
+def together() -> tuple[tuple[Sample, ...], ...]:
+    """Reminders of two and of three loans, of mixed kinds; every sample of a reminder is in some of them."""
+    by_kind = [[one for one in samples() if one.kind is kind] for kind in Kind if kind.is_reminder]
+    mixed = [one for several in zip_longest(*by_kind) for one in several if one]
+    found: list[tuple[Sample, ...]] = []
+    while mixed:
+        count = min(2 + len(found) % 2, len(mixed))
+        # What there is an odd one of is told of beside the first of all.
+        some = mixed[:count] if count > 1 else [*mixed, found[0][0]]
+        found.append((some[0], *(_renamed(one, number) for number, one in enumerate(some[1:]))))
+        mixed = mixed[count:]
+    return tuple(found)
+
+
+def _renamed(sample: Sample, number: int) -> Sample:
+    return replace(sample, loan=replace(sample.loan, id=bytes([number]) + sample.loan.id[1:]))
 
 
 def samples_of(

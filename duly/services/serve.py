@@ -2,10 +2,13 @@
 
 What cannot reach its borrower is not served: it would use up a reminder for nothing. Words that were kept and
 never served are harmless; a notice whose words are missing could not be delivered.
+
+Reminders in one message have one text. Where they are to several addresses of a person, each address has a
+salt of its own, so that the chain does not show that these are one person's.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,17 +19,17 @@ from duly.chain.logs import events_of
 from duly.chain.sender import Sender
 from duly.domain.errors import DulyError
 from duly.domain.events import NoticeRefused, NoticeServed
-from duly.domain.notice import Notice, Refusal
+from duly.domain.notice import Kind, Notice, Refusal
 from duly.services.plan import Planned
 from duly.services.policy import word_rules_published
-from duly.services.render import Place, Text, check_templates, locale_for, render, templates
+from duly.services.render import Place, Text, check_templates, locale_for, render_together, templates
 from duly.services.templates import TemplateSet
-from duly.store.notices import Content, Handed, NoticeStore
+from duly.store.notices import Content, Handed, NoticeStore, Told
 from duly.store.readmodel import ReadModel
 from duly.store.vault import Kept, Vault
 
 BATCH: Final = 50
-"""Notices in one transaction at most."""
+"""Notices in one transaction at most; a message is never divided."""
 
 NO_ADDRESS: Final = "no_address"
 """The vault has no address of the borrower for the channel."""
@@ -42,8 +45,8 @@ OTHER_TEMPLATES: Final = "other_templates"
 class ServeReport:
     """What became of planned notices.
 
-    served: their ids. refused: by the gate, counted by reason. skipped: not sent to the gate, counted by
-    reason (`NO_ADDRESS`, `NOT_VERIFIED`, `OTHER_ADDRESS`, `OTHER_TEMPLATES`).
+    served: their ids. refused: by the gate, or by what it said beforehand, counted by reason. skipped: not
+    sent to the gate, counted by reason (`NO_ADDRESS`, `NOT_VERIFIED`, `OTHER_ADDRESS`, `OTHER_TEMPLATES`).
     """
 
     served: tuple[bytes, ...] = ()
@@ -97,50 +100,74 @@ class Server:
         of the pack that they were published with.
         """
         report = ServeReport()
-        ready = [each for each in planned if each.ready]
-        for start in range(0, len(ready), BATCH):
-            batch = ready[start : start + BATCH]
+        batches = list(_batches(_messages(each for each in planned if each.ready)))
+        for number, batch in enumerate(batches):
             try:
                 report += self._serve_batch(batch, now)
             except ChainError as error:
-                raise ServingFailed(error, report, len(ready) - start) from error
+                left = sum(len(message) for rest in batches[number:] for message in rest)
+                raise ServingFailed(error, report, left) from error
         return report
 
-    def _serve_batch(self, batch: Sequence[Planned], now: int) -> ServeReport:
+    def _serve_batch(self, batch: Sequence[Sequence[Planned]], now: int) -> ServeReport:
         skipped: Counter[str] = Counter()
+        refused: Counter[Refusal] = Counter()
         contents: list[Content] = []
         notices: list[Notice] = []
-        fitting = {policy: self._fits(policy) for policy in {each.policy for each in batch}}
-        for each in batch:
-            if not fitting[each.policy]:
-                skipped[OTHER_TEMPLATES] += 1
+        policies = {each.policy for message in batch for each in message}
+        fitting = {policy: self._fits(policy) for policy in policies}
+        for message in batch:
+            contacts: dict[bytes, Kept] = {}
+            for each in message:
+                contact = self._contact(each) if fitting[each.policy] else OTHER_TEMPLATES
+                if isinstance(contact, str):
+                    skipped[contact] += 1
+                else:
+                    contacts[each.id] = contact
+            possible = [each for each in message if each.id in contacts]
+            if len(possible) > 1:
+                possible = self._allowed(possible, refused)
+            if not possible:
                 continue
-            contact = self.vault.kept(each.borrower, each.channel, salt_purpose(each.id))
-            if contact is None:
-                skipped[NO_ADDRESS] += 1
-                continue
-            if not contact.verified:
-                skipped[NOT_VERIFIED] += 1
-                continue
-            if contact.commitment != self.read_model.commitment(each.borrower, each.channel):
-                skipped[OTHER_ADDRESS] += 1
-                continue
-            content = self._words(each, contact, now)
-            contents.append(content)
-            notices.append(each.notice(content.content_hash))
+            words = self._words(possible, contacts, now)
+            contents += words.values()
+            # As the gate takes them for one message: address by address, loans in ascending order.
+            for each in sorted(possible, key=lambda each: (each.borrower, each.loan.id)):
+                notices.append(each.notice(words[each.borrower].content_hash))
         if not notices:
-            return ServeReport(skipped=skipped)
+            return ServeReport(refused=refused, skipped=skipped)
         self.store.keep(contents)
         receipt = self.sender.send(self.contracts.notices.serve_many(notices))
         served: list[NoticeServed] = []
-        refused: Counter[Refusal] = Counter()
         for event in events_of(receipt.logs):
             if isinstance(event, NoticeServed):
                 served.append(event)
             elif isinstance(event, NoticeRefused):
                 refused[event.reason] += 1
-        self.store.hand(Handed(event.id, event.borrower, event.kind, now) for event in served)
+        self.store.hand(
+            Handed(event.id, event.borrower, event.kind, event.content_hash, now) for event in served
+        )
         return ServeReport(tuple(event.id for event in served), refused, skipped)
+
+    def _contact(self, planned: Planned) -> Kept | str:
+        """Whom a notice is for, or why it could not be delivered."""
+        contact = self.vault.kept(planned.borrower, planned.channel, salt_purpose(planned.id))
+        if contact is None:
+            return NO_ADDRESS
+        if not contact.verified:
+            return NOT_VERIFIED
+        if contact.commitment != self.read_model.commitment(planned.borrower, planned.channel):
+            return OTHER_ADDRESS
+        return contact
+
+    def _allowed(self, message: Sequence[Planned], refused: Counter[Refusal]) -> list[Planned]:
+        """Those of a message that the gate lets through, as it says beforehand: if it refused one of them
+        later on, the others could not be delivered, and had used up a reminder.
+        """
+        asked = [each.notice(bytes(32)) for each in message]
+        decisions = self.contracts.refusals(asked, self.sender.address)
+        refused.update(each.reason for each in decisions if each.reason)
+        return [each for each, decision in zip(message, decisions, strict=True) if not decision.reason]
 
     def _fits(self, policy: int) -> bool:
         """The templates are those that the policy was published with, and keep its rules about words.
@@ -153,32 +180,59 @@ class Server:
         check_templates(self.templates, word_rules_published(published.pack))
         return True
 
-    def _words(self, planned: Planned, contact: Kept, now: int) -> Content:
-        language = locale_for(contact.language)
-        text = render(
-            planned.kind,
-            planned.loan,
-            planned.position,
-            planned.ground,
-            self.place,
-            language,
-            self.templates,
-            planned.outcome,
-        )
-        return Content(
-            content_hash=text.content_hash(contact.salt),
-            notice=planned.id,
-            loan=planned.loan.id,
-            kind=planned.kind,
-            language=language,
-            subject=text.subject,
-            body=text.body,
-            kept_at=now,
-        )
+    def _words(
+        self, message: Sequence[Planned], contacts: Mapping[bytes, Kept], now: int
+    ) -> dict[str, Content]:
+        """The words of a message, as they are kept for each borrower address that it is to."""
+        # Of several loans the one that fell due first is told of first.
+        message = sorted(message, key=_due_day)
+        language = locale_for(contacts[message[0].id].language)
+        text = render_together(message, self.place, language, self.templates)
+        # The first that is served to each address.
+        first = {each.borrower: each for each in sorted(message, key=lambda each: each.loan.id, reverse=True)}
+        return {
+            borrower: Content(
+                content_hash=text.content_hash(contacts[one.id].salt),
+                of=Told(one.id, one.loan.id),
+                notices=tuple(Told(each.id, each.loan.id) for each in message),
+                language=language,
+                subject=text.subject,
+                body=text.body,
+                kept_at=now,
+            )
+            for borrower, one in first.items()
+        }
+
+
+def _messages(ready: Iterable[Planned]) -> Iterable[list[Planned]]:
+    """What goes out together; what is no reminder goes by itself."""
+    found: dict[bytes, list[Planned]] = {}
+    for each in ready:
+        found.setdefault(each.message or each.id, []).append(each)
+    return found.values()
+
+
+def _batches(messages: Iterable[list[Planned]]) -> Iterator[list[list[Planned]]]:
+    batch: list[list[Planned]] = []
+    for message in messages:
+        if batch and sum(map(len, batch)) + len(message) > BATCH:
+            yield batch
+            batch = []
+        batch.append(message)
+    if batch:
+        yield batch
+
+
+def _due_day(planned: Planned) -> tuple[int, bytes]:
+    position = planned.position
+    overdue = planned.kind is Kind.OVERDUE
+    return position.first_unpaid_due_day if overdue else position.next_due_day, planned.loan.id
 
 
 def salt_purpose(notice: bytes) -> bytes:
-    """What the salt of a notice's content hash is derived for, from the borrower's key."""
+    """What the salt of a content hash is derived for, from the borrower's key: its notice, or the first one
+    to the borrower's address in its message (`Content.of`).
+    """
     return b"content" + notice
 
 

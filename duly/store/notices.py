@@ -14,17 +14,21 @@ A notice's way (GATE-2):
 A notice is pending while there is no row. The claim is committed, down to the disk, before anything is sent.
 Who dies with a claim leaves it as uncertain. Words and claims lie in one database: whoever loses the claims
 has lost the words too, and sends nothing.
+
+A message holds one notice, or several reminders to one person. These go their way together, step by step in
+one transaction each.
 """
 
 import os
 import platform
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from eth_hash.auto import keccak
 from sqlalchemy import (
     Column,
     Connection,
@@ -34,6 +38,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     Select,
     SmallInteger,
     Table,
@@ -72,12 +77,31 @@ contents_table = Table(
     Column("content_hash", LargeBinary, primary_key=True),
     Column("notice", LargeBinary, nullable=False),
     Column("loan", LargeBinary, nullable=False),
-    Column("kind", SmallInteger, nullable=False),
+    Column("message", LargeBinary),
     Column("language", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("kept_at", BigInteger, nullable=False),
     Index("contents_of_loan", "loan"),
+)
+
+Index(
+    "contents_of_message",
+    contents_table.c.message,
+    sqlite_where=contents_table.c.message.is_not(None),
+    postgresql_where=contents_table.c.message.is_not(None),
+)
+
+# The notices that messages tell of; those of one alone are left out.
+together_table = Table(
+    "together",
+    metadata,
+    Column("message", LargeBinary, nullable=False),
+    Column("number", SmallInteger, nullable=False),
+    Column("notice", LargeBinary, nullable=False),
+    Column("loan", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("message", "number"),
+    Index("together_of_loan", "loan"),
 )
 
 deliveries_table = Table(
@@ -110,6 +134,7 @@ handed_table = Table(
     Column("notice", LargeBinary, primary_key=True),
     Column("borrower", Text, nullable=False),
     Column("kind", SmallInteger, nullable=False),
+    Column("content_hash", LargeBinary, nullable=False),
     Column("at", BigInteger, nullable=False),
 )
 
@@ -128,22 +153,36 @@ class State(StrEnum):
     UNCERTAIN = "uncertain"
 
 
+class Told(NamedTuple):
+    """A notice that a message tells of: the id under which it was to be served, and its loan."""
+
+    notice: bytes
+    loan: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The words that were kept for a notice before it was served.
+    """The words of a message that were kept before its notices were served.
 
-    `notice` is the id under which it was to be served, `language` a code such as en or zh, `kept_at` a time
-    in UTC seconds.
+    `notices` are all that it tells of, in their order. Where these are to several addresses of a person, the
+    same words are kept for each with another salt: `of` is the first notice to the address, whose id the salt
+    was derived for. `language` is a code such as en or zh, `kept_at` a time in UTC seconds.
     """
 
     content_hash: bytes
-    notice: bytes
-    loan: bytes
-    kind: Kind
+    of: Told
+    notices: tuple[Told, ...]
     language: str
     subject: str
     body: str
     kept_at: int
+
+    @property
+    def message(self) -> bytes | None:
+        """What the contents of one message have in common; None where it tells of one notice alone."""
+        if len(self.notices) == 1:
+            return None
+        return keccak(b"".join(each.notice for each in self.notices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +226,14 @@ class Handed(NamedTuple):
     notice: bytes
     borrower: str
     kind: Kind
+    content_hash: bytes
     at: int
 
 
 class Outcome(NamedTuple):
-    """What became of a claimed notice: SENT, DROPPED, DEFERRED until `not_before`, or UNCERTAIN."""
+    """What became of a claimed message: SENT, DROPPED, DEFERRED until `not_before`, or UNCERTAIN."""
 
-    notice: Served
+    notices: tuple[Served, ...]
     state: State
     reason: str | None = None
     not_before: int | None = None
@@ -213,28 +253,26 @@ class NoticeStore:
 
     def keep(self, contents: Iterable[Content]) -> None:
         """Keep words, all or none; those that are kept already stay as they are."""
-        rows = [
-            {
-                "content_hash": content.content_hash,
-                "notice": content.notice,
-                "loan": content.loan,
-                "kind": int(content.kind),
-                "language": content.language,
-                "subject": content.subject,
-                "body": content.body,
-                "kept_at": content.kept_at,
-            }
-            for content in contents
-        ]
-        if not rows:
+        new = {content.content_hash: content for content in contents}
+        if not new:
             return
         with writing(self._engine) as connection:
-            known = set(
-                _in_chunks(connection, contents_table.c.content_hash, [r["content_hash"] for r in rows])
-            )
-            new = {row["content_hash"]: row for row in rows if row["content_hash"] not in known}
+            for known in _in_chunks(connection, contents_table.c.content_hash, list(new)):
+                del new[known]
+            together = {each.message: each.notices for each in new.values() if each.message}
+            for known in set(_in_chunks(connection, together_table.c.message, list(together))):
+                del together[known]
             if new:
-                connection.execute(insert(contents_table), list(new.values()))
+                connection.execute(insert(contents_table), [_content_row(each) for each in new.values()])
+            if together:
+                connection.execute(
+                    insert(together_table),
+                    [
+                        {"message": message, "number": number, **told._asdict()}
+                        for message, notices in together.items()
+                        for number, told in enumerate(notices)
+                    ],
+                )
 
     def content(self, content_hash: bytes) -> Content | None:
         """The words with this hash; None where they were never kept."""
@@ -242,13 +280,17 @@ class NoticeStore:
             row = connection.execute(
                 select(contents_table).where(contents_table.c.content_hash == content_hash)
             ).first()
-        if row is None:
-            return None
+            if row is None:
+                return None
+            notices = [Told(row.notice, row.loan)]
+            if row.message is not None:
+                table = together_table
+                query = select(table.c.notice, table.c.loan).where(table.c.message == row.message)
+                notices = [Told(*each) for each in connection.execute(query.order_by(table.c.number))]
         return Content(
             row.content_hash,
-            row.notice,
-            row.loan,
-            Kind(row.kind),
+            Told(row.notice, row.loan),
+            tuple(notices),
             row.language,
             row.subject,
             row.body,
@@ -256,18 +298,22 @@ class NoticeStore:
         )
 
     def contents(self, loans: Sequence[bytes]) -> list[Content]:
-        """All words that are kept about loans, in the order of keeping."""
-        table = contents_table
+        """All words that are kept for the borrowers of loans, in the order of keeping. What tells of several
+        loans is kept once for each address: one of the address's loans has to be among them.
+        """
+        table = contents_table.c
         with reading(self._engine) as connection:
-            hashes: list[bytes] = []
+            hashes: dict[bytes, int] = {}
             for start in range(0, len(loans), 500):
-                query = select(table.c.content_hash).where(table.c.loan.in_(loans[start : start + 500]))
-                hashes += connection.execute(query.order_by(table.c.kept_at)).scalars()
-        return [content for each in hashes if (content := self.content(each)) is not None]
+                query = select(table.content_hash, table.kept_at).where(
+                    table.loan.in_(loans[start : start + 500])
+                )
+                hashes |= {row.content_hash: row.kept_at for row in connection.execute(query)}
+        return [content for each in sorted(hashes, key=hashes.__getitem__) if (content := self.content(each))]
 
     def forget_words(self, loans: Sequence[bytes]) -> None:
-        """Delete the words about loans, on SQLite down to the bytes of its files. What became of each notice
-        stays: none is ever sent again.
+        """Delete the words about loans, on SQLite down to the bytes of its files, and what else the same
+        messages said. What became of each notice stays: none is ever sent again.
         """
         if not loans:
             return
@@ -278,6 +324,12 @@ class NoticeStore:
             for start in range(0, len(loans), 500):
                 some = loans[start : start + 500]
                 connection.execute(delete(contents_table).where(contents_table.c.loan.in_(some)))
+                together = together_table.c
+                messages = list(set(_in_chunks(connection, together.loan, some, together.message)))
+                for first in range(0, len(messages), 500):
+                    for table in (contents_table, together_table):
+                        which = table.c.message.in_(messages[first : first + 500])
+                        connection.execute(delete(table).where(which))
         if sqlite_here:
             # The write-ahead log holds what was overwritten until it is emptied.
             raw = self._engine.raw_connection()
@@ -326,20 +378,26 @@ class NoticeStore:
         )
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
-        return [Handed(row.notice, row.borrower, Kind(row.kind), row.at) for row in rows]
+        return [Handed(row.notice, row.borrower, Kind(row.kind), row.content_hash, row.at) for row in rows]
 
     # --------------------------------------------------------------------------------------- delivering
 
-    def pending(self, server: str, now: int) -> list[Served]:
-        """Notices served by this server that are not claimed or dropped, or may be tried again, in order.
+    def pending(self, server: str, now: int) -> list[tuple[Served, ...]]:
+        """Messages of notices served by this server that are not claimed or dropped, or may be tried again,
+        in the order of serving.
 
         The first call looks at everything, later ones at what is younger than three days before the last.
         """
         since = None if self._looked_at is None else min(self._looked_at, now) - _LOOK_BACK
-        notices, deliveries = schema.notices, deliveries_table
+        notices, deliveries, contents = schema.notices, deliveries_table, contents_table
         query = (
             _served_columns()
-            .select_from(notices.outerjoin(deliveries, deliveries.c.notice == notices.c.id))
+            .add_columns(contents.c.message)
+            .select_from(
+                notices.outerjoin(deliveries, deliveries.c.notice == notices.c.id).outerjoin(
+                    contents, contents.c.content_hash == notices.c.content_hash
+                )
+            )
             .where(
                 notices.c.server == server,
                 or_(
@@ -360,35 +418,53 @@ class NoticeStore:
                 ).scalar()
                 if old is not None:
                     query = query.where(notices.c.block_number > old)
-            found = [_served(row) for row in connection.execute(query)]
+            messages: dict[bytes, list[Served]] = {}
+            for row in connection.execute(query):
+                messages.setdefault(row.message or row.id, []).append(_served(row))
         self._looked_at = now
-        return found
+        return [tuple(notices) for notices in messages.values()]
 
-    def drop(self, notice: Served, reason: str, now: int) -> bool:
-        """Record that an unclaimed notice will not be sent. False where somebody else took it."""
+    def drop(self, notices: Sequence[Served], reason: str, now: int) -> bool:
+        """Record that an unclaimed message will not be sent. False where somebody else took it."""
         with writing(self._engine) as connection:
-            return self._take(connection, notice, now, State.DROPPED, reason)
+            return self._take(connection, notices, now, State.DROPPED, reason)
 
-    def turn(self, done: Outcome | None, claim: Served | None, now: int) -> bool:
-        """Record what became of the last claim, and claim the next notice, in one transaction.
+    def turn(self, done: Outcome | None, claim: Sequence[Served], now: int) -> bool:
+        """Record what became of the last claim, and claim the next message, in one transaction.
 
-        Returns: whether the next notice is this worker's to send now, not where somebody else took it.
+        Returns: whether the next message is this worker's to send now, not where somebody else took it.
         """
         with writing(self._engine) as connection:
             if done is not None:
                 self._settle(connection, done, now)
-            return claim is not None and self._take(connection, claim, now, State.CLAIMED)
+            return bool(claim) and self._take(connection, claim, now, State.CLAIMED)
 
-    def claim(self, notice: Served, now: int) -> bool:
-        """Claim a notice: once this returned True it may be sent once, by this worker alone."""
-        return self.turn(None, notice, now)
+    def claim(self, notices: Sequence[Served], now: int) -> bool:
+        """Claim a message: once this returned True it may be sent once, by this worker alone."""
+        return self.turn(None, notices, now)
 
     def settle(self, outcome: Outcome, now: int) -> None:
-        """Record what became of a notice that this worker claimed."""
-        self.turn(outcome, None, now)
+        """Record what became of a message that this worker claimed."""
+        self.turn(outcome, (), now)
 
     def _take(
-        self, connection: Connection, notice: Served, now: int, state: State, reason: str | None = None
+        self,
+        connection: Connection,
+        notices: Sequence[Served],
+        now: int,
+        state: State,
+        reason: str | None = None,
+    ) -> bool:
+        """Take all notices of a message, or none."""
+        with connection.begin_nested() as attempt:
+            for notice in notices:
+                if not self._take_one(connection, notice, now, state, reason):
+                    attempt.rollback()
+                    return False
+        return True
+
+    def _take_one(
+        self, connection: Connection, notice: Served, now: int, state: State, reason: str | None
     ) -> bool:
         table = deliveries_table
         claim = state is State.CLAIMED
@@ -428,14 +504,15 @@ class NoticeStore:
         changed = connection.execute(
             update(table)
             .where(
-                table.c.notice == outcome.notice.id,
+                table.c.notice.in_([each.id for each in outcome.notices]),
                 table.c.state == State.CLAIMED.value,
                 table.c.worker == self.worker,
             )
             .values(state=outcome.state.value, reason=outcome.reason, at=now, not_before=outcome.not_before)
         )
-        if not changed.rowcount:
-            raise NoSuchDelivery(f"notice 0x{outcome.notice.id.hex()} is not claimed by this worker")
+        if changed.rowcount != len(outcome.notices):
+            names = ", ".join(f"0x{each.id.hex()}" for each in outcome.notices)
+            raise NoSuchDelivery(f"not claimed by this worker: {names}")
 
     # ------------------------------------------------------------------------------------------ looking
 
@@ -492,25 +569,34 @@ class NoticeStore:
             if row.state == State.UNCERTAIN or self._is_dead(row.worker, row.claimed_wall)
         ]
 
-    def resolve(self, notice: bytes, *, sent: bool, now: int) -> None:
-        """Record what a person found out about an uncertain notice. It is not sent again either way.
+    def resolve(self, notice: bytes, *, sent: bool, now: int) -> int:
+        """Record what a person found out about the message that an uncertain notice went out in. It is not
+        sent again either way.
 
+        Returns: how many notices it tells of.
         Raises: NoSuchDelivery.
         """
         if notice not in {found.notice.id for found in self.uncertain()}:
             raise NoSuchDelivery(f"the delivery of notice 0x{notice.hex()} is not uncertain")
-        table = deliveries_table
+        table, contents, together = deliveries_table, contents_table, together_table.c
+        message = (
+            select(contents.c.message)
+            .join_from(contents, table, table.c.content_hash == contents.c.content_hash)
+            .where(table.c.notice == notice)
+        )
+        others = select(together.notice).where(together.message.in_(message))
         with writing(self._engine) as connection:
-            connection.execute(
+            resolved = connection.execute(
                 update(table)
                 .where(
-                    table.c.notice == notice,
+                    or_(table.c.notice == notice, table.c.notice.in_(others)),
                     table.c.state.in_([State.UNCERTAIN.value, State.CLAIMED.value]),
                 )
                 .values(
                     state=(State.SENT if sent else State.DROPPED).value, reason="told by a person", at=now
                 )
             )
+        return resolved.rowcount
 
     def vanished(self, since: int = 0) -> list[Delivery]:
         """Notices that were sent, perhaps sent or being sent, whose event is not on the chain any more.
@@ -602,6 +688,25 @@ def _delivery(row: Any) -> Delivery:
     return Delivery(notice, State(row.state), row.reason, row.attempts, row.at, row.not_before)
 
 
-def _in_chunks(connection: Connection, column: Column[Any], values: Sequence[Any]) -> Iterator[Any]:
-    for start in range(0, len(values), 500):
-        yield from connection.execute(select(column).where(column.in_(values[start : start + 500]))).scalars()
+def _content_row(content: Content) -> dict[str, Any]:
+    return {
+        "content_hash": content.content_hash,
+        **content.of._asdict(),
+        "message": content.message,
+        "language": content.language,
+        "subject": content.subject,
+        "body": content.body,
+        "kept_at": content.kept_at,
+    }
+
+
+def _in_chunks(
+    connection: Connection, column: Column[Any], values: Sequence[Any], wanted: Column[Any] | None = None
+) -> list[Any]:
+    """Of the rows whose column has one of some values, that column or the wanted one."""
+    what = column if wanted is None else wanted
+    return [
+        found
+        for start in range(0, len(values), 500)
+        for found in connection.execute(select(what).where(column.in_(values[start : start + 500]))).scalars()
+    ]

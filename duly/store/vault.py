@@ -1187,6 +1187,25 @@ class Vault:
         index = session.keys.index
         return {_text(raw): find(one_of[raw]) if raw in one_of else _stranger(index, raw) for raw in everyone}
 
+    def reached(self, channel: Channel) -> dict[str, bytes]:
+        """What the borrower addresses have in common that are written to at one address in one language:
+        opaque bytes, of everyone who proved the address for the channel. Not a reading of the addresses.
+        """
+        people, contacts, borrowers = persons_table.c, contacts_table.c, borrowers_table.c
+        query = (
+            select(people.borrower, people.person, borrowers.language)
+            .join_from(
+                persons_table,
+                contacts_table,
+                and_(contacts.borrower == people.borrower, contacts.channel == people.channel),
+            )
+            .join(borrowers_table, borrowers.borrower == people.borrower)
+            .where(people.channel == int(channel), contacts.verified_at.is_not(None))
+        )
+        with self._reading() as session:
+            rows = session.execute(query.where(people.generation == session.generation))
+            return {_text(row.borrower): row.person + row.language.encode() for row in rows}
+
     # ------------------------------------------------------------------------------------------- innards
 
     @contextmanager

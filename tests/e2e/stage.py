@@ -18,6 +18,7 @@ from web3.types import RPCEndpoint
 
 from duly.bootstrap import Application
 from duly.chain import networks
+from duly.chain.contracts import Call
 from duly.chain.offers import SigningDomain, loan_id, sign_offer
 from duly.chain.sender import Receipt, Sender, each
 from duly.config import MailSecurity, MailServer, Settings
@@ -73,7 +74,8 @@ class Mailbox:
 
     def notices(self) -> "Counter[bytes]":
         """How many mails came for each notice."""
-        return Counter(bytes.fromhex(mail["Duly-Notice"]) for mail in self.mails())
+        told = (notice for mail in self.mails() for notice in mail.get_all("Duly-Notice"))
+        return Counter(map(bytes.fromhex, told))
 
 
 class Stage:
@@ -113,14 +115,26 @@ class Stage:
             self.lender.send(call)
         self._loans = 0
 
-    def lend(self, count: int, *, language: str = "en", reachable: bool = True) -> "list[Borrower]":
-        """Loans to new borrowers, who consent to e-mail. The gate may be asked to tell them so at once."""
-        found = [Borrower(self, self._loans + number) for number in range(1, count + 1)]
+    def lend(
+        self, count: int, *, language: str = "en", reachable: bool = True, mail: str = ""
+    ) -> "list[Borrower]":
+        """Loans to new borrowers, who consent to e-mail. The gate may be asked to tell them so at once.
+
+        mail: where they all are reached, being one person; by default each somewhere else.
+        """
+        found = [Borrower(self, self._loans + number, mail) for number in range(1, count + 1)]
         self._loans += count
         importing.give_gas(self.deployer, [one.sender.address for one in found])
         for one in found:
             one.open(language, reachable)
         return found
+
+    def lend_again(self, borrower: "Borrower") -> bytes:
+        """Another loan to the same address; its id."""
+        self._loans += 1
+        terms, call = borrower.borrow(self._loans)
+        borrower.sender.send(call, gas=600_000)
+        return loan_id(terms, SigningDomain(self.app.chain_id, self.contracts.ledger.address))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -179,14 +193,15 @@ class Stage:
 class Borrower:
     """Somebody with a loan."""
 
-    def __init__(self, stage: Stage, number: int) -> None:
+    def __init__(self, stage: Stage, number: int, address: str = "") -> None:
         self.stage, self.number = stage, number
         account = Account.from_key((0xB0 << 200 | number).to_bytes(32, "big"))
         self.sender = stage.deployer.sibling(account)
-        self.address = f"borrower-{number}@example.org"
+        self.address = address or f"borrower-{number}@example.org"
         self.loan = b""
 
-    def open(self, language: str, reachable: bool) -> None:
+    def borrow(self, number: int) -> tuple[Terms, Call]:
+        """The terms of a loan that begins now, and how it is opened."""
         stage, contracts = self.stage, self.stage.contracts
         today = calendar.local_day(stage.app.clock.now() + 3600, 0)
         terms = Terms(
@@ -200,11 +215,16 @@ class Borrower:
             grace_days=load_pack("STRICT").lending_limits.min_grace_days,
             policy=1,
             expires=2**40 - 1,
-            salt=self.number.to_bytes(32, "big"),
+            salt=number.to_bytes(32, "big"),
         )
         domain = SigningDomain(stage.app.chain_id, contracts.ledger.address)
         signature = sign_offer(stage.lender.account, terms, domain)
-        calls = [contracts.ledger.open(terms, signature)]
+        return terms, contracts.ledger.open(terms, signature)
+
+    def open(self, language: str, reachable: bool) -> None:
+        stage, contracts = self.stage, self.stage.contracts
+        terms, opening = self.borrow(self.number)
+        calls = [opening]
         if reachable:
             vault = stage.app.vault
             vault.add(self.sender.address, Channel.EMAIL, self.address, language=language)
@@ -217,7 +237,7 @@ class Borrower:
             ]
         outcomes = list(each(self.sender.send_many(calls, gas=600_000)))
         assert all(isinstance(outcome, Receipt) for outcome in outcomes)
-        self.loan = loan_id(terms, domain)
+        self.loan = loan_id(terms, SigningDomain(stage.app.chain_id, contracts.ledger.address))
 
 
 class DeadlyInbox(Inbox):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import random
 import signal
 import time
+from email.message import EmailMessage
 
 import pytest
 from eth_utils import keccak
-from stage import START, DeadlyInbox, Stage
+from stage import START, Borrower, DeadlyInbox, Stage
 
 from duly.chain.clock import travel
 from duly.domain.consent import Channel
 from duly.domain.notice import Kind
-from duly.services import run
+from duly.services import protection, run
 from duly.store.notices import State
 from scripts.inbox import text_of
 
@@ -233,3 +234,116 @@ def test_a_batch_that_is_refused_in_part(stage):
     # What was let through and is not indexed yet is not asked for again.
     assert [each.borrower for each in run.planned(stage.app, now)] == [first.sender.address]
     assert second.loan != first.loan
+
+
+# ------------------------------------------------------------------------------------- several in one message
+
+
+def reminded(stage: Stage) -> tuple[Borrower, Borrower, list[bytes]]:
+    """Somebody with two loans at one address and one at another, who was told that they are open, on the day
+    on which they are to be told that instalments fall due.
+    """
+    anna = {"language": "zh", "mail": "anna@example.org"}
+    (first,), (other,) = stage.lend(1, **anna), stage.lend(1, **anna)
+    loans = [first.loan, stage.lend_again(first), other.loan]
+    assert run.round(stage.app).delivered.messages == 3
+    loan = stage.app.read_model.loan(first.loan)
+    # Two days before the due day, a Thursday.
+    travel(stage.w3, loan.terms.first_due * 86_400 - 36 * 3600)
+    return first, other, loans
+
+
+def last_mail(stage: Stage) -> EmailMessage:
+    return max(stage.mailbox.mails(), key=lambda mail: mail["Date"].datetime)
+
+
+def test_cap_1_one_reminder_rather_than_several(stage):
+    first, other, loans = reminded(stage)
+    report = stage.duly("run", "--once")
+    assert (report["served"]["served"], report["delivered"]["sent"]) == (3, 3)
+    assert (report["delivered"]["messages"], len(stage.mailbox.mails())) == (1, 4)
+    mail = last_mail(stage)
+    assert mail["To"] == "anna@example.org"
+    text = text_of(mail)
+    assert "您的 3 笔贷款" in text
+    words = f"{mail['Subject']}\n\n{text}".encode()
+    told = [
+        (bytes.fromhex(notice), bytes.fromhex(salt))
+        for notice, salt in zip(mail.get_all("Duly-Notice"), mail.get_all("Duly-Salt"), strict=True)
+    ]
+    stage.app.indexer.run()
+    notices = [stage.app.read_model.notice(notice) for notice, _ in told]
+    assert {notice.loan for notice in notices} == set(loans)
+    # Each proves itself, and nothing on chain shows that the two addresses are one person's.
+    for notice, (_, salt) in zip(notices, told, strict=True):
+        assert f"0x{notice.id.hex()}" in text
+        assert f"【贷款 {notice.loan.hex()[:8]}】" in text
+        assert keccak(salt + words) == notice.content_hash
+    assert len({(notice.borrower, notice.content_hash) for notice in notices}) == 2
+    assert len({notice.content_hash for notice in notices}) == 2
+    # It counts once for each address, and once for the person.
+    for who in (first, other):
+        assert len(stage.contracts.notices.reminders_of(who.sender.address)) == 1
+    again = stage.duly("run", "--once")
+    assert (again["served"]["served"], again["delivered"]["sent"]) == (0, 0)
+
+
+def test_gate_3_a_payment_on_one_loan_stops_the_whole_message(stage):
+    _, _, loans = reminded(stage)
+    stage.app.indexer.run()
+    assert len(run.serve(stage.app, stage.app.clock.now()).served) == 3
+    stage.lender.send(stage.contracts.ledger.repay(loans[1], 100))
+    assert stage.duly("deliver")["dropped"] == {"wrong_amount": 3}
+    assert len(stage.mailbox.mails()) == 3
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_gate_2_a_message_in_the_midst_of_which_the_worker_was_killed_is_uncertain_as_a_whole(stage, when):
+    reminded(stage)
+    stage.app.indexer.run()
+    served = run.serve(stage.app, stage.app.clock.now()).served
+    worker = stage.start_worker(when, "1")
+    _, error = worker.communicate(timeout=60)
+    assert worker.returncode == -signal.SIGKILL, error
+    mails = len(stage.mailbox.mails())
+    assert mails == (4 if when == "after" else 3)
+    assert stage.duly("deliver")["sent"] == 0
+    listed = stage.duly("deliver", "--uncertain", code=1)
+    assert {bytes.fromhex(each["notice"][2:]) for each in listed["uncertain"]} == set(served)
+    process = stage.start("deliver", "--resolve", listed["uncertain"][0]["notice"], "--sent")
+    assert "with 2 more in the same message" in process.communicate(timeout=60)[0]
+    assert stage.duly("deliver", "--uncertain")["uncertain"] == []
+    assert len(stage.mailbox.mails()) == mails
+
+
+def test_gate_1_what_one_of_a_message_is_refused_for_is_asked_beforehand(stage):
+    _, _, loans = reminded(stage)
+    stage.app.indexer.run()
+    now = stage.app.clock.now()
+    found = run.planned(stage.app, now)
+    assert len({each.message for each in found}) == 1
+    stage.lender.send(stage.contracts.ledger.repay(loans[1], 100))
+    report = stage.app.server.serve(found, now)
+    assert len(report.served) == 2
+    assert {reason.name: count for reason, count in report.refused.items()} == {"WRONG_AMOUNT": 1}
+    assert stage.duly("deliver")["sent"] == 2
+    assert "您的 2 笔贷款" in text_of(last_mail(stage))
+
+
+def test_priv_1_what_is_exported_and_forgotten_of_a_message(stage):
+    first, other, loans = reminded(stage)
+    stage.duly("run", "--once")
+    words = f"{last_mail(stage)['Subject']}\n\n{text_of(last_mail(stage))}"
+    for who, count in ((first, 2), (other, 1)):
+        told = protection.export(stage.app, who.sender.address)
+        assert told["words_never_served"] == []
+        reminders = [each for each in told["notices"] if each["kind"] == "instalment_upcoming"]
+        assert len(reminders) == count
+        for each in reminders:
+            assert f"{each['subject']}\n\n{each['body']}" == words
+            salted = bytes.fromhex(each["salt"][2:]) + words.encode()
+            assert "0x" + keccak(salted).hex() == each["content_hash"]
+    protection.erase(stage.app, [other.sender.address])
+    for notice in stage.app.read_model.notices(loan=loans[0]):
+        kept = stage.app.notice_store.content(notice.content_hash)
+        assert (kept is None) == (notice.kind is Kind.INSTALMENT_UPCOMING)

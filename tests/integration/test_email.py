@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from duly.channels.email import EmailCarrier
-from duly.channels.message import CarrierUnavailable, CodeMessage, Message, Receipt, Result
+from duly.channels.message import CarrierUnavailable, CodeMessage, Message, Proof, Receipt, Result
 from duly.config import MailSecurity, MailServer
 from duly.domain.errors import InvalidInput
 from duly.services.verifying import words
@@ -30,12 +30,11 @@ def server(port: int, sender: str = SENDER) -> MailServer:
 
 def message(number: int = 1, **changes) -> Message:
     values = {
-        "notice": number.to_bytes(32, "big"),
+        "proofs": (Proof(number.to_bytes(32, "big"), b"\x5a" * 32),),
         "address": ADDRESS,
         "subject": "Instalment 3 is due today",
         "body": "Dear borrower,\n\nfor you.\n\nNo link.\n\nYou owe 1,234.50 USD.\n.\n..\n",
         "language": "en",
-        "salt": b"\x5a" * 32,
         "at": 1_800_000_000,
     }
     return Message(**(values | changes))
@@ -80,10 +79,20 @@ def test_a_mail_proves_itself(carrier, inbox):
     carrier.send(text)
     (mail,) = inbox.mails()
     words = f"{mail['Subject']}\n\n{text_of(mail)}".encode()
+    (proof,) = text.proofs
     salted = bytes.fromhex(mail["Duly-Salt"]) + words
-    assert keccak(salted) == keccak(text.salt + f"{text.subject}\n\n{text.body}".encode())
+    assert keccak(salted) == keccak(proof.salt + f"{text.subject}\n\n{text.body}".encode())
     assert mail["Content-Language"] == "zh-Hans"
-    assert bytes.fromhex(mail["Duly-Notice"]) == text.notice
+    assert bytes.fromhex(mail["Duly-Notice"]) == proof.notice
+
+
+def test_a_mail_with_several_notices_proves_each(carrier, inbox):
+    proofs = tuple(Proof(bytes([number]) * 32, bytes([number // 2]) * 32) for number in (1, 2, 3))
+    carrier.send(message(proofs=proofs))
+    (mail,) = inbox.mails()
+    told = zip(mail.get_all("Duly-Notice"), mail.get_all("Duly-Salt"), strict=True)
+    assert [Proof(*map(bytes.fromhex, pair)) for pair in told] == list(proofs)
+    assert mail["Message-ID"] == f"<{'01' * 16}@lender.example>"
 
 
 _WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=120).filter(

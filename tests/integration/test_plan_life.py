@@ -9,6 +9,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
+from eth_utils import keccak
 from world import BORROWERS, LENDER, OTHER_LENDER, PUBLISHER, SERVICER, World
 
 from duly.chain import networks
@@ -19,21 +20,24 @@ from duly.domain.calendar import DAY
 from duly.domain.consent import Channel
 from duly.domain.notice import COOLING_OFF_ENDS, Kind
 from duly.domain.preferences import Preferences, parse_hours
-from duly.services.plan import OVERDUE_TIMES, Planned, known_reminders, plan
+from duly.services.plan import OVERDUE_TIMES, Planned, companions, known_reminders, plan
 from duly.services.policy import load_pack
 from duly.services.render import Place, render
 from duly.store.readmodel import ReadModel
-
-CONTENT = b"\7" * 32
 
 
 class Service:
     """Indexes, plans and serves, as the servicer."""
 
     def __init__(
-        self, world: World, persons: dict[str, bytes], wishes: dict[str, Preferences] | None = None
+        self,
+        world: World,
+        persons: dict[str, bytes],
+        reached: dict[str, bytes] | None = None,
+        wishes: dict[str, Preferences] | None = None,
     ) -> None:
         self.world, self.persons, self.wishes = world, persons, wishes
+        self.together = companions(reached or {}, lambda policy: b"templates")
         self.model = ReadModel.open("sqlite://")
         self.indexer = world.indexer(self.model)
 
@@ -50,10 +54,14 @@ class Service:
             self.persons,
             known,
             preferences=self.wishes,
+            together=self.together,
             waiting=False,
         )
+        # As the service sends them.
+        ready.sort(key=lambda each: (each.message, each.borrower, each.loan.id))
         if ready:
-            call = self.world.notices.serve_many([each.notice(CONTENT) for each in ready])
+            words = {each.id: keccak((each.message or each.id) + each.borrower.encode()) for each in ready}
+            call = self.world.notices.serve_many([each.notice(words[each.id]) for each in ready])
             assert self.world.send(call, SERVICER)["status"] == 1
             self.indexer.run()
         return ready
@@ -117,6 +125,35 @@ def test_all_that_is_planned_is_served_and_nothing_is_refused(world: World, one_
         for offset in (0, 4):
             assert 9 <= (notice.timestamp + offset * 900) % DAY / 3600 < 18.75
             assert calendar.local_day(notice.timestamp, offset) % 7 not in (2, 3)  # no Saturday, no Sunday
+
+
+def test_cap_1_what_is_said_in_one_message_is_served_and_counts_once(world: World) -> None:
+    one, other = (world.accounts[borrower] for borrower in BORROWERS[:2])
+    loans = [world.open(BORROWERS[0], 1), world.open(BORROWERS[0], 2), world.open(BORROWERS[1], 3)]
+    anna = dict.fromkeys((one, other), b"a" * 32)
+    service = Service(world, anna, anna)
+    first_day = world.now // DAY + 1
+    messages: dict[int, list[Planned]] = {}
+    for step in range(2 * 60):
+        moment = (first_day * DAY) + step * DAY // 2 + 1
+        told = [each for each in service.at(moment) if each.kind.is_reminder]
+        if told:
+            assert len({each.message for each in told}) == 1
+            messages[moment] = told
+    assert list(service.model.refusals()) == []
+    reminders = [notice for notice in service.model.notices() if notice.kind.is_reminder]
+    assert {notice.id for notice in reminders} == {each.id for told in messages.values() for each in told}
+    # All three loans are told of every time, and each address counts once for it.
+    assert {tuple(sorted(each.loan.id for each in told)) for told in messages.values()} == {
+        tuple(sorted(loans))
+    }
+    times = sorted({notice.timestamp for notice in reminders})
+    assert len(times) == len(messages) > OVERDUE_TIMES
+    last = (times[-1], times[-2])
+    for who in (one, other):
+        assert world.notices.reminders_of(who)[:2] == service.model.reminders(who)[:2] == last
+    assert all(later - one >= 2 * DAY for one, later in pairwise(times))
+    assert all(third - one >= 7 * DAY for one, third in zip(times, times[2:], strict=False))
 
 
 def test_loans_that_are_changed_are_spoken_of_as_what_they_became(world: World) -> None:
@@ -214,7 +251,7 @@ def test_the_rarer_kinds_are_served_each_in_its_time_and_at_the_wished_hour(worl
         ),
         world.accounts[late]: Preferences(days_before=(), on_due_day=False),
     }
-    service = Service(world, {}, wishes)
+    service = Service(world, {}, wishes=wishes)
     first_day, opened = world.now // DAY + 1, world.now // DAY
     # 100 days, in which the clocks are put forward. Half past three (UTC) is in their hours in summer alone.
     times = [(10, 0), (15, 30), (16, 30)]

@@ -153,10 +153,12 @@ def test_reports_in_words() -> None:
         "refused": {"ceased": 1, "too_soon": 2},
         "skipped": {"no_address": 1},
     }
-    delivered = DeliverReport(1234, 1, 2, Counter(window_over=3), 4)
+    delivered = DeliverReport(1234, 1230, 1, 2, Counter(window_over=3), 4)
     assert deliver.in_words(delivered) == (
-        "1,234 sent, 3 dropped (3 window over), 1 to be tried again, 2 uncertain, 4 left"
+        "1,234 sent in 1,230 messages, 3 dropped (3 window over), 1 to be tried again, 2 uncertain, 4 left"
     )
+    assert deliver.in_words(DeliverReport(3, 1)) == "3 sent in 1 message"
+    assert deliver.in_words(DeliverReport(3, 3)) == "3 sent"
     problem = CarrierUnavailable("no mail")
     report = RoundReport(
         1_790_078_400, IndexReport(2, 30, 8, 9, 1), served, delivered, 5, problem, seconds=0.0301

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from scene import CONSENTING, EAST, EVERY_DAY, SERVICER, Case, a_loan, borrower, moment
+from scene import CONSENTING, EAST, EVERY_DAY, LENDER, SERVICER, Case, a_loan, borrower, moment
 from sqlalchemy import insert
 
 from duly.chain.contracts import Standing
@@ -21,11 +21,12 @@ from duly.domain.notice import Decision, Kind, Notice, Refusal, ground
 from duly.domain.policy import ContactLimits
 from duly.services import deliver as module
 from duly.services.deliver import Deliverer
+from duly.services.plan import plan
 from duly.services.render import Place, render
-from duly.services.serve import proves, salt_purpose
+from duly.services.serve import Server, proves, salt_purpose
 from duly.store import schema
 from duly.store.database import open_engine, writing
-from duly.store.notices import Content, NoticeStore, Served, State
+from duly.store.notices import Content, NoticeStore, Served, State, Told
 from duly.store.vault import MasterKey, Vault
 
 KEY = MasterKey.from_text("5a" * 32)
@@ -40,6 +41,7 @@ class Chain:
 
     vault: Vault
     decision: Decision = STANDS
+    decisions: dict[bytes, Decision] = field(default_factory=dict)
     profile: Profile = CONSENTING
     commitments: dict[str, bytes] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
@@ -52,7 +54,7 @@ class Chain:
         self.asked.append(len(questions))
         return [
             Standing(
-                self.decision,
+                self.decisions.get(notice.loan, self.decision),
                 self.commitments.get(who) or self.vault.commitment(who, notice.channel) or bytes(32),
                 self.profile,
             )
@@ -135,34 +137,74 @@ class Scene:
         text = render(kind, case.loan, facts.position, base, PLACE, language)
         identity = number.to_bytes(32, "little")
         content_hash = text.content_hash(self.vault.salt_for(who, salt_purpose(identity)))
+        told = Told(identity, case.loan.id)
         if keep:
-            self.store.keep(
-                [Content(content_hash, identity, case.loan.id, kind, language, text.subject, text.body, at)]
-            )
+            self.store.keep([Content(content_hash, told, (told,), language, text.subject, text.body, at)])
         served = Served(
             identity, case.loan.id, who, kind, base.instalment, base.amount, Channel.EMAIL, content_hash, at
         )
+        self.put(served, number)
+        return served
+
+    def put(self, served: Served, block: int) -> None:
+        """Let the read model know a notice's event."""
         with writing(self.engine) as connection:
             connection.execute(
                 insert(schema.notices).values(
                     id=served.id,
-                    block_number=number,
-                    log_index=0,
-                    timestamp=at,
+                    block_number=block,
+                    log_index=served.id[0],
+                    timestamp=served.served_at,
                     transaction_hash=b"",
                     loan=served.loan,
                     server=SERVICER,
-                    borrower=who,
-                    kind=int(kind),
+                    borrower=served.borrower,
+                    kind=int(served.kind),
                     instalment=served.instalment,
                     amount=served.amount,
                     channel=0,
                     basis=1,
                     serial=0,
-                    content_hash=content_hash,
+                    content_hash=served.content_hash,
                 )
             )
-        return served
+
+    def serve_together(self, *borrowers: int, served: int | None = None) -> list[Served]:
+        """Let the read model know reminders about a loan for each of some borrowers, who are one person, in
+        one message; the first few of them, where the gate did not let all through.
+        """
+        plans = []
+        for number, who in enumerate(map(borrower, borrowers), start=1):
+            self.vault.add(who, Channel.EMAIL, "anna@example.org")
+            self.vault.verify_simulated([(who, Channel.EMAIL)])
+            loan = a_loan(number=number)
+            loan = replace(loan, terms=replace(loan.terms, borrower=who))
+            self.model.loans[loan.id] = loan
+            [planned] = plan([Case(loan=loan)], LENDER, NOW, waiting=False)
+            plans.append(planned)
+        server = Server(None, None, None, self.store, self.vault, PLACE)
+        contacts = {
+            each.id: self.vault.kept(each.borrower, Channel.EMAIL, salt_purpose(each.id)) for each in plans
+        }
+        words = server._words(plans, contacts, NOW)
+        self.store.keep(words.values())
+        notices = [
+            Served(
+                each.id,
+                each.loan.id,
+                each.borrower,
+                each.kind,
+                each.instalment,
+                each.amount,
+                each.channel,
+                words[each.borrower].content_hash,
+                NOW,
+            )
+            for each in plans
+        ]
+        for number, notice in enumerate(notices[:served]):
+            self.put(notice, 50 + number)
+        return notices
 
     def state(self, notice: Served) -> State | None:
         found = self.store.delivery(notice.id)
@@ -181,7 +223,7 @@ def test_what_was_served_is_delivered_once(scene):
     notices = [scene.serve(number) for number in range(1, 41)]
     report = scene.deliverer.deliver()
     assert (report.sent, report.left, report.dropped) == (40, 0, Counter())
-    assert [message.notice for message in scene.carrier.sent] == [notice.id for notice in notices]
+    assert [message.proofs[0].notice for message in scene.carrier.sent] == [notice.id for notice in notices]
     assert [message.address for message in scene.carrier.sent] == [f"b{n}@example.org" for n in range(1, 41)]
     assert {scene.state(notice) for notice in notices} == {State.SENT}
     assert scene.deliverer.deliver().sent == 0
@@ -196,8 +238,10 @@ def test_the_words_are_those_that_were_hashed(scene):
     (message,) = scene.carrier.sent
     content = scene.store.content(notice.content_hash)
     assert (message.subject, message.body, message.language) == (content.subject, content.body, "zh")
-    assert proves(content, message.salt, notice.content_hash)
-    assert not proves(replace(content, body=content.body + " "), message.salt, notice.content_hash)
+    (proof,) = message.proofs
+    assert proof.notice == notice.id
+    assert proves(content, proof.salt, notice.content_hash)
+    assert not proves(replace(content, body=content.body + " "), proof.salt, notice.content_hash)
 
 
 # --------------------------------------------------------------------------------------------- not delivered
@@ -226,7 +270,7 @@ def test_gate_1_words_that_were_altered_are_not_sent(scene, column):
 
 def test_gate_1_words_of_another_notice_are_not_sent(scene):
     first, second = scene.serve(1), scene.serve(2)
-    scene.store.claim(first, NOW)
+    scene.store.claim([first], NOW)
     with writing(scene.engine) as connection:
         connection.exec_driver_sql("UPDATE notices SET content_hash = ?", (first.content_hash,))
     dropped(scene, second, "other_words")
@@ -440,7 +484,7 @@ def test_gate_2_an_interrupted_worker_leaves_one_uncertain(scene, after):
     with pytest.raises(KeyboardInterrupt):
         first.deliver()
     assert scene.deliverer.deliver().sent == 2
-    sent = Counter(message.notice for message in scene.carrier.sent)
+    sent = Counter(message.proofs[0].notice for message in scene.carrier.sent)
     assert set(sent.values()) == {1}
     assert len(sent) == (5 if after else 4)
     assert [scene.state(notice) for notice in notices].count(State.SENT) == 4
@@ -461,7 +505,7 @@ def test_gate_2_two_workers_at_once_send_each_notice_once(scene):
 
     report = scene.worker(NoticeStore(scene.engine), Interleaving()).deliver()
     assert len(scene.carrier.sent) == 30
-    assert {*Counter(message.notice for message in scene.carrier.sent).values()} == {1}
+    assert {*Counter(message.proofs[0].notice for message in scene.carrier.sent).values()} == {1}
     assert report.sent < 30
     assert scene.store.counts() == {State.SENT: 30}
 
@@ -488,3 +532,96 @@ def test_a_notice_is_what_the_gate_is_asked_about(scene):
     assert served.notice == Notice(
         served.loan, Kind.DUE_TODAY, 1, served.amount, Channel.EMAIL, served.content_hash
     )
+
+
+# ------------------------------------------------------------------------------------- several in one message
+
+
+def test_reminders_in_one_message_are_sent_once_with_a_proof_of_each(scene):
+    alone = scene.serve(7)
+    notices = scene.serve_together(1, 1, 2)
+    report = scene.deliverer.deliver()
+    assert (report.sent, report.messages) == (4, 2)
+    first, message = scene.carrier.sent
+    assert first.proofs[0].notice == alone.id
+    assert message.address == "anna@example.org"
+    assert [proof.notice for proof in message.proofs] == [notice.id for notice in notices]
+    content = scene.store.content(notices[0].content_hash)
+    for proof, notice in zip(message.proofs, notices, strict=True):
+        assert proves(content, proof.salt, notice.content_hash)
+        assert "0x" + notice.id.hex() in message.body
+    # One address, one salt and hash; two addresses cannot be linked by theirs.
+    assert len({proof.salt for proof in message.proofs}) == 2
+    assert len({notice.content_hash for notice in notices}) == 2
+    assert notices[0].content_hash == notices[1].content_hash
+    assert {scene.state(notice) for notice in notices} == {State.SENT}
+    assert scene.deliverer.deliver().sent == 0
+    # Each of the addresses was read once.
+    assert [entry.borrower for entry in scene.vault.log() if entry.purpose == "delivery"] == [
+        alone.borrower, borrower(1), borrower(2),
+    ]  # fmt: skip
+
+
+def test_gate_1_a_message_of_which_one_notice_was_not_let_through_is_not_sent(scene):
+    notices = scene.serve_together(1, 1, 2, served=2)
+    assert scene.deliverer.deliver().dropped == {"incomplete": 2}
+    assert [scene.state(notice) for notice in notices] == [State.DROPPED, State.DROPPED, None]
+    # Nor when it is let through later on: what it says of the others was dropped.
+    scene.put(notices[2], 60)
+    assert scene.deliverer.deliver().dropped == {"incomplete": 1}
+    assert scene.carrier.handed == 0
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize(
+    "reason", [Refusal.WRONG_AMOUNT, Refusal.NO_BASIS, Refusal.RESTING, Refusal.NO_CONSENT]
+)
+def test_gate_3_a_message_of_which_one_notice_does_not_stand_is_not_sent(scene, number, reason):
+    notices = scene.serve_together(1, 1, 2)
+    scene.chain.decisions[notices[number].loan] = Decision(reason)
+    assert scene.deliverer.deliver().dropped == {reason.name.lower(): 3}
+    assert {scene.state(notice) for notice in notices} == {State.DROPPED}
+    assert scene.carrier.handed == 0
+
+
+def test_borrower_2_a_message_to_two_addresses_needs_both_proved_and_in_one_place(scene):
+    notices = scene.serve_together(1, 1, 2)
+    scene.chain.commitments[borrower(2)] = b"\x01" * 32
+    assert scene.deliverer.deliver().dropped == {"other_address": 3}
+    assert {scene.state(notice) for notice in notices} == {State.DROPPED}
+
+
+def test_borrower_2_a_message_is_not_sent_where_the_person_moved_with_one_address_alone(scene):
+    scene.serve_together(1, 1, 2)
+    scene.vault.add(borrower(2), Channel.EMAIL, "moved@example.org")
+    scene.vault.verify_simulated([(borrower(2), Channel.EMAIL)])
+    assert scene.deliverer.deliver().dropped == {"other_address": 3}
+    assert scene.carrier.handed == 0
+
+
+def test_priv_1_a_message_is_not_sent_to_who_was_erased_in_part(scene):
+    scene.serve_together(1, 1, 2)
+    scene.vault.erase(borrower(2))
+    assert scene.deliverer.deliver().dropped == {"no_address": 3}
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_gate_2_a_message_whose_worker_died_is_uncertain_as_a_whole(scene, after):
+    for number in (7, 8):
+        scene.serve(number)
+    notices = scene.serve_together(1, 1, 2)
+    first = scene.worker(NoticeStore(scene.engine), Crashing(scene.carrier, after=after))
+    with pytest.raises(KeyboardInterrupt):
+        first.deliver()
+    assert scene.deliverer.deliver() == module.DeliverReport()
+    assert {found.notice for found in scene.store.uncertain()} == set(notices)
+    assert len(scene.carrier.sent) == (3 if after else 2)
+
+
+def test_a_deferred_message_is_tried_again_as_a_whole(scene):
+    scene.serve_together(1, 1, 2)
+    scene.carrier.will(Result.DEFERRED, reason="SMTP 450")
+    assert scene.deliverer.deliver().deferred == 3
+    scene.clock.time += 60
+    report = scene.deliverer.deliver()
+    assert (report.sent, report.messages) == (3, 1)

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from dataclasses import fields, replace
+from functools import reduce
 from itertools import pairwise
+from operator import or_
 
 import pytest
 from hypothesis import given, settings
@@ -44,7 +46,15 @@ from duly.domain.notice import (
     decide,
 )
 from duly.domain.terms import Schedule
-from duly.services.plan import OVERDUE_TIMES, SLACK, Planned, known_reminders, plan
+from duly.services.plan import (
+    MOST_TOGETHER,
+    OVERDUE_TIMES,
+    SLACK,
+    Planned,
+    companions,
+    known_reminders,
+    plan,
+)
 from duly.services.when import Wait
 
 UPCOMING_DAY = "2027-01-26"  # three days before the first due day
@@ -352,6 +362,7 @@ def test_borrower_1_no_plan_has_a_place_for_another_person():
     names = {field.name for field in fields(Planned)}
     assert names == {
         "kind", "channel", "loan", "position", "ground", "decision", "not_before", "outcome", "wait", "facts",
+        "message",
     }  # fmt: skip
     [told] = planned(Case(), f"{OVERDUE_DAY} 12:00")
     assert told.borrower == borrower(1)
@@ -371,20 +382,97 @@ def ready(cases: list[Case], **options: object) -> list[Planned]:
     return [each for each in plan(cases, LENDER, NOW, **options) if each.ready]
 
 
-def test_cap_1_two_loans_of_one_address_get_one_reminder_in_one_run():
-    second = a_loan(number=2)
-    second = replace(second, terms=replace(second.terms, borrower=borrower(1)))
-    told = plan([overdue(1), Case(loan=second)], LENDER, NOW)
-    assert [each.ready for each in told] == [True, False]
-    assert told[1].decision == Decision(Refusal.TOO_SOON, NOW, NOW + 2 * DAY)
-    assert told[1].not_before == NOW + 2 * DAY
+def of_one_address(number: int, first_due: str = "2027-01-29", **changes: object) -> Case:
+    """Another loan of borrower 1."""
+    loan = a_loan(first_due, number=number)
+    return Case(loan=replace(loan, terms=replace(loan.terms, borrower=borrower(1))), **changes)
+
+
+def messages(planned: list[Planned]) -> dict[bytes, list[int]]:
+    """The loans that each message tells of, by number."""
+    found: dict[bytes, list[int]] = {}
+    for each in planned:
+        found.setdefault(each.message, []).append(int.from_bytes(each.loan.id, "big"))
+    return found
+
+
+def test_cap_1_two_loans_of_one_address_get_one_message_in_one_run():
+    told = plan([overdue(1), of_one_address(2)], LENDER, NOW)
+    assert [each.ready for each in told] == [True, True]
+    assert messages(told) == {told[0].id: [1, 2]}
+    # What has been said to the address counts for both.
+    recent = (NOW - DAY,)
+    cases = [overdue(1, reminders=recent), of_one_address(2, reminders=recent)]
+    waiting = plan(cases, LENDER, NOW)
+    assert [each.decision.reason for each in waiting] == 2 * [Refusal.TOO_SOON]
+    assert {each.message for each in waiting} == {b""}
+
+
+def test_cap_1_what_one_text_cannot_tell_of_waits():
+    other = of_one_address(2)
+    for policy, lender in ((2, LENDER), (1, STRANGER)):
+        loan = replace(other.loan, terms=replace(other.loan.terms, policy=policy), lender=lender)
+        cases = [overdue(1, servicer=SERVICER), replace(other, loan=loan, servicer=SERVICER)]
+        first, second = plan(cases, SERVICER, NOW)
+        assert (first.ready, second.ready) == (True, False)
+        assert second.decision == Decision(Refusal.TOO_SOON, NOW, NOW + 2 * DAY)
+        assert second.not_before == NOW + 2 * DAY
 
 
 def test_cap_1_two_addresses_of_one_person_get_one_reminder_in_one_run():
     cases = [overdue(1), overdue(2)]
-    assert len(ready(cases)) == 2
+    assert len(messages(ready(cases))) == 2
     assert len(ready(cases, persons={borrower(1): ANNA, borrower(2): ANNA})) == 1
     assert len(ready(cases, persons={borrower(1): ANNA})) == 2
+
+
+REACHED = {borrower(1): b"anna@en", borrower(2): b"anna@en", borrower(3): b"anna@zh"}
+
+
+def test_cap_1_two_addresses_that_are_reached_in_one_place_get_one_message():
+    persons = dict.fromkeys(REACHED, ANNA)
+    cases = [overdue(1), overdue(2), overdue(3)]
+    together = companions(REACHED, lambda policy: b"hash of " + bytes([policy]))
+    told = ready(cases, persons=persons, together=together)
+    assert messages(told) == {told[0].id: [1, 2]}
+    # Under another policy with the same templates too.
+    under = replace(cases[1].loan, terms=replace(cases[1].loan.terms, policy=2))
+    cases[1] = replace(cases[1], loan=under)
+    assert len(ready(cases, persons=persons, together=together)) == 1
+    assert len(ready(cases, persons=persons, together=companions(REACHED, lambda policy: b"same"))) == 2
+    # And of two persons never.
+    assert len(messages(ready(cases, together=companions(REACHED, lambda policy: b"same")))) == 3
+
+
+def test_cap_1_what_went_to_two_addresses_at_one_moment_counts_once():
+    persons = {borrower(1): ANNA, borrower(2): ANNA}
+    at_once, apart = (NOW - 3 * DAY,), (NOW - 3 * DAY - 1,)
+    for times, expected in ((at_once, 1), (apart, 0)):
+        told = ready([overdue(1, reminders=at_once), overdue(2, reminders=times)], persons=persons)
+        # Two reminders in a week are allowed.
+        assert len(told) == expected
+
+
+def test_a_loan_of_which_nothing_is_to_be_said_yet_is_not_told_of_beside_another():
+    soon = of_one_address(2, "2027-02-12")
+    assert [each.kind for each in ready([overdue(1), soon])] == [Kind.INSTALMENT_UPCOMING, Kind.OVERDUE]
+    late = of_one_address(2, "2027-02-13")
+    told = {each.kind: each for each in plan([overdue(1), late], LENDER, NOW)}
+    assert told[Kind.OVERDUE].ready
+    assert told[Kind.INSTALMENT_UPCOMING].wait is Wait.ANOTHER_DAY
+
+
+@pytest.mark.parametrize("changes", [{"rest": STANDING}, {"profile": Profile(EAST, EAST, EMAIL, 0)}])
+def test_pause_1_consent_1_what_may_not_be_said_alone_is_not_said_beside_another(changes):
+    resting = of_one_address(2, **changes)
+    told = plan([overdue(1), resting], LENDER, NOW)
+    assert [each.ready for each in told] == [True, False]
+
+
+def test_a_message_does_not_tell_of_too_many_loans():
+    told = plan([overdue(1), *(of_one_address(number) for number in range(2, 15))], LENDER, NOW)
+    assert [each.ready for each in told] == [True] * MOST_TOGETHER + [False] * 4
+    assert len(messages([each for each in told if each.ready])) == 1
 
 
 def test_cap_1_a_reminder_to_one_address_counts_for_the_persons_other():
@@ -429,8 +517,9 @@ def test_cap_1_the_reminders_of_a_persons_other_addresses_are_looked_up():
 def test_cap_1_a_person_is_reminded_no_more_than_the_strictest_policy_allows():
     loose = replace(EVERY_DAY, gap=0, per_day=7, per_week=7)
     persons = {borrower(1): ANNA, borrower(2): ANNA}
-    assert len(ready([overdue(1, limits=loose), overdue(2, limits=loose)], persons=persons)) == 2
-    assert len(ready([overdue(1, limits=loose), overdue(2)], persons=persons)) == 1
+    last = {borrower(1): (NOW - 1,)}
+    assert ready([overdue(1, limits=loose), overdue(2, limits=loose)], persons=persons, reminders=last)
+    assert not ready([overdue(1, limits=loose), overdue(2)], persons=persons, reminders=last)
     # Even where the strict one is a loan that somebody else serves.
     others = overdue(2, reminders=(NOW - DAY,))
     others = replace(others, loan=replace(others.loan, terms=replace(others.loan.terms, lender=STRANGER)))
@@ -503,34 +592,52 @@ def cases(draw: st.DrawFn) -> Case:
         st.integers(1, 7), st.lists(st.integers(1, 8 * DAY), min_size=1, max_size=7), max_size=5
     ),
     couples=st.booleans(),
+    reached=st.dictionaries(
+        st.sampled_from([borrower(n) for n in range(1, 8)]), st.sampled_from([b"a", b"b"])
+    ),
 )
-def test_cap_1_all_of_a_plan_may_be_served_at_once(book, past, couples):
+def test_cap_1_all_of_a_plan_may_be_served_at_once(book, past, couples, reached):
     reminders = {borrower(n): tuple(NOW - ago for ago in sorted(agos)) for n, agos in past.items()}
     book = [replace(case, reminders=reminders.get(case.loan.terms.borrower, ())) for case in book]
     persons = {borrower(n): bytes([n // 2]) * 32 for n in range(1, 8)} if couples else {}
-    result = plan(book, LENDER, NOW, persons, reminders)
+    together = companions({who: place for who, place in reached.items() if couples}, lambda policy: b"")
+    result = plan(book, LENDER, NOW, persons, reminders, together=together)
 
-    # The gate, notice by notice: none would be refused.
+    # The gate, notice by notice: none would be refused, once the first in a message to an address was not.
     states = {case.loan.id: case for case in book}
-    on_chain = dict(reminders)
+    on_chain, counted = dict(reminders), set()
     for each in result:
         if not each.ready:
             assert each.not_before is None or each.not_before > NOW
             continue
         case = states[each.loan.id]
-        facts = replace(case.facts(NOW), reminders=on_chain.get(each.borrower, ()))
+        rides = each.kind.is_reminder and (each.message, each.borrower) in counted
+        before = reminders if rides else on_chain
+        facts = replace(case.facts(NOW), reminders=before.get(each.borrower, ()))
         assert decide(each.notice(b""), facts, LENDER, NOW).reason is Refusal.NONE
         spoken = Spoken(facts.said, facts.seldom_said, facts.reminders)
         spoken = after_serving(each.kind, each.instalment, each.ground.basis, spoken, NOW)
         states[each.loan.id] = replace(case, said=spoken.said, seldom_said=spoken.seldom)
         on_chain[each.borrower] = spoken.reminders
+        counted.add((each.message, each.borrower))
+
+    # One message to a person at most, of which each loan is told once.
+    for person in {persons.get(each.borrower, each.borrower) for each in result}:
+        told = [
+            each
+            for each in result
+            if each.ready and each.kind.is_reminder and persons.get(each.borrower, each.borrower) == person
+        ]
+        assert len({each.message for each in told}) <= 1
+        assert not told or told[0].message == told[0].id
+        assert len({each.loan.id for each in told}) == len(told)
 
     # Per person, under the strictest limits of all of the person's loans.
     for person in {persons.get(case.loan.terms.borrower, case.loan.terms.borrower) for case in book}:
         mine = [c for c in book if persons.get(c.loan.terms.borrower, c.loan.terms.borrower) == person]
-        times = sorted(
-            t for who, ts in on_chain.items() if persons.get(who, who) == person for t in ts
-        )  # fmt: skip
+        addresses = [ts for who, ts in on_chain.items() if persons.get(who, who) == person]
+        # What went to several addresses at one moment was one message.
+        times = sorted(reduce(or_, map(Counter, addresses), Counter()).elements())
         if NOW not in times:
             continue
         gaps = [later - one for one, later in pairwise(times) if later == NOW]

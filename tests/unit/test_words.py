@@ -2,7 +2,6 @@
 every pack, in every situation."""
 
 import re
-from collections import defaultdict
 from functools import cache
 from types import SimpleNamespace
 
@@ -16,10 +15,10 @@ from duly.domain.loan import position_of
 from duly.domain.notice import Kind, Refusal, ground
 from duly.domain.split import split_of
 from duly.domain.terms import ZERO_ADDRESS, Schedule
-from duly.domain.words import PREVIEW, check, find
+from duly.domain.words import PREVIEW, find
 from duly.services.policy import InvalidPack, load_pack, pack_names, parse_pack, strict_rules, word_rules
-from duly.services.render import check_templates, load_templates, situations, templates
-from duly.services.samples import samples
+from duly.services.render import check_templates, load_templates, situations, templates, trials
+from duly.services.samples import samples, together
 from duly.services.serve import OTHER_TEMPLATES, Server
 from duly.services.templates import LOCALES, InvalidTemplates, TemplateSet
 
@@ -28,19 +27,8 @@ TEMPLATES = templates()
 
 @cache
 def every_text():
-    """Each way in which a text can be made, once: kind, locale, values, the text as its reader sees it."""
-    seen, found = set(), []
-    for kind, locale, values in situations():
-        way = (
-            kind,
-            locale,
-            frozenset(TEMPLATES.branches_taken([(kind, locale, values)])),
-            tuple(map(bool, values.values())),
-        )
-        if way not in seen:
-            seen.add(way)
-            found.append((kind, locale, values, TEMPLATES.said(kind, locale, values)))
-    return found
+    """Each way in which a text can be made, once: its situation, and the text as its reader sees it."""
+    return [text for file in trials().files for text in trials().of(file, TEMPLATES).texts]
 
 
 def refused(changes, match):
@@ -59,55 +47,66 @@ def with_words(name, words):
 def test_words_1_every_text_keeps_the_rules_of_every_pack(name):
     rules = word_rules(load_pack(name))
     assert len(every_text()) > 50
-    for kind, locale, _, said in every_text():
-        assert check(said, rules) == [], (kind, locale)
+    assert TEMPLATES.problems(rules, trials()) == []
 
 
 def test_words_1_every_branch_of_every_template_is_taken():
     branches = TEMPLATES.branches()
     assert len(branches) > 60
-    assert branches - TEMPLATES.branches_taken(situations()) == set()
+    assert branches == {branch for situation in situations() for branch in TEMPLATES.tried(situation)[0]}
+    assert branches == {branch for file in trials().files for branch in trials().of(file, TEMPLATES).taken}
     assert {each.kind for each in samples()} == set(Kind)
 
 
+def test_words_1_every_reminder_is_tried_together_with_others_too():
+    alone = [each for each in samples() if each.kind.is_reminder]
+    beside = [each for several in together() for each in several]
+    assert {len(several) for several in together()} == {2, 3}
+    assert {tuple(each.kind for each in several) for several in together()} >= {
+        (Kind.INSTALMENT_UPCOMING, Kind.DUE_TODAY),
+        (Kind.OVERDUE, Kind.INSTALMENT_UPCOMING, Kind.DUE_TODAY),
+    }
+    said = {(each.kind, each.position, each.ground) for each in beside}
+    assert said == {(each.kind, each.position, each.ground) for each in alone}
+
+
 def test_no_text_has_markup_or_double_blanks_left():
-    for kind, locale, _, said in every_text():
+    for situation, (said, *_) in every_text():
         text = f"{said.subject}\n\n{said.body}"
-        assert not re.search(r"[{}\0]|None|  |\n\n\n| \n|，，|。。| [,.]", text), (kind, locale, text)
+        assert not re.search(r"[{}\0]|None|  |\n\n\n| \n|，，|。。| [,.]", text), (situation.file, text)
 
 
 def test_chinese_texts_hold_no_english_but_names():
-    for kind, locale, values, said in every_text():
-        if locale == "zh":
-            text = said.body
-            for value in sorted(map(str, values.values()), key=len, reverse=True):
-                text = text.replace(value, "")
+    for situation, _ in every_text():
+        if situation.locale == "zh":
+            text = TEMPLATES.marked(situation, lambda name, value: "")
             words = set(re.findall(r"[A-Za-z]+", text))
-            assert words <= {"STOP", "revoke", "repay", "rescind", "NoticeServed", "TUSD"}, (kind, words)
+            assert words <= {"STOP", "revoke", "repay", "rescind", "NoticeServed"}, (situation.file, words)
 
 
-def facts_in(kind, locale, values):
+def facts_in(situation):
     """The names of the values that a text shows."""
     shown = []
-    TEMPLATES.marked(kind, locale, values, lambda name, value: shown.append(name) or value)
-    return set(shown)
+    TEMPLATES.marked(situation, lambda name, value: shown.append(name) or value)
+    return sorted(shown)
 
 
 def test_english_and_chinese_show_the_same_facts():
-    by_sample = defaultdict(dict)
-    for number, (kind, locale, values) in enumerate(situations()):
-        by_sample[number // len(LOCALES)][locale] = kind, values
-    for pair in by_sample.values():
-        (kind, english), (_, chinese) = pair["en"], pair["zh"]
-        assert facts_in(kind, "en", english) == facts_in(kind, "zh", chinese)
-        for name in ("amount", "code", "principal_part", "interest_part", "fee_part"):
-            assert english[name] == chinese[name]
+    english, chinese = ([each for each in situations() if each.locale == locale] for locale in ("en", "zh"))
+    different = {id(situation) for situation, _ in every_text()}
+    for one, other in zip(english, chinese, strict=True):
+        for (kind, values), (same, others) in zip(one.notices, other.notices, strict=True):
+            assert kind is same
+            for name in ("amount", "code", "principal_part", "interest_part", "fee_part"):
+                assert values[name] == others[name]
+        if {id(one), id(other)} & different:
+            assert facts_in(one) == facts_in(other)
 
 
 def test_borrower_1_subject_and_preview_tell_nothing_of_a_debt():
     rules = strict_rules()
-    for kind, locale, _, said in every_text():
-        assert find(said.subject + "\n" + said.preview, rules.telling) == [], (kind, locale)
+    for situation, (said, *_) in every_text():
+        assert find(said.subject + "\n" + said.preview, rules.telling) == [], situation.file
         assert len(said.preview) == PREVIEW
         assert said.shown_early == {"reference"}
 
@@ -115,10 +114,10 @@ def test_borrower_1_subject_and_preview_tell_nothing_of_a_debt():
 # ------------------------------------------------------------------------------------ plain language
 
 
-def prose_of(kind, locale, values):
+def prose_of(situation):
     """What a person reads as sentences: codes, addresses and amounts stand as one short word each."""
-    text = TEMPLATES.marked(kind, locale, values, lambda name, value: " it " if locale == "en" else "某")
-    return text.partition("\n\n")[2]
+    word = " it " if situation.locale == "en" else "某"
+    return TEMPLATES.marked(situation, lambda name, value: word).partition("\n\n")[2]
 
 
 def syllables(word):
@@ -142,18 +141,21 @@ def test_syllables_are_counted():
     assert {word: syllables(word) for word in words} == words
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_the_english_can_be_read_after_eight_years_of_school(kind):
-    for each, locale, values, _ in every_text():
-        if (each, locale) == (kind, "en"):
-            assert grade(prose_of(kind, locale, values)) <= 8
+FILES = [f"{name}.txt" for name in (*(kind.name.lower() for kind in Kind), "reminders")]
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_the_chinese_has_short_sentences(kind):
-    for each, locale, values, _ in every_text():
-        if (each, locale) == (kind, "zh"):
-            sentences = [s for s in re.split("[。！？\n]", prose_of(kind, locale, values)) if s.strip()]
+@pytest.mark.parametrize("file", FILES)
+def test_the_english_can_be_read_after_eight_years_of_school(file):
+    for situation, _ in every_text():
+        if situation.file == f"en/{file}":
+            assert grade(prose_of(situation)) <= 8
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_chinese_has_short_sentences(file):
+    for situation, _ in every_text():
+        if situation.file == f"zh/{file}":
+            sentences = [s for s in re.split("[。！？\n]", prose_of(situation)) if s.strip()]
             lengths = [len(re.findall(r"[\u4e00-\u9fff]", sentence)) for sentence in sentences]
             assert sum(lengths) / len(lengths) <= 20
             assert max(lengths) <= 50
@@ -206,8 +208,13 @@ def test_words_1_a_chinese_template_that_names_others_cannot_be_loaded(word):
         ("en/_pay.txt", " {{ ledger }}", "pay"),
         ("en/_late.txt", "{{ late_fee }}", "late_fee"),
         ("en/_split.txt", "{{ interest_part }}", "split"),
-        ("en/due_today.txt", "{{ due_date }}", "due_date"),
-        ("zh/due_today.txt", "{{ amount }}", "amount"),
+        ("en/_due_today.txt", "{{ due_date }}", "due_date"),
+        ("zh/_due_today.txt", "{{ amount }}", "amount"),
+        # Of several reminders each has to say all, whatever the others say.
+        ("en/_reminder.txt", "{{ reference }}", "reference"),
+        ("en/_reminder.txt", "{{ code }}", "genuine"),
+        ("zh/_reminder.txt", '{% include "zh/_pay.txt" %}', "pay"),
+        ("en/reminders.txt", '{% include "en/_close.txt" %}', "stop"),
         ("zh/_open.txt", "{{ reference }}", "reference"),
         ("zh/_close.txt", "请回复 STOP。", "opt_out"),
     ],
@@ -223,6 +230,18 @@ def test_words_1_what_is_said_in_one_branch_alone_is_found():
         with_words("en/overdue.txt", "{% if not late_fee %}Final warning.{% endif %}"), r"final warning\*"
     )
     refused(with_words("en/_late.txt", "{% if in_part %}{% else %}We sue.{% endif %}"), "'sue'")
+
+
+@pytest.mark.parametrize("name", ["reminders", "_reminder"])
+def test_words_1_reminders_in_one_message_get_the_same_check(name):
+    refused(with_words(f"en/{name}.txt", "Shame on you."), r"en/reminders\.txt: 'shame\*")
+    # What begins with one loan and goes on with the next is found too.
+    text = TEMPLATES.files["en/_reminder.txt"]
+    refused({"en/_reminder.txt": "Chance\n" + text + "This is the last\n"}, "'last chance")
+
+
+def test_words_1_what_is_told_of_all_loans_is_of_none_alone():
+    refused(with_words("en/reminders.txt", "{{ due_date }}"), "'due_date' is undefined")
 
 
 def test_words_1_a_branch_that_no_situation_takes_cannot_be_loaded():
@@ -410,7 +429,7 @@ def test_basis_1_notices_are_served_with_the_templates_that_the_policy_was_publi
     policy = published and SimpleNamespace(templates=published, pack=load_pack("STRICT").pack_hash)
     model = SimpleNamespace(policy=lambda number: policy)
     server = Server(None, None, model, None, None, None, TEMPLATES)  # type: ignore[arg-type]
-    ready = SimpleNamespace(ready=True, policy=1)
+    ready = SimpleNamespace(ready=True, policy=1, id=b"", message=b"")
     if published == TEMPLATES.hash:
         assert server._fits(1)
     else:

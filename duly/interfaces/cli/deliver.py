@@ -80,7 +80,10 @@ def deliver(
 
 def in_words(report: "DeliverReport") -> str:
     """What was delivered, in a line."""
-    parts = [f"{report.sent:,} sent", *counted("dropped", report.dropped)]
+    sent = f"{report.sent:,} sent"
+    if report.messages != report.sent:
+        sent += f" in {report.messages:,} message{'s' * (report.messages != 1)}"
+    parts = [sent, *counted("dropped", report.dropped)]
     for count, what in (
         (report.deferred, "to be tried again"),
         (report.uncertain, "uncertain"),
@@ -102,9 +105,10 @@ def _resolve(store: "NoticeStore", notice: str, sent: bool) -> None:
             f"{'no' if not found else len(found)} uncertain notices begin with {notice}",
             remedy="duly deliver --uncertain lists them.",
         )
-    store.resolve(found[0].notice.id, sent=sent, now=int(time.time()))
+    count = store.resolve(found[0].notice.id, sent=sent, now=int(time.time()))
     told = "sent" if sent else "not sent"
-    console().print(f"0x{found[0].notice.id.hex()}: recorded as {told}.", soft_wrap=True)
+    others = f", with {count - 1} more in the same message" if count > 1 else ""
+    console().print(f"0x{found[0].notice.id.hex()}: recorded as {told}{others}.", soft_wrap=True)
 
 
 def _list(store: "NoticeStore", json: bool) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from duly.bootstrap import Application
     from duly.domain.preferences import Preferences
     from duly.services.explain import Explained, Explanation
-    from duly.services.plan import Planned
+    from duly.services.plan import Planned, Together
 
 _SHOWN = 50
 
@@ -73,10 +73,11 @@ def plan(
         else:
             show_explanation(explained)
         return
-    persons, wishes = _known_of_borrowers(app)
+    persons, wishes, together = _known_of_borrowers(app)
     candidates = app.read_model.candidates(calendar.local_day(now, calendar.EASTERNMOST))
     known = service.known_reminders(persons, app.read_model.reminders)
-    planned = sorted(service.plan(candidates, who, now, persons, known, preferences=wishes), key=_order)
+    found = service.plan(candidates, who, now, persons, known, preferences=wishes, together=together)
+    planned = sorted(found, key=_order)
     if json:
         print_json(as_json(planned, who, now))
     else:
@@ -84,19 +85,24 @@ def plan(
         show(planned, now, currency.symbol, currency.decimals)
 
 
-def _known_of_borrowers(app: "Application") -> "tuple[dict[str, bytes], dict[str, Preferences]]":
-    """Whose addresses are one person's, and who wishes what; without the vault's key nothing is known."""
+def _known_of_borrowers(
+    app: "Application",
+) -> "tuple[dict[str, bytes], dict[str, Preferences], Together | None]":
+    """Whose addresses are one person's, who wishes what, and which loans one message can tell of; without the
+    vault's key nothing is known.
+    """
+    from duly.services import run
     from duly.store.vault import NoMasterKey
 
     try:
-        return app.vault.persons(), app.vault.preferences()
+        return app.vault.persons(), app.vault.preferences(), run.companions_of(app)
     except NoMasterKey:
         typer.echo(
             "The contact vault is not open: caps are counted per address, not per person, and nobody's "
             "wishes are known.",
             err=True,
         )
-        return {}, {}
+        return {}, {}, None
 
 
 def _explained(app: "Application", loan: str, server: str, now: int) -> "Explanation":
@@ -107,10 +113,10 @@ def _explained(app: "Application", loan: str, server: str, now: int) -> "Explana
     model = app.read_model
     candidate = model.candidate(model.find_loan(loan).id)
     assert candidate is not None  # the loan was found
-    persons, wishes = _known_of_borrowers(app)
+    persons, wishes, together = _known_of_borrowers(app)
     known = service.known_reminders(persons, model.reminders)
     others = model.candidates(calendar.local_day(now, calendar.EASTERNMOST))
-    return explain(candidate, others, server, now, persons, known, wishes)
+    return explain(candidate, others, server, now, persons, known, wishes, together)
 
 
 def parse_moment(text: str) -> int:
@@ -164,6 +170,7 @@ def as_json(planned: "list[Planned]", server: str, now: int) -> dict[str, object
                 "actual": each.decision.actual,
                 "required": each.decision.required,
                 "not_before": each.not_before,
+                "message": "0x" + each.message.hex() if each.message else None,
             }
             for each in planned
         ],
