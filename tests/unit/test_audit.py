@@ -309,8 +309,10 @@ def about_other(notice: NoticeServed = UPCOMING) -> NoticeServed:
 
 def test_cap_1_reminders_of_several_loans_in_one_message_count_once() -> None:
     moment = MONDAY_BEFORE + 3600
-    together = [(UPCOMING, moment), (about_other(), moment)]
+    together = [(UPCOMING, moment), (replace(about_other(), together=True), moment)]
     assert rules(*together, history=two_loans()) == []
+    # The gate counted the second one too.
+    assert set(rules(together[0], (about_other(), moment), history=two_loans())) == {"CAP-1"}
     # As one they still count: the gap is two days.
     soon = replace(UPCOMING, id=notice_id(LOAN, Kind.INSTALMENT_UPCOMING, 1, 1), serial=1)
     assert rules(*together, (soon, moment + 2 * DAY - 1), history=two_loans()) == ["CAP-1"]
@@ -331,14 +333,17 @@ def test_cap_1_what_is_not_one_message(first: NoticeServed, second: NoticeServed
     history = two_loans()
     history += [(ContactRegistered(BORROWER, Channel.IN_APP, b"\x06" * 32, *NEW_YORK), OPENED_AT)]
     history += [(ConsentGranted(BORROWER, Channel.IN_APP), OPENED_AT)]
+    # Whatever the gate took it for.
+    second = replace(second, together=True)
     assert set(rules((first, MONDAY_BEFORE), (second, MONDAY_BEFORE), history=history)) == {"CAP-1"}
 
 
-def test_cap_1_one_message_is_served_in_one_transaction_with_nothing_between() -> None:
-    separately = [(UPCOMING, MONDAY_BEFORE), (about_other(), MONDAY_BEFORE + 1)]
+def test_cap_1_one_message_is_served_in_one_transaction_without_another_reminder_between() -> None:
+    following = replace(about_other(), together=True)
+    separately = [(UPCOMING, MONDAY_BEFORE), (following, MONDAY_BEFORE + 1)]
     assert set(rules(*separately, history=two_loans())) == {"CAP-1"}
-    between = [(UPCOMING, MONDAY_BEFORE), (OPENED, MONDAY_BEFORE), (about_other(), MONDAY_BEFORE)]
-    assert set(rules(*between, history=two_loans())) == {"CAP-1"}
+    between = [(UPCOMING, MONDAY_BEFORE), (OPENED, MONDAY_BEFORE), (following, MONDAY_BEFORE)]
+    assert rules(*between, history=two_loans()) == []
 
 
 # ---------------------------------------------------------------------------------- one person

@@ -167,11 +167,9 @@ def test_what_is_no_code(text: str) -> None:
 
 def test_every_text_that_is_sent_is_found_again() -> None:
     """Blanks at line ends, or another number of line ends at the end, would be lost on the way."""
-    for kind, locale, values in situations():
-        subject, body = templates().render(kind, locale, values)
-        assert body == "\n".join(line.rstrip() for line in body.split("\n")).rstrip("\n") + "\n", (
-            kind,
-            locale,
-        )
+    for situation in situations():
+        subject, body = templates().render(situation)
+        told = situation.file
+        assert body == "\n".join(line.rstrip() for line in body.split("\n")).rstrip("\n") + "\n", told
         carried = body.replace("\n", " \r\n") + "\r\n"
         assert (subject, body) in read(f"{subject}\r\n\r\n{carried}".encode()).texts

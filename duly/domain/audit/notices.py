@@ -136,7 +136,8 @@ class NoticeAudit:
         now = logged.timestamp
         loan = self._state.loans.get(notice.loan)
         joined = self._joins(notice, logged)
-        self._before = logged
+        if notice.kind.is_reminder:
+            self._before = logged
         if loan is None:
             return [("BASIS-1", "a loan that was never opened", "a loan on the ledger")], _Seen(joined=joined)
         told = self._told.get(loan.id)
@@ -157,17 +158,17 @@ class NoticeAudit:
 
     def _joins(self, notice: NoticeServed, logged: Logged) -> bool:
         """CAP-1: several reminders are one message where they are served one after the other in one
-        transaction, to one borrower, on one channel, with one text, the loans in ascending order.
+        transaction, to one borrower, on one channel, with one text, the loans in ascending order. That the
+        gate took it for part of one is not enough.
         """
         before = self._before
-        if before is None or before.transaction_hash != logged.transaction_hash:
+        if not notice.together or before is None or before.transaction_hash != logged.transaction_hash:
             return False
         other = before.event
         return (
             isinstance(other, NoticeServed)
             and before.block_number == logged.block_number
             and notice.kind.is_reminder
-            and other.kind.is_reminder
             and other.content_hash == notice.content_hash
             and other.borrower == notice.borrower
             and other.channel is notice.channel
