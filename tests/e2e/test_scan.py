@@ -151,7 +151,10 @@ def test_what_is_planted_anywhere_is_found(stage):
         database.execute("UPDATE borrowers SET language = ?", (address.lower(),))
     shutil.copy(__file__, stage.directory / "service.log")
     sender = stage.deployer.address
-    stage.rpc("eth_sendTransaction", {"from": sender, "to": sender, "data": "0x" + address.encode().hex()})
+    data = "0x" + address.encode().hex()
+    sent = stage.rpc("eth_sendTransaction", {"from": sender, "to": sender, "data": data})
+    # The node answers before the block is there.
+    stage.w3.eth.wait_for_transaction_receipt(sent)
     terminal.printed["a command"] = f"Error: no mail for {address}".encode()
     found = find(everywhere(stage, terminal), WORDS)
     for place in ("rows of duly.db", "vault.db", "service.log", "block", "a command"):
