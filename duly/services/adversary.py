@@ -176,26 +176,35 @@ class Adversary:
             return Notice(
                 dice.randbytes(32), dice.choice(tuple(Kind)), 0, 1, Channel.EMAIL, dice.randbytes(32)
             )
-        notice = self._true(now, hot)
+        notice = self._true(key, now, hot)
         if dice.random() < 0.4:
-            for _ in range(12):
+            for _ in range(6):
                 decision = decide(notice, self._mirror.facts(notice.loan, now), key, now)
                 if not decision.reason:
                     return notice
-                notice = self._true(now, hot)
+                notice = self._true(key, now, hot)
         if dice.random() < 0.15:
             notice = replace(notice, instalment=dice.choice((0, notice.instalment + 1, 2**16 - 1)))
         if dice.random() < 0.15:
             notice = replace(notice, amount=dice.choice((0, notice.amount + 1, 2 * notice.amount, 2**88 - 1)))
         return notice
 
-    def _true(self, now: int, hot: Sequence[bytes]) -> Notice:
-        """A notice that says what the ledger says, whether or not it may be served."""
-        dice = self._dice
-        loan = dice.choice(hot) if hot and dice.random() < 0.6 else dice.choice(self._loans)
-        kind = dice.choice(tuple(Kind))
+    def _true(self, key: str, now: int, hot: Sequence[bytes]) -> Notice:
+        """A notice that says what the ledger says, whether or not it may be served; mostly about a loan of
+        one's own, and something that there is to say.
+        """
+        dice, loans = self._dice, self._mirror.state.loans
+        for _ in range(4):
+            loan = dice.choice(hot) if hot and dice.random() < 0.6 else dice.choice(self._loans)
+            if loan in loans and loans[loan].lender == key:
+                break
+        facts = self._mirror.facts(loan, now)
+        for _ in range(4):
+            kind = dice.choice(tuple(Kind))
+            decision, base = ground(kind, facts)
+            if not decision.reason:
+                break
         channel = Channel.EMAIL if dice.random() < 0.7 else dice.choice(tuple(Channel))
-        _, base = ground(kind, self._mirror.facts(loan, now))
         return Notice(loan, kind, base.instalment, base.amount, channel, dice.randbytes(32))
 
     def _remember(self, notice: Notice) -> None:

@@ -7,8 +7,8 @@ with the lender's own key. In the end the chain is audited, and what the audit d
 
 - no reminder went to a borrower who had stopped all contact or had a grievance, by a record of its own
 - every notice was within hours by the clock on the borrower's wall, as the time zone's own rules tell it
-- whatever could be said was said in its round, and every instalment that one could be reminded of was, or
-  there is a reason
+- whatever could be said was said in the next round, and every instalment that one could be reminded of was,
+  or there is a reason
 - every message went to the borrower's own address, and none was sent that was not served
 - read model, replayed events and ledger say the same
 """
@@ -244,7 +244,7 @@ class _Year:
         self.carrier = MemoryCarrier()
         app.carriers = {self.carrier.channel: self.carrier}
         self.stage = Stage(app.w3)
-        decimals = self.dice.choice(DECIMALS)
+        decimals = DECIMALS[size.seed % len(DECIMALS)]
         self.unit = 10**decimals
         self.report = Report(size, decimals)
 
@@ -277,12 +277,12 @@ class _Year:
             random.Random(size.seed + 1),
         )
         self.report.tally = self.adversary.tally
-        self.watch = _Watch(self.mirror.state, self.report)
+        self.watch = _Watch(self.mirror.state, self.report, app.sender.address)
         self.borrowers: dict[str, Borrower] = {}
         self.coming: defaultdict[int, list[Doing]] = defaultdict(list)
         self.hot: list[bytes] = []
         self.due: dict[tuple[bytes, int], list[tuple[int, str]]] = {}
-        self.served: set[bytes] = set()
+        self.left: set[bytes] = set()
         self.first_day = genesis() // DAY + 1
         self._set_the_stage()
 
@@ -353,6 +353,8 @@ class _Year:
                     self.stage.play([], latest + self.dice.randrange(1, max(2, moment - before - latest)))
                     self.watch.see(self.adversary.burst(before, self.hot))
                 busy = self._act(doings, max(moment, self.stage.now + 1))
+                if slot == 0:
+                    self._note_due(moment)
                 if at_once:
                     self.watch.see(self.adversary.burst(at_once, self.hot))
                 self.report.slots += 1
@@ -389,7 +391,6 @@ class _Year:
             for name in ("id", "loan", "amendment"):
                 if loan := getattr(logged.event, name, None):
                     self.hot.append(loan)
-        self._note_due(moment)
         return True
 
     # ------------------------------------------------------------------------------------ the service
@@ -430,26 +431,30 @@ class _Year:
             self._wrong(f"by hand: {refused}")
 
     def _look_again(self, at: int) -> int | None:
-        """Is there anything that could have been said in the round of that moment and was not? And for what
-        does the rest wait?
+        """Is anything left that could be said at the moment of the round, and not only since the round told
+        of a new lender? And until when does the rest wait?
         """
         app = self.app
         candidates = app.read_model.candidates(calendar.local_day(at, calendar.EASTERNMOST))
         persons = app.vault.persons()
         reminders = known_reminders(persons, app.read_model.reminders)
-        wake = None
+        wake: int | None = None
+        left: set[bytes] = set()
         for each in plan(candidates, app.sender.address, at, persons, reminders):
             reason = each.decision.reason.name.lower()
             if each.ready:
                 reason = self._why_skipped(each)
                 if not reason:
+                    left.add(each.id)
+                if each.id in self.left:
                     self._wrong(f"left unsaid at {at}: {each.kind.name} of 0x{each.loan.id.hex()}")
             elif each.not_before is not None:
                 wake = min(wake or each.not_before, each.not_before)
             about = self.due.get((each.loan.id, each.instalment)) if each.kind.is_reminder else None
             if about is not None and (not about or about[-1][1] != reason):
                 about.append((at, reason))
-        return wake
+        self.left = left
+        return min(wake or at, at) if left else wake
 
     def _why_skipped(self, planned: Planned) -> str:
         """Why the server did not serve what it might have; empty where it had no reason."""
@@ -677,17 +682,14 @@ class _Year:
             if chance < 0.02:
                 yield _does("grant", Act(it.address, consents.grant(Channel.EMAIL)))
             return
-        loans = [each for each in self.mirror.state.loans.values() if each.terms.borrower == it.address]
         if chance < 0.0006:
             yield _does("revoke", Act(it.address, consents.revoke(Channel.EMAIL)))
         elif chance < 0.0009:
             yield _does("cease", Act(it.address, consents.cease()))
-        elif chance < 0.0013 and loans:
-            loan = dice.choice(loans)
+        elif chance < 0.0013 and (loan := self._loan_of(it)):
             call = consents.revoke_on_word(loan.id, Channel.EMAIL)
             yield _does("revoke on word", Act(loan.lender, call))
-        elif chance < 0.0015 and loans:
-            loan = dice.choice(loans)
+        elif chance < 0.0015 and (loan := self._loan_of(it)):
             yield _does("cease on word", Act(loan.lender, consents.cease_on_word(loan.id)))
         elif chance < 0.0022:
             yield lambda at: self._move(it)
@@ -700,6 +702,10 @@ class _Year:
         elif chance < 0.00345:
             yield lambda at: self._erase(it)
 
+    def _loan_of(self, it: Borrower) -> Loan | None:
+        loans = [each for each in self.mirror.state.loans.values() if each.terms.borrower == it.address]
+        return self.dice.choice(loans) if loans else None
+
     def _move(self, it: Borrower) -> list[tuple[str, Act]]:
         """To another place, with another address; consent is given anew."""
         it.zone, it.mail = self.dice.choice(ZONES), f"moved-{self.dice.randrange(10**12)}@example.org"
@@ -709,6 +715,7 @@ class _Year:
     def _erase(self, it: Borrower) -> list[tuple[str, Act]]:
         """The vault forgets them."""
         self.app.vault.erase(it.address)
+        self.watch.forgotten(it)
         self.report.done["erase"] += 1
         return []
 
@@ -803,22 +810,31 @@ class _Year:
 
 
 class _Watch:
-    """Keeps a record of its own of who must not be reminded, and what time it is where they live."""
+    """Keeps a record of its own of who must not be reminded, how often who was, and what time it is where
+    they live.
+    """
 
-    def __init__(self, state: State, report: Report) -> None:
-        self._state, self._report = state, report
+    def __init__(self, state: State, report: Report, service: str) -> None:
+        self._state, self._report, self._service = state, report, service
         self._ceased: set[str] = set()
         self._complaints: dict[tuple[bytes, Grievance], tuple[str, bool]] = {}
         self._places: dict[str, str] = {}
-        self._coming: dict[bytes, str] = {}
+        self._coming: dict[bytes, tuple[str, str]] = {}
+        self._mail_of: dict[str, str] = {}
+        self._reached_at: defaultdict[str, set[str]] = defaultdict(set)
+        self._reminders: defaultdict[str, list[int]] = defaultdict(list)
         self.mails: defaultdict[str, set[str]] = defaultdict(set)
         self.served: list[NoticeServed] = []
         self.by_server: defaultdict[str, Counter[Kind]] = defaultdict(Counter)
 
     def moves(self, it: Borrower, commitment: bytes) -> None:
-        """Where a borrower will live as soon as a contact is registered."""
-        self._coming[commitment] = it.zone
+        """Where a borrower will live, and be reached, as soon as a contact is registered."""
+        self._coming[commitment] = it.zone, it.mail
         self.mails[it.address].add(it.mail)
+
+    def forgotten(self, it: Borrower) -> None:
+        """The vault knows no more that it is the same person as under another address."""
+        self._reached_at[self._mail_of.pop(it.address, "")].discard(it.address)
 
     def see(self, told: Sequence[Logged]) -> None:
         """Take in what the chain told, and check every notice."""
@@ -830,7 +846,11 @@ class _Watch:
                     self.served.append(event)
                     self.by_server[event.server][event.kind] += 1
                 case ContactRegistered():
-                    self._places[event.borrower] = self._coming[event.commitment]
+                    self._places[event.borrower], mail = self._coming[event.commitment]
+                    if event.channel is Channel.EMAIL:
+                        self._reached_at[self._mail_of.get(event.borrower, "")].discard(event.borrower)
+                        self._mail_of[event.borrower] = mail
+                        self._reached_at[mail].add(event.borrower)
                 case ContactCeased():
                     self._ceased.add(event.borrower)
                 case ConsentGranted():
@@ -853,6 +873,10 @@ class _Watch:
             for (loan, _), (borrower, all_loans) in self._complaints.items():
                 if loan == notice.loan or (all_loans and borrower == notice.borrower):
                     wrong.append("reminded though a grievance stands")
+            if notice.server == self._service:
+                checked["reminders of the service, by person"] += 1
+                wrong += self._too_often(notice, now)
+            self._reminders[notice.borrower].append(now)
         if place := self._places.get(notice.borrower):
             checked["notices by the clock on the wall"] += 1
             limits = self._state.policies[self._state.loans[notice.loan].terms.policy].contact
@@ -862,3 +886,14 @@ class _Watch:
                 wrong.append(f"said at {local:%A %H:%M} in {place}")
         for what in wrong[: _SHOWN - len(self._report.wrong)]:
             self._report.wrong.append(f"{what}: {notice.kind.name} 0x{notice.id.hex()}")
+
+    def _too_often(self, notice: NoticeServed, now: int) -> Iterator[str]:
+        """CAP-1, of a person under all addresses: what the chain cannot know."""
+        limits = self._state.policies[self._state.loans[notice.loan].terms.policy].contact
+        person = self._reached_at[self._mail_of.get(notice.borrower, "")] | {notice.borrower}
+        times = sorted(time for address in person for time in self._reminders[address])
+        if times and now - times[-1] < limits.gap:
+            yield f"a person was reminded {now - times[-1]} s after the last time"
+        for span, most in ((DAY, limits.per_day), (7 * DAY, limits.per_week)):
+            if sum(time > now - span for time in times) >= most:
+                yield f"a person was reminded more than {most} times within {span // DAY} days"
