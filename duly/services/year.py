@@ -387,10 +387,9 @@ class _Year:
             (self.report.done if each.done else self.report.refused)[name] += 1
         told = self.mirror.follow()
         self.watch.see(told)
-        for logged in told:
-            for name in ("id", "loan", "amendment"):
-                if loan := getattr(logged.event, name, None):
-                    self.hot.append(loan)
+        about = {getattr(each.event, name, None) for each in told for name in ("id", "loan", "borrower")}
+        loans = self.mirror.state.loans.values()
+        self.hot = [loan.id for loan in loans if loan.id in about or loan.terms.borrower in about]
         return True
 
     # ------------------------------------------------------------------------------------ the service
@@ -398,8 +397,9 @@ class _Year:
     def _round(self) -> int | None:
         """What a person serves, then the service's own round; when there will be more to say."""
         app, report = self.app, self.report
-        app.indexer.run()
-        self._by_hand(app.clock.now())
+        if self.dice.random() < 0.3:
+            app.indexer.run()
+            self._by_hand(app.clock.now())
         done = run.round(app)
         report.rounds += 1
         self.watch.see(self.mirror.follow())
@@ -414,11 +414,11 @@ class _Year:
         for loan, cases in state.cases.items():
             for kind, outcomes in OUTCOMES.items():
                 grievance = kind.grievance
-                if grievance is not None and cases.get(grievance, NO_CASE).stands and dice.random() < 0.008:
+                if grievance is not None and cases.get(grievance, NO_CASE).stands and dice.random() < 0.025:
                     wishes.append((kind, loan, dice.choice(outcomes)))
         if state.loans:
             loans = list(state.loans)
-            wishes += [(dice.choice(_BY_HAND), dice.choice(loans), "") for _ in range(1 + len(loans) // 100)]
+            wishes += [(dice.choice(_BY_HAND), dice.choice(loans), "") for _ in range(1 + len(loans) // 30)]
         ready: list[Planned] = []
         for kind, loan, outcome in wishes:
             candidate = self.app.read_model.candidate(loan)
