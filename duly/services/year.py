@@ -84,6 +84,10 @@ _LENDER, _SERVICER, _OTHER_LENDER, _STRANGER, _KEEPER = 1, 2, 3, 4, 5
 _EVERYTHING: Final = 2**87
 _FEW_DAYS: Final = 5 * DAY
 """Longer than this no window stays closed."""
+_DUE: Final = "due"
+_NEXT_ROUND: Final = "next_round"
+_HOURS: Final = ("outside_hours", "too_early")
+"""What keeps a reminder from being served for a few days at most."""
 _BY_HAND: Final = (Kind.PAID_AHEAD, Kind.COOLING_OFF_ENDING, Kind.CONSENT_CHANGED, Kind.ARREARS)
 """What no plan has: a person serves it."""
 
@@ -277,7 +281,7 @@ class _Year:
             random.Random(size.seed + 1),
         )
         self.report.tally = self.adversary.tally
-        self.watch = _Watch(self.mirror.state, self.report, app.sender.address)
+        self.watch = Watch(self.mirror.state, self.report, app.sender.address)
         self.borrowers: dict[str, Borrower] = {}
         self.coming: defaultdict[int, list[Doing]] = defaultdict(list)
         self.hot: list[bytes] = []
@@ -443,15 +447,15 @@ class _Year:
         for each in plan(candidates, app.sender.address, at, persons, reminders):
             reason = each.decision.reason.name.lower()
             if each.ready:
-                reason = self._why_skipped(each)
-                if not reason:
+                reason = self._why_skipped(each) or _NEXT_ROUND
+                if reason == _NEXT_ROUND:
                     left.add(each.id)
                 if each.id in self.left:
                     self._wrong(f"left unsaid at {at}: {each.kind.name} of 0x{each.loan.id.hex()}")
             elif each.not_before is not None:
                 wake = min(wake or each.not_before, each.not_before)
             about = self.due.get((each.loan.id, each.instalment)) if each.kind.is_reminder else None
-            if about is not None and (not about or about[-1][1] != reason):
+            if about is not None and about[-1][1] != reason:
                 about.append((at, reason))
         self.left = left
         return min(wake or at, at) if left else wake
@@ -470,9 +474,9 @@ class _Year:
         """Remember what one could be reminded of: what is unpaid, and overdue or due in a few days."""
         for loan, position in self._owed(now):
             if position.overdue:
-                self.due.setdefault((loan.id, position.first_unpaid), [])
+                self.due.setdefault((loan.id, position.first_unpaid), [(now, _DUE)])
             elif position.next_amount and position.next_due_day - position.today <= UPCOMING_DAYS:
-                self.due.setdefault((loan.id, position.next), [])
+                self.due.setdefault((loan.id, position.next), [(now, _DUE)])
 
     def _owed(self, now: int) -> Iterator[tuple[Loan, Position]]:
         state = self.mirror.state
@@ -755,24 +759,21 @@ class _Year:
         """Every instalment that one could be reminded of was, or there is a reason."""
         report, end = self.report, self.stage.now
         reminded = {(each.loan, each.instalment) for each in self.watch.served if each.kind.is_reminder}
-        for about, reasons in self.due.items():
+        for about, history in self.due.items():
             if about in reminded:
                 report.reminded += 1
                 continue
-            reason, since = (reasons[-1][1], reasons[-1][0]) if reasons else ("", 0)
+            reason = history[-1][1]
             loan = self.mirror.state.loans[about[0]]
-            over = schedule.first_unpaid(loan) != about[1] if loan.owed else True
-            only_hours = {reason for _, reason in reasons} <= {"outside_hours", "too_early"}
-            if not reasons and over:
-                reason = "paid or ended the same day"
-            elif not reasons:
-                reason = "not_server" if self.app.sender.address != self._server_of(loan) else "no reason"
-            elif only_hours and over:
+            waits = {reason for _, reason in history} <= {_DUE, _NEXT_ROUND, *_HOURS}
+            if waits and (not loan.owed or schedule.first_unpaid(loan) != about[1]):
                 reason = "paid or ended before the window opened"
-            elif only_hours and end - since > _FEW_DAYS:
-                reason = "no reason"
-            if reason in ("no reason", "none"):
-                self._wrong(f"never reminded of instalment {about[1]} of 0x{about[0].hex()}: {reasons}")
+            elif waits and end - history[0][0] <= _FEW_DAYS:
+                reason = "the year was over"
+            elif reason == _DUE and self._server_of(loan) != self.app.sender.address:
+                reason = "not_server"
+            elif waits:
+                self._wrong(f"never reminded of instalment {about[1]} of 0x{about[0].hex()}: {history}")
             report.not_reminded[reason] += 1
         report.checked["instalments"] = len(self.due)
 
@@ -809,7 +810,7 @@ class _Year:
 # ------------------------------------------------------------------------------------------- the watch
 
 
-class _Watch:
+class Watch:
     """Keeps a record of its own of who must not be reminded, how often who was, and what time it is where
     they live.
     """
