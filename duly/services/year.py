@@ -84,6 +84,8 @@ _LENDER, _SERVICER, _OTHER_LENDER, _STRANGER, _KEEPER = 1, 2, 3, 4, 5
 _EVERYTHING: Final = 2**87
 _FEW_DAYS: Final = 5 * DAY
 """Longer than this no window stays closed."""
+_RARE: Final = 40_000
+"""Days of borrowers in which everything happens that can."""
 _DUE: Final = "due"
 _NEXT_ROUND: Final = "next_round"
 _HOURS: Final = ("outside_hours", "too_early")
@@ -244,6 +246,8 @@ def _does(name: str, *acts: Act) -> Doing:
 class _Year:
     def __init__(self, app: "Application", size: Size, records: Path) -> None:
         self.app, self.size = app, size
+        # So that what seldom happens does in a short year with few people as well.
+        self.often = min(6.0, max(1.0, _RARE / (size.borrowers * size.days)))
         self.dice = random.Random(size.seed)
         self.carrier = MemoryCarrier()
         app.carriers = {self.carrier.channel: self.carrier}
@@ -304,7 +308,8 @@ class _Year:
             ]
         self.stage.play(acts)
         dice, packs = self.dice, list(self.policies)
-        last = max(1, int(self.size.days * 0.6))
+        # Most are borrowed early enough to be paid back, or not, within the year.
+        last = max(1, self.size.days // 4, self.size.days - 146)
         for number in range(self.size.borrowers):
             zone = ZONES[number % len(ZONES)] if dice.random() < 0.9 else dice.choice(ZONES)
             language = "zh" if zone == "Asia/Shanghai" or dice.random() < 0.1 else "en"
@@ -606,7 +611,7 @@ class _Year:
 
     def _dealings(self, it: Borrower, loan: Loan, position: Position) -> Iterator[Doing]:
         """What lenders, and a keeper, do with a loan."""
-        dice, ledger, chance = self.dice, self.contracts.ledger, self.dice.random()
+        dice, ledger, chance = self.dice, self.contracts.ledger, self.dice.random() / self.often
         lender, some = loan.lender, max(1, loan.owed // 9)
         calls: dict[str, Callable[[], Call]] = {
             "acknowledgeReceipt": lambda: ledger.acknowledge_receipt(loan.id, some, dice.randbytes(32)),
@@ -669,8 +674,8 @@ class _Year:
             stands = cases.get(grievance, NO_CASE).stands
             if stands:
                 likely = 0.02
-            elif position.overdue:
-                likely *= 5
+            else:
+                likely *= self.often * (5 if position.overdue else 1)
             if dice.random() < likely:
                 name = f"{'withdraw' if stands else 'lodge'} {grievance.name.lower()}"
                 by_word = not stands and dice.random() < 0.3
@@ -680,7 +685,7 @@ class _Year:
 
     def _contact(self, it: Borrower) -> Iterator[Doing]:
         """Consent withdrawn, all contact stopped, given again; another address, another place."""
-        dice, consents, chance = self.dice, self.contracts.consents, self.dice.random()
+        dice, consents, chance = self.dice, self.contracts.consents, self.dice.random() / self.often
         profile = self.mirror.state.profiles[it.address]
         if not profile.consents_to(Channel.EMAIL) and profile.has_contact(Channel.EMAIL):
             if chance < 0.02:
