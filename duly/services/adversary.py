@@ -235,10 +235,13 @@ class Adversary:
                 self._mirror.take(each)
             return played
         error = self._stage.why_refused(played)
-        found = Decision(*(int(value) for value in error.arguments.values()))  # type: ignore[arg-type]
-        found = replace(found, reason=Refusal(found.reason))
+        if error.name != "Refused":
+            self._differs(f"{error}, in Python {forecast[0]}", notice, now)
+            return played
+        reason, actual, required = (int(value) for value in error.arguments.values())
+        found = Decision(Refusal(reason), actual, required)
         self.tally.refused[found.reason] += 1
-        if error.name != "Refused" or found != forecast[0]:
+        if found != forecast[0]:
             self._differs(f"{found}, in Python {forecast[0]}", notice, now)
         return played
 

@@ -19,6 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from enum import Enum, auto
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -49,6 +50,7 @@ from duly.domain.events import (
 from duly.domain.grievance import NO_CASE, NO_REST, Grievance
 from duly.domain.loan import Loan, Position, Status, position_of
 from duly.domain.notice import NOTHING_SELDOM, Kind, Refusal, Said
+from duly.domain.policy import ContactLimits
 from duly.domain.replay import State
 from duly.domain.terms import ZERO_ADDRESS, Frequency, Schedule, Terms
 from duly.services import audit, deploy, importing, run
@@ -94,11 +96,22 @@ _BY_HAND: Final = (Kind.PAID_AHEAD, Kind.COOLING_OFF_ENDING, Kind.CONSENT_CHANGE
 """What no plan has: a person serves it."""
 
 
-class Habit:
+class Habit(Enum):
     """How a borrower pays."""
 
-    PROMPT, EARLY, AHEAD, LATE, PARTIAL, STRUGGLING = range(6)
-    ALL = (PROMPT, PROMPT, PROMPT, EARLY, EARLY, AHEAD, LATE, LATE, PARTIAL, STRUGGLING)
+    PROMPT = auto()
+    EARLY = auto()
+    AHEAD = auto()
+    LATE = auto()
+    PARTIAL = auto()
+    STRUGGLING = auto()
+
+
+_HABITS: Final = (
+    *3 * (Habit.PROMPT,), *2 * (Habit.EARLY,), Habit.AHEAD, *2 * (Habit.LATE,), Habit.PARTIAL,
+    Habit.STRUGGLING,
+)  # fmt: skip
+"""As often as people have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +133,7 @@ class Borrower:
     mail: str
     zone: str
     language: str
-    habit: int
+    habit: Habit
 
 
 Progress = Callable[[int, int], None]
@@ -136,7 +149,6 @@ class Report:
     persons: int = 0
     addresses: int = 0
     rounds: int = 0
-    slots: int = 0
     blocks: int = 0
     loans_by_pack: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
@@ -313,7 +325,7 @@ class _Year:
         for number in range(self.size.borrowers):
             zone = ZONES[number % len(ZONES)] if dice.random() < 0.9 else dice.choice(ZONES)
             language = "zh" if zone == "Asia/Shanghai" or dice.random() < 0.1 else "en"
-            mail, habit = f"borrower-{number:05}@example.org", dice.choice(Habit.ALL)
+            mail, habit = f"borrower-{number:05}@example.org", dice.choice(_HABITS)
             self.report.persons += 1
             for address_number in range(2 if dice.random() < 0.1 else 1):
                 key = f"{number}/{address_number}".encode()
@@ -366,7 +378,6 @@ class _Year:
                     self._note_due(moment)
                 if at_once:
                     self.watch.see(self.adversary.burst(at_once, self.hot))
-                self.report.slots += 1
                 if busy or calls or wake is None or wake <= moment + DAY // SLOTS:
                     wake = self._round()
                 if after:
@@ -446,7 +457,7 @@ class _Year:
         app = self.app
         candidates = app.read_model.candidates(calendar.local_day(at, calendar.EASTERNMOST))
         persons = app.vault.persons()
-        reminders = known_reminders(persons, app.read_model.reminders)
+        reminders = known_reminders(persons, lambda who: self.mirror.state.reminders.get(who, ()))
         wake: int | None = None
         left: set[bytes] = set()
         for each in plan(candidates, app.sender.address, at, persons, reminders):
@@ -773,7 +784,7 @@ class _Year:
             waits = {reason for _, reason in history} <= {_DUE, _NEXT_ROUND, *_HOURS}
             if waits and (not loan.owed or schedule.first_unpaid(loan) != about[1]):
                 reason = "paid or ended before the window opened"
-            elif waits and end - history[0][0] <= _FEW_DAYS:
+            elif waits and end - history[0][0] <= _FEW_DAYS + DAY * self._limits_of(loan).overdue_days:
                 reason = "the year was over"
             elif reason == _DUE and self._server_of(loan) != self.app.sender.address:
                 reason = "not_server"
@@ -781,6 +792,9 @@ class _Year:
                 self._wrong(f"never reminded of instalment {about[1]} of 0x{about[0].hex()}: {history}")
             report.not_reminded[reason] += 1
         report.checked["instalments"] = len(self.due)
+
+    def _limits_of(self, loan: Loan) -> ContactLimits:
+        return self.mirror.state.policies[loan.terms.policy].contact
 
     def _server_of(self, loan: Loan) -> str:
         return self.mirror.state.servicers.get(loan.lender, ZERO_ADDRESS)

@@ -25,7 +25,7 @@ from duly.domain.notice import Kind
 from duly.domain.replay import Policy, State
 from duly.domain.terms import Terms
 from duly.services.policy import load_pack
-from duly.services.year import Borrower, Report, Size, Watch, offsets
+from duly.services.year import Borrower, Habit, Report, Size, Watch, offsets
 
 PACK = load_pack("STRICT")
 SERVICE, STRANGER = "0x" + "5e" * 20, "0x" + "57" * 20
@@ -56,7 +56,9 @@ def see(report: Report) -> Callable[..., list[str]]:
     account = Account.from_key(b"\1" * 32)
     for number, borrower in enumerate((ANNA, ANNA_TOO)):
         commitment = bytes([number + 1]) * 32
-        watch.moves(Borrower(borrower, account, "anna@example.org", "Europe/London", "en", 0), commitment)
+        watch.moves(
+            Borrower(borrower, account, "anna@example.org", "Europe/London", "en", Habit.PROMPT), commitment
+        )
         watch.see([told(ContactRegistered(borrower, Channel.EMAIL, commitment, 0, 4), 0)])
 
     def show(*events: tuple[Event, int]) -> list[str]:

@@ -236,15 +236,14 @@ def _show_year(report: "Report") -> None:
         ),
     )
     told(
-        "Instalments that one could be reminded of",
+        "What one could be reminded of",
         "reminded, or why not",
         "instalments",
         rows=counted([("reminded", report.reminded), *report.not_reminded.most_common()]),
     )
     tally = report.tally
     told(
-        f"The adversary: {tally.calls:,} calls, {tally.serve:,} to serve, {tally.serve_many:,} to serveMany, "
-        f"{tally.malformed:,} malformed",
+        "What the adversary asked for",
         "the gate's answer",
         "notices",
         rows=counted(
@@ -268,6 +267,10 @@ def _show_year(report: "Report") -> None:
         f"{report.persons:,} persons with {report.addresses:,} addresses, {report.findings.loans:,} loans, "
         f"{report.size.days} days, {report.rounds:,} rounds; {report.decimals} decimals, seed "
         f"{report.size.seed}."
+    )
+    out.print(
+        f"The adversary called {tally.calls:,} times: serve {tally.serve:,}, serveMany {tally.serve_many:,}, "
+        f"with a kind or channel that there is none of {tally.malformed:,} times."
     )
     out.print(
         f"{report.findings.events:,} events, {report.findings.notices:,} notices: "
