@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
     from duly.bootstrap import Application
 
-OPTIONS: Final = ("--order", "fifo", "--gas-limit", "1000000000000")
+OPTIONS: Final = ("--order", "fifo", "--prune-history", "--gas-limit", "1000000000000")
 """Of the Anvil that a year is played on."""
 START: Final = date(2027, 1, 4)
 SLOTS: Final = 6
