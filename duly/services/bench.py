@@ -236,8 +236,8 @@ def _wait(w3: Web3, transaction: bytes) -> Any:
 
 
 @contextmanager
-def anvil() -> Iterator[str]:
-    """The address of an Anvil that ends with the block.
+def anvil(*options: str) -> Iterator[str]:
+    """The address of an Anvil, started with some options, that ends with the block.
 
     Raises: ChainUnavailable, when there is none to start.
     """
@@ -252,7 +252,7 @@ def anvil() -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    command = [program, "--quiet", "--port", str(port), "--hardfork", compiler.EVM_VERSION]
+    command = [program, "--quiet", "--port", str(port), "--hardfork", compiler.EVM_VERSION, *options]
     node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         end = time.monotonic() + _STARTS_WITHIN

@@ -5,7 +5,7 @@ Results go to standard output; progress and errors to standard error, so that a 
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -95,14 +95,26 @@ def counting(description: str, noun: str, *, json: bool) -> Iterator[Callable[[i
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
-def progress(items: Iterable[_T], description: str, *, json: bool, total: int | None = None) -> Iterator[_T]:
-    """The items, with a bar on standard error while a person is watching."""
+@contextmanager
+def bar(description: str, total: int | None, *, json: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while a person is watching; what is handed out moves it on by so many."""
     if json or not sys.stderr.isatty():
-        yield from items
+        yield lambda steps: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield from bar.track(items, total=total, description=description)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(description, total=total)
+        yield lambda steps: shown.advance(task, steps)
+
+
+def progress(items: Iterable[_T], description: str, *, json: bool, total: int | None = None) -> Iterator[_T]:
+    """The items, with a bar on standard error while a person is watching."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with bar(description, total, json=json) as advance:
+        for item in items:
+            yield item
+            advance(1)

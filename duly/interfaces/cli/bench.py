@@ -1,23 +1,33 @@
 """`duly bench`: what it costs, measured."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from duly.interfaces.cli._output import FAILED, Json, console, print_json
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+    from duly.services.year import Report
+
 bench = typer.Typer(
-    name="bench", help="Measure what it costs: time on this machine, and gas.", no_args_is_help=True
+    name="bench",
+    help="Measure what it costs, time on this machine and gas; prove that the rules are kept.",
+    no_args_is_help=True,
 )
 
+_SHOWN = 20
 BAR = 0.5
 """The indexer is to be at least this fast, against fetching the same logs and doing nothing with them."""
 
 
 @bench.callback()
 def _bench() -> None:
-    """Measure what it costs: time on this machine, and gas."""
+    """Measure what it costs, time on this machine and gas; prove that the rules are kept."""
 
 
 @bench.command("index")
@@ -182,3 +192,150 @@ def gas(
         )
     if report.above:
         raise typer.Exit(FAILED)
+
+
+@bench.command("year")
+def year(
+    borrowers: Annotated[int, typer.Option(min=1, help="How many persons borrow.")] = 1_000,
+    days: Annotated[int, typer.Option(min=1, max=3_650, help="How many days, from 4 January 2027.")] = 365,
+    adversary: Annotated[
+        int, typer.Option(min=0, help="How often an adversary calls the gate, with the lender's own key.")
+    ] = 20_000,
+    seed: Annotated[int, typer.Option(help="Of everything that is left to chance.")] = 1,
+    json: Json = False,
+) -> None:
+    """Play a year of lending under all policy packs, and prove that no rule was broken.
+
+    On an Anvil of its own: persons in time zones of both hemispheres, some with several loans or addresses,
+    borrow under every schedule and frequency; pay in time, early, late, in part or never; prepay, rescind,
+    dispute, withdraw, revoke, stop all contact and come back. The service indexes, plans, serves and delivers
+    six rounds a day. Beside it an adversary calls `serve` and `serveMany` with forged loans, kinds, amounts,
+    channels and times, in batches repeated and shuffled: whatever the gate answers, the rules in Python must
+    have forecast it, reason for reason.
+
+    Then the chain is audited as by `duly audit`, and checked further: no reminder to whoever had paused or
+    ceased, every notice within hours by the clock on the borrower's wall, every instalment reminded of unless
+    there was a reason, every message to its borrower alone, read model and ledger as the events tell.
+
+    Exit code 1 where anything is not as it has to be.
+
+    \b
+    Example:
+      duly bench year --borrowers 40 --days 120 --adversary 2000
+    """
+    import tempfile
+    from pathlib import Path
+
+    from duly.bootstrap import Application
+    from duly.config import Settings
+    from duly.interfaces.cli._output import bar
+    from duly.services import year as services
+    from duly.services.bench import anvil
+    from duly.store.vault import MasterKey, Vault
+
+    with (
+        anvil("--timestamp", str(services.genesis()), *services.OPTIONS) as url,
+        tempfile.TemporaryDirectory() as folder,
+        bar("Days", days, json=json) as advance,
+    ):
+        # Nothing has to outlive the run, and nothing is gained by waiting for a disk.
+        app = Application(Settings(rpc=url, database="sqlite://"))
+        app.vault = Vault.open("sqlite://", MasterKey.generate())
+        app.account = services.servicer(app)
+        size = services.Size(borrowers, days, adversary, seed)
+        try:
+            report = services.play(app, size, Path(folder), lambda done, of: advance(1))
+        finally:
+            app.close()
+    if json:
+        print_json(report.as_json())
+    else:
+        _show_year(report)
+    if not report.sound:
+        raise typer.Exit(FAILED)
+
+
+def _show_year(report: "Report") -> None:
+    out = console()
+
+    def told(title: str, *columns: str, rows: "Iterable[tuple[str, ...]]") -> None:
+        out.print(_table(title, *columns, rows=rows))
+
+    def counted(counts: "Iterable[tuple[str, int]]") -> "Iterable[tuple[str, str]]":
+        return ((name.replace("_", " "), f"{count:,}") for name, count in counts)
+
+    told("Loans opened", "pack", "loans", rows=counted(sorted(report.loans_by_pack.items())))
+    told(
+        "What people did",
+        "act",
+        "done",
+        "refused",
+        rows=(
+            (name, f"{report.done[name]:,}", f"{report.refused[name]:,}")
+            for name in sorted(report.done | report.refused)
+        ),
+    )
+    told(
+        "Notices served",
+        "kind",
+        "by the service",
+        "in all",
+        rows=(
+            (kind.name.lower().replace("_", " "), f"{report.served_by_service[kind]:,}", f"{count:,}")
+            for kind, count in sorted(report.findings.served.items())
+        ),
+    )
+    told(
+        "What one could be reminded of",
+        "reminded, or why not",
+        "instalments",
+        rows=counted([("reminded", report.reminded), *report.not_reminded.most_common()]),
+    )
+    tally = report.tally
+    told(
+        "What the adversary asked for",
+        "the gate's answer",
+        "notices",
+        rows=counted(
+            [
+                ("let through", tally.through.total()),
+                *((reason.name.lower(), count) for reason, count in sorted(tally.refused.items())),
+            ]
+        ),
+    )
+    told(
+        "Further checks",
+        "of",
+        "checked",
+        rows=counted(report.checked.items()),
+    )
+    for violation in report.findings.violations[:_SHOWN]:
+        out.print(f"{violation.rule}: {violation.was}; wanted: {violation.wanted}", style="red")
+    for text in (*tally.differences, *report.wrong):
+        out.print(text, style="red")
+    out.print(
+        f"{report.persons:,} persons with {report.addresses:,} addresses, {report.findings.loans:,} loans, "
+        f"{report.size.days} days, {report.rounds:,} rounds; {report.decimals} decimals, seed "
+        f"{report.size.seed}."
+    )
+    out.print(
+        f"The adversary called {tally.calls:,} times: serve {tally.serve:,}, serveMany {tally.serve_many:,}, "
+        f"with a kind or channel that there is none of {tally.malformed:,} times."
+    )
+    out.print(
+        f"{report.findings.events:,} events, {report.findings.notices:,} notices: "
+        f"{len(report.findings.violations)} violations; {len(tally.differences)} answers of the gate differ "
+        f"from the rules in Python; {len(report.wrong)} other faults. {report.seconds:,.0f} seconds."
+    )
+
+
+def _table(title: str, *columns: str, rows: "Iterable[tuple[str, ...]]") -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
