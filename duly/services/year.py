@@ -542,7 +542,7 @@ class _Year:
         dice, opens = self.dice, self.dice.randrange(7 * 60, 20 * 60, 15)
         return Preferences(
             hours=(opens, opens + dice.choice((60, 120, 240))) if dice.random() < 0.7 else None,
-            zone=it.zone if dice.random() < 0.7 else None,
+            zone=it.zone if dice.random() < 0.7 else "",
             days_before=tuple(day for day in DAYS_BEFORE if dice.random() < 0.6),
             on_due_day=dice.random() < 0.7,
         )
