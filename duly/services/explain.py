@@ -11,7 +11,7 @@ from typing import Final
 
 from duly.domain import calendar
 from duly.domain.calendar import DAY
-from duly.domain.grievance import FOREVER
+from duly.domain.grievance import FOREVER, rests_until
 from duly.domain.loan import Loan, Position, Status, position_of
 from duly.domain.notice import (
     ARREARS,
@@ -27,6 +27,7 @@ from duly.domain.policy import ContactLimits
 from duly.domain.preferences import NO_PREFERENCES, Preferences, days_text, hours_text
 from duly.domain.terms import ZERO_ADDRESS
 from duly.services.plan import (
+    DELIVERABLE,
     OVERDUE_TIMES,
     Candidate,
     Planned,
@@ -198,7 +199,7 @@ class _Case:
             if kind is Kind.CONSENT_CHANGED:
                 why = "it is told once, about another loan of the borrower"
             else:
-                why = "its days are over, or nothing that could be waited for would let it through"
+                why = self.hindered(kind) or "its days are over"
             return Explained(kind, Verdict.NOTHING, why)
         rules = tuple(self.rules(planned, planned.facts))
         failing = [rule for rule in rules if not rule.holds]
@@ -271,6 +272,25 @@ class _Case:
         return f"instalment {position.next} {paid} paid already"
 
     # ------------------------------------------------------------------------------------ the rules
+
+    def hindered(self, kind: Kind) -> str:
+        """What keeps from being said, whenever its day comes, something that is not to be said today; empty
+        where nothing does.
+        """
+        profile, candidate = self.candidate.profile, self.candidate
+        if not any(map(profile.has_contact, DELIVERABLE)):
+            return "not today, and later only to a registered contact"
+        if kind.is_owed:
+            return ""
+        if profile.ceased:
+            return "not today, and later only if the borrower takes back that all contact stops"
+        if not any(map(profile.consents_to, DELIVERABLE)):
+            return "not today, and later only with consent"
+        if kind.is_reminder and rests_until(candidate.loan.rest, candidate.rest) == FOREVER:
+            return "not today, and later only when no grievance stands"
+        if kind.is_reminder and self.position.assigned:
+            return "not today, and later only when the borrower was told of the new lender"
+        return ""
 
     def rules(self, planned: Planned, facts: Facts) -> Iterator[Rule]:
         """Every rule that a notice has to keep, in the order in which the gate looks, then the planner's."""

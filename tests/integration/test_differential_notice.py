@@ -636,7 +636,7 @@ def test_every_decision_is_the_same_on_both_sides(world, pack):
     for reason in wanted - {Refusal.TOO_SOON, Refusal.DAY_CAP, Refusal.WEEK_CAP, Refusal.SERVICE_CAP}:
         assert met.stands[reason] >= 10, (reason, str(met))
     for kind in Kind:
-        assert min(met.served[kind], met.stood[kind]) >= (8 if pack == ANY else 1), (kind, str(met))
+        assert min(met.served[kind], met.stood[kind]) >= (5 if pack == ANY else 1), (kind, str(met))
     assert min(met.channels[channel] for channel in Channel) >= STATES[pack] // 2
     names = (
         "forever", "owed in spite of a cease", "owed without consent", "owed in-app without contact",

@@ -249,3 +249,19 @@ def test_a_loan_that_is_no_candidate_yet_is_explained_all_the_same():
     case = Case(limits=replace(EVERY_DAY, upcoming_days=5))
     told = of(explain(case, [], LENDER, moment("2027-01-03 12:00")), Kind.INSTALMENT_UPCOMING)
     assert told.moment == moment("2027-01-26 09:00")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"profile": Profile(EAST, EAST)}, "a registered contact"),
+        ({"profile": Profile(EAST, EAST, EMAIL)}, "only with consent"),
+        ({"profile": Profile(EAST, EAST, EMAIL, ceased=True)}, "takes back"),
+        ({"rest": Rest(standing=1)}, "no grievance stands"),
+    ],
+)
+def test_what_could_not_be_said_on_its_day_either_is_told_beforehand(changes, why):
+    told = of(explained(Case(**changes), "2027-01-10 12:00"), Kind.INSTALMENT_UPCOMING)
+    assert told.verdict is Verdict.NOTHING
+    assert why in told.why
+    assert of(explained(Case(), "2027-01-10 12:00"), Kind.INSTALMENT_UPCOMING).verdict is Verdict.LATER
