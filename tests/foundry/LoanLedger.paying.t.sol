@@ -4,7 +4,7 @@ pragma solidity ^0.8.37;
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 
 import {LoanLedger} from "contracts/LoanLedger.sol";
-import {ILoanLedger, Loan, Schedule, Status, Terms} from "contracts/interfaces/ILoanLedger.sol";
+import {ILoanLedger, Loan, Position, Schedule, Status, Terms} from "contracts/interfaces/ILoanLedger.sol";
 import {BlockingDollar} from "contracts/mocks/BlockingDollar.sol";
 import {HostileDollar} from "contracts/mocks/HostileDollar.sol";
 
@@ -438,6 +438,21 @@ contract LoanLedgerPayingTest is Base {
         pay(id, TOTAL - LEVEL);
         stands(id, 0, 0, 0, 0);
         assertTrue(ledger.loanOf(id).status == Status.Repaid);
+    }
+
+    function test_fees_1_where_only_a_late_fee_is_left_no_instalment_is_unpaid() public {
+        bytes32 id = open(ordinary());
+        vm.warp(DUE + GRACE + 1);
+        vm.prank(borrower);
+        ledger.repay(id, TOTAL);
+
+        Position memory position = ledger.positionOf(id);
+        assertTrue(position.status == Status.Active);
+        assertEq(ledger.loanOf(id).fees, LATE_FEE);
+        assertEq(position.firstUnpaid, 0);
+        assertEq(position.firstUnpaidDueDay, 0);
+        assertEq(position.next, 2);
+        assertEq(position.nextAmount, 0);
     }
 
     function test_a_default_is_cured_when_its_instalment_is_paid() public {
