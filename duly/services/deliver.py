@@ -28,6 +28,7 @@ from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
 from duly.domain.notice import Refusal, next_in_hours
 from duly.domain.policy import ContactLimits
+from duly.services import telemetry
 from duly.services.serve import NO_ADDRESS, NOT_VERIFIED, OTHER_ADDRESS, proves, salt_purpose
 from duly.store.notices import Content, NoticeStore, Outcome, Served, State
 from duly.store.readmodel import ReadModel
@@ -192,6 +193,7 @@ class _Run:
             self._record(now)
             if self._it.store.drop(notices, ready, now):
                 self._dropped[ready] += len(notices)
+                _tell(notices, State.DROPPED, ready, now)
             return
         if ready.carrier.channel not in self._ready:
             try:
@@ -293,6 +295,7 @@ class _Run:
             not_before = now + min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1))
         self._done = Outcome(notices, state, receipt.reason, not_before)
         self._counts[state] += len(notices)
+        _tell(notices, state, receipt.reason, now)
         self._messages += state is State.SENT
         if state is State.DROPPED:
             self._dropped[receipt.reason or "refused"] += len(notices)
@@ -311,6 +314,11 @@ class _Run:
             policy = self._it.read_model.policy(number)
             self._limits[number] = policy.contact if policy else None
         return self._limits[number]
+
+
+def _tell(notices: Sequence[Served], state: State, reason: str | None, now: int) -> None:
+    for each in notices:
+        telemetry.delivered(each.id, each.channel, state.value, reason, now - each.served_at)
 
 
 def same_window(served_at: int, now: int, profile: Profile) -> bool:

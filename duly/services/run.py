@@ -16,6 +16,7 @@ from duly.channels.message import CarrierUnavailable
 from duly.domain import calendar
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
+from duly.services import telemetry
 from duly.services.deliver import DeliverReport, never
 from duly.services.index import IndexReport
 from duly.services.plan import Planned, Together, companions, known_reminders, plan
@@ -83,7 +84,7 @@ def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
     delivered = app.deliverer.deliver(stop, None if served.served else now)
     if failed:
         raise failed
-    return RoundReport(
+    report = RoundReport(
         at=now,
         indexed=indexed,
         served=served,
@@ -92,6 +93,8 @@ def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
         problem=problem or delivered.problem,
         seconds=time.perf_counter() - start,
     )
+    telemetry.round_ended(report.seconds, report.held)
+    return report
 
 
 def planned(app: "Application", now: int) -> list[Planned]:
@@ -127,7 +130,9 @@ def planned(app: "Application", now: int) -> list[Planned]:
         together=companions_of(app),
         waiting=False,
     )
-    return [each for each in found if each.id not in said]
+    found = [each for each in found if each.id not in said]
+    telemetry.planned(each.kind for each in found if each.ready)
+    return found
 
 
 def companions_of(app: "Application") -> Together:
