@@ -2,7 +2,7 @@
 
 | variable | meaning | default |
 |---|---|---|
-| `DULY_RPC`, `DULY_RPC_FILE` | the node: http or ws address, or `tester:` in this process | http://127.0.0.1:8545 |
+| `DULY_RPC`, `DULY_RPC_FILE` | the node: http or ws address, `tester:` in process | http://127.0.0.1:8545 |
 | `DULY_DEPLOYMENTS` | folder of the deployments' records | deployments |
 | `DULY_KEY_FILE` | encrypted key (keystore, JSON) that sends transactions | |
 | `DULY_KEY_PASSPHRASE`, `DULY_KEY_PASSPHRASE_FILE` | its passphrase; asked for where it is missing | |
