@@ -761,6 +761,12 @@ class ReadModel:
             row = connection.execute(select(schema.loans).where(schema.loans.c.id == loan_id)).first()
         return None if row is None else _loan(row)
 
+    def policies_of(self, loans: Collection[bytes]) -> dict[bytes, int]:
+        """The numbers of the policies that loans were made under."""
+        query = select(schema.loans.c.id, schema.loans.c.policy)
+        with self._reading() as connection:
+            return {row.id: row.policy for row in _rows_of(connection, query, schema.loans.c.id, loans)}
+
     def successor(self, loan_id: bytes) -> bytes | None:
         """The loan that replaced this one; None where none did."""
         query = select(schema.loans.c.id).where(schema.loans.c.replaces == loan_id)
