@@ -91,6 +91,17 @@ class DeliverReport:
     left: int = 0
     problem: CarrierUnavailable | None = None
 
+    def __add__(self, other: "DeliverReport") -> "DeliverReport":
+        return DeliverReport(
+            self.sent + other.sent,
+            self.messages + other.messages,
+            self.deferred + other.deferred,
+            self.uncertain + other.uncertain,
+            self.dropped + other.dropped,
+            self.left + other.left,
+            other.problem or self.problem,
+        )
+
     def as_json(self) -> dict[str, object]:
         """For programs."""
         return {

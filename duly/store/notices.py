@@ -37,7 +37,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Index,
-    Insert,
     Integer,
     LargeBinary,
     MetaData,
@@ -54,14 +53,14 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
 from duly.domain.notice import Kind, Notice
 from duly.store import schema
-from duly.store.database import reading, writing
+from duly.store.database import insert_once, reading, writing
+from duly.store.leases import is_gone
 from duly.store.schema import Amount, BigInteger
 
 LONGEST_SEND: Final = 600
@@ -406,21 +405,28 @@ class NoticeStore:
         The first call looks at everything, later ones at what is younger than three days before the last.
         """
         since = None if self._looked_at is None else min(self._looked_at, now) - _LOOK_BACK
-        query = _pending(server, now)
+        query, number = _pending(server, now), schema.notices.c.block_number
         with reading(self._engine) as connection:
-            if since is not None:
+            if since is None:
+                rows = list(connection.execute(query))
+            else:
                 # Blocks are in the order of time: this walks back over the young ones alone.
                 old = connection.execute(
-                    select(schema.blocks.c.number)
-                    .where(schema.blocks.c.timestamp < since)
-                    .order_by(schema.blocks.c.number.desc())
-                    .limit(1)
-                ).scalar()
-                if old is not None:
-                    query = query.where(schema.notices.c.block_number > old)
-            messages = _messages(connection.execute(query))
+                    select(func.coalesce(func.max(schema.blocks.c.number), -1)).where(
+                        schema.blocks.c.number.in_(
+                            select(schema.blocks.c.number)
+                            .where(schema.blocks.c.timestamp < since)
+                            .order_by(schema.blocks.c.number.desc())
+                            .limit(1)
+                        )
+                    )
+                ).scalar_one()
+                # A person may have requeued an older one.
+                deferred = deliveries_table.c.state == State.DEFERRED.value
+                rows = list(connection.execute(query.where(number <= old, deferred)))
+                rows += connection.execute(query.where(number > old))
         self._looked_at = now
-        return messages
+        return _messages(rows)
 
     def pending_of(self, notices: Collection[bytes], server: str, now: int) -> list[tuple[Served, ...]]:
         """The same of these notices, and of those in one message with them."""
@@ -434,6 +440,23 @@ class NoticeStore:
                     rows = connection.execute(query.where(or_(of, contents.c.message.in_(messages)))).all()
                 found += _messages(rows)
         return found
+
+    def unfinished(self, notices: Collection[bytes]) -> dict[bytes, int | None]:
+        """Of these notices, those that are on the chain and were neither claimed nor dropped, with the time
+        (UTC seconds) before which they are not tried again, if there is one.
+        """
+        served, deliveries = schema.notices, deliveries_table
+        query = (
+            select(served.c.id, deliveries.c.not_before)
+            .select_from(served.outerjoin(deliveries, deliveries.c.notice == served.c.id))
+            .where(or_(deliveries.c.notice.is_(None), deliveries.c.state == State.DEFERRED.value))
+        )
+        with reading(self._engine) as connection:
+            return {
+                row.id: row.not_before
+                for some in _chunks(notices)
+                for row in connection.execute(query.where(served.c.id.in_(some)))
+            }
 
     def unclaimed(self, connection: Connection, notices: Mapping[bytes, bytes]) -> set[bytes]:
         """Of notices, each with its content's hash, those whose words are kept here and of which nothing is
@@ -518,7 +541,7 @@ class NoticeStore:
         rows = [_delivery_row(each) | values | {"attempts": int(claim)} for some in fresh for each in some]
         taken = set()
         if rows:
-            query = _insert_once(connection, table).returning(table.c.notice)
+            query = insert_once(connection, table).returning(table.c.notice)
             # In one order, so that two workers never wait for each other.
             rows.sort(key=itemgetter("notice"))
             taken = set(connection.execute(query, rows).scalars())
@@ -547,7 +570,7 @@ class NoticeStore:
         with connection.begin_nested() as attempt:
             for notice in notices:
                 row = _delivery_row(notice) | values | {"attempts": int(claim)}
-                if connection.execute(_insert_once(connection, table), row).rowcount == 1:
+                if connection.execute(insert_once(connection, table), row).rowcount == 1:
                     continue
                 again = connection.execute(
                     update(table)
@@ -738,25 +761,8 @@ class NoticeStore:
             return False
         if worker is None or claimed_wall is None or time.time() - claimed_wall > LONGEST_SEND:
             return True
-        host, _, rest = worker.rpartition(":")[0].rpartition(":")
-        if host != platform.node():
-            return False
-        if int(rest) == os.getpid():
-            return True
-        try:
-            os.kill(int(rest), 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
-
-
-def _insert_once(connection: Connection, table: Table) -> Insert:
-    """An INSERT that leaves alone a row which is there already, on either database."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return postgresql.insert(table).on_conflict_do_nothing()
+        # Of this very process, but not this worker: one that it replaced.
+        return is_gone(worker) or worker.rpartition(":")[0] == self.worker.rpartition(":")[0]
 
 
 def _pending(server: str, now: int) -> Select[Any]:
