@@ -14,14 +14,16 @@
 | `DULY_MASTER_KEY` | the vault's master key: 32 bytes, in hex or base64 | |
 | `DULY_MASTER_KEY_FILE` | file that holds it instead (`duly vault init` makes one) | |
 | `DULY_MASTER_KEY_KEYRING` | entry of the system's keyring that holds it instead: service/name | |
+| `DULY_PER_MINUTE` | most messages a minute on a channel, such as email=600,sms=60 | no limit |
 | `DULY_SMTP_HOST` | mail server; without it no e-mail is sent | |
 | `DULY_SMTP_PORT` | its port | 465 with `tls`, 587 with `starttls`, 25 with `none` |
 | `DULY_SMTP_TLS` | `starttls`, `tls` or `none` | `starttls` |
 | `DULY_SMTP_USER`, `DULY_SMTP_PASSWORD`, `DULY_SMTP_PASSWORD_FILE` | log-in, where the server wants one | |
 | `DULY_SMTP_SENDER` | address that mail comes from | |
+| `DULY_SMTP_CONNECTIONS` | connections to it at once, in each worker | 4 |
 | `DULY_LISTEN` | where `duly run` answers to a monitoring system: host:port | |
 | `DULY_LOG_FORMAT` | how `duly run` writes its log: `json` or `console` | `console` on a terminal |
-| `DULY_LOG_LEVEL` | `debug`, `info`, `warning` or `error`: from where on it does | `info` |
+| `DULY_LOG_LEVEL` | from `debug`, `info`, `warning` or `error` on | `info`; `warning` with `console` |
 
 A name that ends in `_FILE` is that of a file which holds the value: how containers and service managers hand
 over what is secret.
@@ -36,6 +38,7 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
+from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
 
 DEFAULT_RPC: Final = "http://127.0.0.1:8545"
@@ -43,6 +46,7 @@ DEFAULT_RPC: Final = "http://127.0.0.1:8545"
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _PREFIX: Final = "DULY_"
 _KEY = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
+_CHANNELS: Final = {channel.name.lower().replace("_", "-"): channel for channel in Channel}
 _SCHEMES: Final = ("http", "https", "ws", "wss")
 
 
@@ -95,6 +99,7 @@ class MailServer:
     sender: str
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    connections: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +142,10 @@ class Settings:
     master_key_file: Path | None = None
     master_key_keyring: str | None = None
     mail: MailServer | None = None
+    per_minute: Mapping[Channel, int] = field(default_factory=dict)
     listen: Endpoint | None = None
     log_format: LogFormat | None = None
-    log_level: LogLevel = LogLevel.INFO
+    log_level: LogLevel | None = None
     credentials: Path | None = None
     """The folder in which systemd hands over secrets; others than their owner cannot enter it."""
 
@@ -164,9 +170,10 @@ class Settings:
             master_key_file=reader.path("MASTER_KEY_FILE"),
             master_key_keyring=reader.keyring(),
             mail=reader.mail(),
+            per_minute=reader.per_minute(),
             listen=reader.endpoint("LISTEN"),
             log_format=reader.choice("LOG_FORMAT", LogFormat, None),
-            log_level=reader.choice("LOG_LEVEL", LogLevel, LogLevel.INFO) or LogLevel.INFO,
+            log_level=reader.choice("LOG_LEVEL", LogLevel, None),
             credentials=reader.credentials,
         )
         reader.finish()
@@ -313,6 +320,7 @@ class _Reader:
         user, password = self.optional("SMTP_USER"), self.secret("SMTP_PASSWORD")
         security = self.choice("SMTP_TLS", MailSecurity, MailSecurity.STARTTLS) or MailSecurity.STARTTLS
         port = self._port(_MAIL_PORTS[security])
+        connections = self._connections()
         if host is None:
             orphans = [
                 _PREFIX + name
@@ -323,6 +331,7 @@ class _Reader:
                     "SMTP_PASSWORD",
                     "SMTP_PASSWORD_FILE",
                     "SMTP_SENDER",
+                    "SMTP_CONNECTIONS",
                 )
                 if name in self._values
             ]
@@ -336,8 +345,41 @@ class _Reader:
         if (user is None) != (password is None):
             self.problem("SMTP_USER", "DULY_SMTP_USER and DULY_SMTP_PASSWORD go together")
         return MailServer(
-            host=host, port=port, security=security, sender=sender or "", user=user, password=password
+            host=host,
+            port=port,
+            security=security,
+            sender=sender or "",
+            user=user,
+            password=password,
+            connections=connections,
         )
+
+    def per_minute(self) -> dict[Channel, int]:
+        value = self.optional("PER_MINUTE")
+        found: dict[Channel, int] = {}
+        for part in (value or "").split(","):
+            if not part.strip():
+                continue
+            name, _, number = (each.strip() for each in part.partition("="))
+            channel = _CHANNELS.get(name.lower())
+            if channel is None or not re.fullmatch(r"[1-9][0-9]{0,6}", number, re.ASCII):
+                self.problem(
+                    "PER_MINUTE",
+                    f"{part.strip()!r} is not such as email=600: a channel of "
+                    f"{', '.join(_CHANNELS)}, and how many messages a minute",
+                )
+            else:
+                found[channel] = int(number)
+        return found
+
+    def _connections(self) -> int:
+        value = self.optional("SMTP_CONNECTIONS")
+        if value is None:
+            return 4
+        if not re.fullmatch(r"[0-9]{1,2}", value, re.ASCII) or not 1 <= int(value) <= 64:
+            self.problem("SMTP_CONNECTIONS", f"{value!r} is not a number from 1 to 64")
+            return 4
+        return int(value)
 
     def _port(self, default: int) -> int:
         value = self.optional("SMTP_PORT")

@@ -1,7 +1,7 @@
 """What the service tells of itself while it runs: events in the log, figures for Prometheus.
 
-    telemetry.configure(LogFormat.JSON, LogLevel.INFO)      once, by whoever starts the service
-    telemetry.indexed(report)                               by the services, as they work
+    telemetry.configure()           once, by whoever starts the service
+    telemetry.indexed(report)       by the services, as they work
 
 Each function tells both, so that log and figures agree. PRIV-1: an event has a name, numbers, codes and ids
 of notices or transactions; there is no argument through which an address could come. Labels of figures are
@@ -58,8 +58,13 @@ REFUSED: Final = Counter("duly_notices_refused_total", "Notices that the gate re
 SKIPPED: Final = Counter("duly_notices_skipped_total", "Planned notices not put to the gate.", ["reason"])
 HELD: Final = Gauge("duly_notices_held", "Notices held back while a channel is unavailable.")
 
-QUEUE: Final = Gauge("duly_queue_depth", "Served notices that are to be delivered.")
-STATES: Final = Gauge("duly_notices_in_state", "Notices by where their delivery stands.", ["state"])
+QUEUE: Final = Gauge("duly_queue_depth", "Served notices that nobody claimed yet.")
+QUEUE_AGE: Final = Gauge("duly_queue_age_seconds", "How long ago the first of them was served.")
+STATES: Final = Gauge(
+    "duly_notices_in_state",
+    "Notices by where their delivery stands: claimed, deferred, uncertain, or dead (tried too often).",
+    ["state"],
+)
 DELIVERIES: Final = Counter(
     "duly_deliveries_total", "Notices by what became of their delivery.", ["channel", "outcome"]
 )
@@ -99,9 +104,22 @@ def started(roles: Iterable[str], chain_id: int) -> None:
     _log.info("started", roles=names, chain_id=chain_id, version=version("duly"))
 
 
+def listening(where: str) -> None:
+    """Whoever watches the service can ask it there."""
+    _log.info("listening", at=where)
+
+
 def stopped() -> None:
     """The service has ended of itself."""
     _log.info("stopped")
+
+
+def waiting(others: Mapping[str, str]) -> None:
+    """Another process has some of this one's roles; none where these are its own by now."""
+    for name, holder in others.items():
+        _log.warning("waiting", role=name, holder=holder)
+    if not others:
+        _log.info("taken_over")
 
 
 def indexed(report: "IndexReport") -> None:
@@ -205,14 +223,19 @@ def scrubbed(text: str) -> str:
     return _PHONE.sub("[number]", _MAIL.sub("[address]", text))
 
 
-def configure(form: LogFormat | None, level: LogLevel, stream: TextIO | None = None) -> None:
+def configure(
+    form: LogFormat | None = None, level: LogLevel | None = None, stream: TextIO | None = None
+) -> LogFormat:
     """Write the log to a stream, by default to standard error, for as long as the process lives.
 
-    form: by default words where a person is watching, else JSON.
+    form: by default words where a person is watching, else JSON. level: by default `info`; with words
+    `warning`, for people are told of each round anyway. Returns the form.
     """
     out = stream if stream is not None else sys.stderr
     if form is None:
         form = LogFormat.CONSOLE if out.isatty() else LogFormat.JSON
+    if level is None:
+        level = LogLevel.INFO if form is LogFormat.JSON else LogLevel.WARNING
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if form is LogFormat.JSON
@@ -231,6 +254,7 @@ def configure(form: LogFormat | None, level: LogLevel, stream: TextIO | None = N
     logging.captureWarnings(True)
     sys.excepthook = _crashed
     threading.excepthook = lambda args: _crashed(args.exc_type, args.exc_value, args.exc_traceback)
+    return form
 
 
 def take_over(name: str) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -83,6 +84,13 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection = connection.execution_options(duly_writing=True)
         with connection.begin():
             yield connection
+
+
+def insert_once(connection: Connection, table: Table) -> Insert:
+    """An INSERT that leaves alone a row which is there already, on either database."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def _options(url: URL) -> dict[str, Any]:
