@@ -89,6 +89,22 @@ SPENT: Final = Counter("duly_gas_spent_wei_total", "What that gas cost, in wei."
 BALANCE: Final = Gauge("duly_key_balance_wei", "What the key that serves holds for gas, in wei.")
 BATCHES: Final = Gauge("duly_key_batches", "Full batches of notices that this pays for.")
 
+for _gauge in (
+    HEAD_BLOCK,
+    HEAD_TIME,
+    INDEXED_BLOCK,
+    INDEXED_TIME,
+    LAG_BLOCKS,
+    LAG_SECONDS,
+    QUEUE,
+    QUEUE_AGE,
+    LAST_ROUND,
+    BALANCE,
+    BATCHES,
+):
+    # Nobody looked yet, or this process never does: that is not zero, and raises no alarm.
+    _gauge.set(float("nan"))
+
 _CODE: Final = re.compile(r"[a-z][a-z_]*")
 OTHER: Final = "provider"
 """Why a channel's provider refused, whatever codes it has: the log tells them."""
