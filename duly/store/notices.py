@@ -478,8 +478,12 @@ class NoticeStore:
         Returns: of each message whether it is this worker's to send now; not where somebody else took it.
         """
         with writing(self._engine) as connection:
+            # Most were sent: that is one statement.
+            alike: dict[tuple[State, str | None, int | None], list[Served]] = {}
             for outcome in done:
-                self._settle(connection, outcome, now)
+                alike.setdefault(outcome[1:], []).extend(outcome.notices)
+            for what, notices in alike.items():
+                self._settle(connection, Outcome(tuple(notices), *what), now)
             return self._take(connection, claims, now, State.CLAIMED)
 
     def claim(self, notices: Sequence[Served], now: int) -> bool:
