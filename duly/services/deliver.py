@@ -49,8 +49,11 @@ from duly.store.vault import Contact, Kept, Reading, Vault
 AT_ONCE: Final = 64
 """Messages about whose notices the chain is asked at once."""
 
+CHECKED: Final = 32
+"""Messages that are looked up in the databases at once."""
+
 FRESH: Final = 1.0
-"""Seconds for which the chain's answer is good."""
+"""Seconds for which the chain's answer, and whatever else was found out, is good."""
 
 FIRST_WAIT: Final = 60
 LONGEST_WAIT: Final = 900
@@ -194,42 +197,54 @@ class _Run:
 
     def deliver(self, carrier: Carrier | None, messages: Sequence[tuple[Served, ...]]) -> None:
         """Deliver messages on one channel, as many at once as it carries."""
-        size = carrier.at_once if isinstance(carrier, SeveralCarrier) else 1
-        ready = False
         try:
-            for start in range(0, len(messages), size):
-                self._stopped = self._stopped or self._stop()
-                if self._problem or self._stopped:
-                    self._left += sum(map(len, messages[start:]))
-                    return
-                self._ask(messages[start:], size)
-                checked = self._check(carrier, messages[start : start + size])
+            while messages:
+                if self._halts():
+                    break
+                self._ask(messages)
+                some, messages = messages[:CHECKED], messages[CHECKED:]
+                checked = self._check(carrier, some)
                 if carrier is None or not checked:
                     continue
-                if not ready:
-                    try:
-                        carrier.ready()
-                    except CarrierUnavailable as problem:
-                        self._problem = problem
-                        self._left += sum(len(notices) for notices, _ in checked)
-                        continue
-                    ready = True
-                self._send(carrier, checked)
+                try:
+                    carrier.ready()
+                except CarrierUnavailable as problem:
+                    self._problem = problem
+                    messages = [*(notices for notices, _ in checked), *messages]
+                    break
+                unsent = self._send_fresh(carrier, checked)
+                messages = [*unsent, *messages]
         finally:
             self._record()
+        self._left += sum(map(len, messages))
 
-    def _ask(self, messages: Sequence[tuple[Served, ...]], size: int) -> None:
+    def _halts(self) -> bool:
+        self._stopped = self._stopped or self._stop()
+        return self._stopped or self._problem is not None
+
+    def _ask(self, messages: Sequence[tuple[Served, ...]]) -> None:
         """GATE-3: just before the send, so again where the sends take long."""
-        next_ones = {each.id for message in messages[:size] for each in message}
-        if time.monotonic() - self._asked <= FRESH and next_ones <= self._standings.keys():
+        next_ones = {each.id for message in messages[:CHECKED] for each in message}
+        if time.monotonic() - self._asked <= FRESH / 2 and next_ones <= self._standings.keys():
             return
-        messages = messages[: max(size, AT_ONCE)]
-        notices = [notice for message in messages for notice in message]
+        notices = [notice for message in messages[:AT_ONCE] for notice in message]
         questions = [(each.notice, each.borrower) for each in notices]
         answers = self._it.contracts.standings(questions, self._it.server)
         self._standings = {each.id: answer for each, answer in zip(notices, answers, strict=True)}
         self._asked = time.monotonic()
         self._now = self._it.clock.now()
+
+    def _send_fresh(
+        self, carrier: Carrier, checked: Sequence[tuple[tuple[Served, ...], Message]]
+    ) -> list[tuple[Served, ...]]:
+        """Send as many at once as the channel carries, while what was found out is fresh. Returns the rest"""
+        size = carrier.at_once if isinstance(carrier, SeveralCarrier) else 1
+        for start in range(0, len(checked), size):
+            stale = start > 0 and time.monotonic() - self._asked > FRESH
+            if stale or self._halts():
+                return [notices for notices, _ in checked[start:]]
+            self._send(carrier, checked[start : start + size])
+        return []
 
     def _send(self, carrier: Carrier, checked: Sequence[tuple[tuple[Served, ...], Message]]) -> None:
         # GATE-2: what became of the last ones and the claims of these are one write to the disk.
