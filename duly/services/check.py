@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,8 @@ from duly.domain.errors import DulyError
 
 if TYPE_CHECKING:
     from duly.bootstrap import Application
+    from duly.store.migrations import Schema
+    from duly.store.readmodel import Cursor
 
 TIMEOUT: Final = 10.0
 """Seconds that each check has, unless told otherwise."""
@@ -43,6 +46,20 @@ FEW_BATCHES: Final = 20
 LITTLE_SPACE: Final = 2**30
 NO_SPACE: Final = 100 * 2**20
 """Bytes that a disk should, and must, have left."""
+
+_NEEDED: Final = (
+    "alembic.migration",
+    "alembic.operations",
+    "alembic.script",
+    "duly.chain.logs",
+    "duly.channels.email",
+    "duly.services.deploy",
+    "duly.services.render",
+    "duly.store.migrations",
+    "duly.store.notices",
+    "duly.store.vault",
+)
+"""What checks import, beforehand: threads that import at the same time can get into each other's way."""
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -85,6 +102,8 @@ def everything(app: "Application", *, timeout: float = TIMEOUT, told: Told = lam
 
     timeout: seconds for each check. told: hears of each finding when it is there.
     """
+    for name in _NEEDED:
+        import_module(name)
     chain = _Chain(app)
     node = _run({"node": chain.node}, timeout, told)
     chain.missing = None if all(each.level is not Level.FAILURE for each in node) else "the node"
@@ -99,6 +118,7 @@ def everything(app: "Application", *, timeout: float = TIMEOUT, told: Told = lam
         "clock": chain.clock,
         "contracts": chain.contracts,
         "database": lambda: _database(app),
+        "schema": lambda: _schemas(app),
         "vault": lambda: _vault(app),
         "channels": lambda: _channels(app),
         "templates": lambda: _templates(app, chain),
@@ -311,7 +331,7 @@ def _key(app: "Application", chain: _Chain) -> Findings:
 def _loans(app: "Application", keyless: bool) -> Findings:
     if keyless:
         raise Unchecked("the key")
-    if not _exists(app.settings.database) or app.read_model.find_cursor() is None:
+    if _indexed(app) is None:
         yield Finding("loans", Level.WARNING, "nothing was indexed yet", "Run `duly index` first.")
         return
     count = app.read_model.count_served_by(app.account.address.lower())
@@ -362,8 +382,40 @@ def _exists(url: str) -> bool:
     return path is None or path.exists()
 
 
+def _standing(url: str, schema: "Schema") -> tuple[bool, str | None]:
+    """Whether a database has tables of a schema, and at which revision, without changing anything.
+
+    Raises: DatabaseTooNew, DatabaseError.
+    """
+    from sqlalchemy import inspect
+
+    from duly.store.database import open_engine, reading
+
+    # Opened to be written to, a vault would begin to keep a write-ahead log.
+    path = _file_of(url) if schema.name == "vault" else None
+    engine = open_engine(f"sqlite:///file:{path.absolute()}?mode=ro&uri=true" if path else url)
+    try:
+        with reading(engine) as connection:
+            found = schema.revision(connection)
+            return found is not None or inspect(connection).has_table(schema.first_table), found
+    finally:
+        engine.dispose()
+
+
+def _indexed(app: "Application") -> "Cursor | None":
+    """How far the chain was read. Where the database is of an older schema, to ask it would change it: None,
+    too.
+    """
+    from duly.store.migrations import SERVICE
+
+    url = app.settings.database
+    if not _exists(url) or _standing(url, SERVICE)[1] != SERVICE.head:
+        return None
+    return app.read_model.find_cursor()
+
+
 def _database(app: "Application") -> Findings:
-    """Reachable, writable, with the schema of this version. Nothing is made or changed."""
+    """Reachable and writable. Nothing is made or changed."""
     if not _exists(app.settings.database):
         yield Finding(
             "database", Level.WARNING, "there is none yet", "`duly index` makes it and reads the chain."
@@ -372,9 +424,8 @@ def _database(app: "Application") -> Findings:
     from duly.store.database import writing
 
     with writing(app.read_model.engine) as connection:
-        dialect = connection.dialect.name
-        if dialect == "postgresql":
-            read_only = connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on"
+        if connection.dialect.name == "postgresql":
+            read_only = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on"
             if read_only:
                 yield Finding(
                     "database",
@@ -383,14 +434,43 @@ def _database(app: "Application") -> Findings:
                     "Point DULY_DATABASE at the primary.",
                 )
                 return
-    cursor = app.read_model.find_cursor()
-    how = "reachable and writable"
-    yield Finding("database", Level.OK, f"{how}, read up to block {cursor.block.number:,}" if cursor else how)
-    if cursor is None:
-        yield Finding("database", Level.WARNING, "nothing was indexed yet", "Run `duly index`.")
+    cursor = _indexed(app)
+    if cursor:
+        yield Finding(
+            "database", Level.OK, f"reachable and writable, read up to block {cursor.block.number:,}"
+        )
+    else:
+        yield Finding(
+            "database", Level.WARNING, "reachable and writable; nothing was indexed yet", "Run `duly index`."
+        )
+
+
+def _schemas(app: "Application") -> Findings:
+    """The databases have the tables of this version, or will have."""
+    from duly.store.migrations import SERVICE, VAULT
+
+    for schema, url in ((SERVICE, app.settings.database), (VAULT, app.settings.vault)):
+        if not _exists(url):
+            continue
+        made, found = _standing(url, schema)
+        if not made:
+            yield Finding("schema", Level.WARNING, f"{schema.words} is empty", "Its first use fills it.")
+        elif found == schema.head:
+            yield Finding("schema", Level.OK, f"{schema.words} is at {found}")
+        else:
+            yield Finding(
+                "schema",
+                Level.WARNING,
+                f"{schema.words} is at {found or 'a schema from before the first revision'}, "
+                f"this version at {schema.head}",
+                "Back it up, and stop what still runs of an older version: the first process of this one "
+                "brings it forward.",
+            )
 
 
 def _vault(app: "Application") -> Findings:
+    from duly.store.migrations import VAULT
+
     if not _exists(app.settings.vault):
         yield Finding(
             "vault",
@@ -398,9 +478,11 @@ def _vault(app: "Application") -> Findings:
             "there is none yet",
             "Make a master key with `duly vault init`; the first `duly vault add` makes the vault.",
         )
-        return
-    _ = app.vault
-    yield Finding("vault", Level.OK, "the master key opens it")
+    elif _standing(app.settings.vault, VAULT)[1] != VAULT.head:
+        raise Unchecked("its schema")
+    else:
+        _ = app.vault
+        yield Finding("vault", Level.OK, "the master key opens it")
 
 
 def _disk(app: "Application") -> Findings:
@@ -467,8 +549,7 @@ def _templates(app: "Application", chain: _Chain) -> Findings:
     chain.need(deployed=True)
     names = {number: name for name, number in app.deployment.policies.items()}
     book = app.contracts.policy_book
-    indexed = _exists(app.settings.database) and app.read_model.find_cursor() is not None
-    loans = app.read_model.policies_in_use() if indexed else {}
+    loans = app.read_model.policies_in_use() if _indexed(app) else {}
     good = 0
     for number in range(1, book.count() + 1):
         _, retired = book.state_of(number)

@@ -37,7 +37,7 @@ def test_everything_is_in_place(ready: Stage) -> None:
     levels = {(each["check"], each["level"]) for each in told["findings"]}
     assert {level for _, level in levels} == {"ok"}
     assert {name for name, _ in levels} == {
-        "node", "deployment", "key", "head", "finality", "clock", "contracts", "database", "vault",
+        "node", "deployment", "key", "head", "finality", "clock", "contracts", "database", "schema", "vault",
         "channels", "templates", "loans", "gas", "disk",
     }  # fmt: skip
     # Neither the borrower nor a secret is told.

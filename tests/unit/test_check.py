@@ -100,6 +100,7 @@ def test_with_everything_down_every_check_ends(tmp_path: Path) -> None:
         "clock": ["warning"],
         "contracts": ["warning"],
         "database": ["failure"],
+        "schema": ["failure"],
         "vault": ["warning"],
         "channels": ["failure"],
         "templates": ["warning"],
@@ -116,10 +117,41 @@ def test_files_that_are_no_databases(tmp_path: Path) -> None:
     for name in ("duly.db", "vault.db"):
         (tmp_path / name).write_text("not a database, however long it may be " * 100)
     found = findings(tmp_path, master_key="5a" * 32)
-    for name in ("database", "vault"):
+    for name in ("database", "schema", "vault"):
         (one,) = found[name]
         assert one.level is Level.FAILURE, one
         assert one.remedy or "vault" in one.found
+
+
+def test_databases_of_an_older_schema_are_left_as_they_are(tmp_path: Path) -> None:
+    from sqlalchemy import create_engine
+
+    from duly.store.migrations import SERVICE, VAULT
+
+    for name, schema in (("duly.db", SERVICE), ("vault.db", VAULT)):
+        with create_engine(f"sqlite:///{tmp_path}/{name}").begin() as connection:
+            schema.upgrade(connection, schema.revisions()[0])
+    before = (tmp_path / "vault.db").read_bytes()
+    found = findings(tmp_path, master_key="5a" * 32)
+    assert [each.level for each in found["schema"]] == [Level.WARNING] * 2
+    for each, schema in zip(found["schema"], (SERVICE, VAULT), strict=True):
+        assert f"at {schema.revisions()[0]}, this version at {schema.head}" in each.found
+        assert each.remedy
+    assert found["vault"][0].found == "not checked: its schema comes first"
+    assert (tmp_path / "vault.db").read_bytes() == before
+    again = findings(tmp_path, master_key="5a" * 32)
+    assert again["schema"] == found["schema"]
+
+
+def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
+    from sqlalchemy import create_engine
+
+    with create_engine(f"sqlite:///{tmp_path}/duly.db").begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('service_9999')")
+    (one,) = findings(tmp_path)["schema"]
+    assert (one.level, "service_9999" in one.found) == (Level.FAILURE, True)
+    assert one.remedy
 
 
 def test_each_channel_is_looked_at() -> None:
