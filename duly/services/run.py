@@ -358,9 +358,16 @@ def check(app: "Application", roles: Collection[Role] = tuple(Role)) -> None:
             "there is no way to reach a borrower: no mail server is set",
             remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER.",
         )
+    # The settings first: what is wrong with them is told whether or not a node answers.
+    if Role.DELIVER in roles and not app.carriers:
+        raise CarrierUnavailable(
+            "there is no way to reach a borrower: no mail server is set",
+            remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER.",
+        )
     _ = app.deployment, app.notice_store
-    if set(roles) != {Role.INDEX}:
-        _ = app.account, app.vault
+    if set(roles) == {Role.INDEX}:
+        return
+    _ = app.account, app.vault
     if Role.SERVE in roles:
         _ = app.sender
 
