@@ -353,11 +353,6 @@ def check(app: "Application", roles: Collection[Role] = tuple(Role)) -> None:
 
     Raises: DulyError, of the settings, the key, the vault or the deployment.
     """
-    if Role.DELIVER in roles and not app.carriers:
-        raise CarrierUnavailable(
-            "there is no way to reach a borrower: no mail server is set",
-            remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER.",
-        )
     # The settings first: what is wrong with them is told whether or not a node answers.
     if Role.DELIVER in roles and not app.carriers:
         raise CarrierUnavailable(
