@@ -46,7 +46,7 @@ DEFAULT_RPC: Final = "http://127.0.0.1:8545"
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _PREFIX: Final = "DULY_"
 _KEY = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
-_CHANNELS: Final = {channel.name.lower().replace("_", "-"): channel for channel in Channel}
+_CHANNELS: Final = {channel.label: channel for channel in Channel}
 _SCHEMES: Final = ("http", "https", "ws", "wss")
 
 

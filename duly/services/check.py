@@ -520,7 +520,7 @@ def _channels(app: "Application") -> Findings:
         )
         return
     for channel, carrier in app.carriers.items():
-        name = channel.name.lower().replace("_", "-")
+        name = channel.label
         try:
             carrier.ready()
         except CarrierUnavailable as error:

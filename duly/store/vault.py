@@ -241,8 +241,8 @@ class NoSuchContact(VaultError):
 
     def __init__(self, borrower: str, channel: Channel) -> None:
         super().__init__(
-            f"the vault has no {_name(channel)} address of {borrower}",
-            remedy=f"Add it: duly vault add {borrower} --channel {_name(channel)}.",
+            f"the vault has no {channel.label} address of {borrower}",
+            remedy=f"Add it: duly vault add {borrower} --channel {channel.label}.",
         )
 
 
@@ -688,7 +688,7 @@ class Vault:
             row, key, address = found
             if row.verified_at is not None:
                 raise VaultError(
-                    f"the {_name(channel)} address of {_text(raw)} is verified already",
+                    f"the {channel.label} address of {_text(raw)} is verified already",
                     remedy="duly vault show tells its commitment.",
                 )
             where = _limited(derive(session.own_key, b"duly/codes/1"), channel, address)
@@ -1331,10 +1331,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
-
-
-def _name(channel: Channel) -> str:
-    return channel.name.lower().replace("_", "-")
 
 
 def _contact_purpose(channel: Channel) -> bytes:
