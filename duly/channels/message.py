@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
@@ -80,6 +80,11 @@ class Carrier(Protocol):
         """The channel that it serves."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """How many messages it sends at once."""
+        ...
+
     def ready(self) -> None:
         """Make sure that messages can be carried now.
 
@@ -91,20 +96,10 @@ class Carrier(Protocol):
         """Send a message, at most once. What goes wrong on the way is told in the receipt."""
         ...
 
-    def close(self) -> None:
-        """Let go of connections."""
-        ...
-
-
-@runtime_checkable
-class SeveralCarrier(Carrier, Protocol):
-    """A carrier that sends several messages at once."""
-
-    @property
-    def at_once(self) -> int:
-        """How many."""
-        ...
-
     def send_all(self, messages: Sequence[Message]) -> list[Receipt]:
         """Send messages, each at most once; a receipt for each."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
         ...

@@ -27,15 +27,7 @@ from typing import Final
 
 from duly.chain.clock import Clock
 from duly.chain.contracts import Contracts, Standing
-from duly.channels.message import (
-    Carrier,
-    CarrierUnavailable,
-    Message,
-    Proof,
-    Receipt,
-    Result,
-    SeveralCarrier,
-)
+from duly.channels.message import Carrier, CarrierUnavailable, Message, Proof, Receipt, Result
 from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
 from duly.domain.notice import Refusal, next_in_hours
@@ -237,8 +229,8 @@ class _Run:
     def _send_fresh(
         self, carrier: Carrier, checked: Sequence[tuple[tuple[Served, ...], Message]]
     ) -> list[tuple[Served, ...]]:
-        """Send as many at once as the channel carries, while what was found out is fresh. Returns the rest"""
-        size = carrier.at_once if isinstance(carrier, SeveralCarrier) else 1
+        """Send as many at once as the channel carries, while what was found out is fresh; the rest."""
+        size = carrier.at_once
         for start in range(0, len(checked), size):
             stale = start > 0 and time.monotonic() - self._asked > FRESH
             if stale or self._halts():
@@ -251,11 +243,7 @@ class _Run:
         done, self._done = self._done, []
         claimed = self._it.store.turn(done, [notices for notices, _ in checked], self._now)
         mine = [each for each, claim in zip(checked, claimed, strict=True) if claim]
-        messages = [message for _, message in mine]
-        if isinstance(carrier, SeveralCarrier):
-            receipts = carrier.send_all(messages)
-        else:
-            receipts = [carrier.send(message) for message in messages]
+        receipts = carrier.send_all([message for _, message in mine])
         deferred = [
             notices[0].id
             for (notices, _), receipt in zip(mine, receipts, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -444,11 +445,13 @@ def test_gate_2_what_is_uncertain_or_was_settled_is_never_requeued(scene):
 class Several(MemoryCarrier):
     """Carries four messages at once."""
 
-    at_once = 4
+    def __init__(self) -> None:
+        super().__init__(at_once=4)
+        self.waves: list[int] = []
 
-    def send_all(self, messages: Any) -> list[Receipt]:
-        self.waves = [*getattr(self, "waves", []), len(messages)]
-        return [self.send(message) for message in messages]
+    def send_all(self, messages: Sequence[Message]) -> list[Receipt]:
+        self.waves.append(len(messages))
+        return super().send_all(messages)
 
 
 def test_what_goes_at_once_is_claimed_at_once_and_no_more(scene):
@@ -528,6 +531,7 @@ class Crashing:
     """A channel on whose third message the worker goes down, before or after the send."""
 
     channel = Channel.EMAIL
+    at_once = 1
 
     def __init__(self, carrier: MemoryCarrier, *, after: bool) -> None:
         self._carrier, self._after = carrier, after
@@ -537,6 +541,9 @@ class Crashing:
 
     def close(self) -> None:
         pass
+
+    def send_all(self, messages: Sequence[Message]) -> list[Receipt]:
+        return [self.send(message) for message in messages]
 
     def send(self, message: Message) -> Receipt:
         third = len(self._carrier.sent) == 2
