@@ -196,7 +196,9 @@ class Service:
         Raises: DulyError, of whichever part failed; what was done until then stays done.
         """
         app, start = self._app, time.perf_counter()
-        mine = {role for role in ALONE if role in self._roles and app.leases.take(role)}
+        # What is held is renewed in the background: a round in which nothing happens writes nothing.
+        leases = app.leases
+        mine = {r for r in ALONE if r in self._roles and (leases.holds(r) or leases.take(r))}
         indexed = app.indexer.run() if Role.INDEX in mine else None
         now = app.clock.now()
         found: list[Planned] = []

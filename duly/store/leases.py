@@ -38,7 +38,8 @@ class Leases:
 
     def __init__(self, engine: Engine, holder: str) -> None:
         self._engine = engine
-        self._mine: set[str] = set()
+        # Until when each is surely held, by this machine's own monotonic clock.
+        self._mine: dict[str, float] = {}
         self._lock = threading.Lock()
         self.holder = holder
         SERVICE.prepare(engine)
@@ -47,6 +48,7 @@ class Leases:
         """Take or renew a lease. False where another holds it."""
         table = leases_table
         with self._lock, writing(self._engine) as connection:
+            surely = time.monotonic() + SECONDS
             now = _now(connection)
             values = {"holder": self.holder, "until": now + SECONDS}
             connection.execute(insert_once(connection, table), {"name": name, **values, "until": 0.0})
@@ -55,14 +57,14 @@ class Leases:
             free = found.until <= now or found.holder == self.holder or is_gone(found.holder)
             if free:
                 connection.execute(update(table).where(table.c.name == name).values(values))
-                self._mine.add(name)
+                self._mine[name] = surely
             else:
-                self._mine.discard(name)
+                self._mine.pop(name, None)
         return free
 
     def holds(self, name: str) -> bool:
-        """This holder had it at the last renewal."""
-        return name in self._mine
+        """This holder has it, as of the last renewal. Asks nobody."""
+        return self._mine.get(name, 0.0) > time.monotonic()
 
     def renew(self) -> None:
         """Renew all that are held."""
