@@ -350,14 +350,18 @@ def _gas(app: "Application", chain: _Chain, keyless: bool) -> Findings:
     if keyless:
         raise Unchecked("the key")
     chain.need()
-    from duly.chain.sender import current_fees
-
-    price = max(1, current_fees(app.w3).most)
-    batches = app.sender.balance() // (BATCH_GAS * price)
+    batches = batches_paid_by(app, app.sender.balance())
     level = Level.OK if batches >= FEW_BATCHES else Level.WARNING if batches else Level.FAILURE
     told = f"pays for {batches:,} full batches at the fees of the moment" if batches else "pays for no batch"
     remedy = None if level is Level.OK else f"Send some of the chain's coin to {app.account.address}."
     yield Finding("gas", level, told, remedy)
+
+
+def batches_paid_by(app: "Application", balance: int) -> int:
+    """For how many full batches of notices this much of the chain's coin, in wei, pays now."""
+    from duly.chain.sender import current_fees
+
+    return balance // (BATCH_GAS * max(1, current_fees(app.w3).most))
 
 
 # ------------------------------------------------------------------------------------------ the store

@@ -118,12 +118,11 @@ class Monitor:
         telemetry.HEAD_BLOCK.set(head.number)
         telemetry.HEAD_TIME.set(head.timestamp)
         if self._serves:
-            from duly.chain.sender import current_fees
-            from duly.services.check import BATCH_GAS
+            from duly.services.check import batches_paid_by
 
             balance = app.sender.balance()
             telemetry.BALANCE.set(balance)
-            telemetry.BATCHES.set(balance // (BATCH_GAS * max(1, current_fees(app.w3).most)))
+            telemetry.BATCHES.set(batches_paid_by(app, balance))
         return None
 
     def _database(self) -> str | None:
