@@ -82,18 +82,21 @@ class Queue:
         """Queue the notices of events in the transaction that records them: those that are to be delivered
         from here. One whose event came back in another block is queued again.
         """
-        events = {item.event.id: item for item in logged if isinstance(item.event, NoticeServed)}
+        events: dict[bytes, NoticeServed] = {}
+        blocks: dict[bytes, bytes] = {}
+        for item in logged:
+            if isinstance(event := item.event, NoticeServed):
+                events[event.id], blocks[event.id] = event, item.block_hash
         wanted = self._store.unclaimed(
-            connection, {id_: _served(item).content_hash for id_, item in events.items()}
+            connection, {notice: event.content_hash for notice, event in events.items()}
         )
         by_queue: dict[tuple[str, Channel], list[bytes]] = {}
-        for notice, item in events.items():
+        for notice, event in events.items():
             if notice in wanted:
-                event = _served(item)
                 by_queue.setdefault((event.server.lower(), event.channel), []).append(notice)
         for (server, channel), notices in by_queue.items():
             for batch in self.batches(notices, channel):
-                where = b"".join(notice + events[notice].block_hash for notice in batch)
+                where = b"".join(notice + blocks[notice] for notice in batch)
                 self.put(server, channel, batch, key=where, connection=connection)
 
     @staticmethod
@@ -342,11 +345,6 @@ def _deliver(server: str, channel: str, notices: list[str]) -> None:
     if worker is not None:
         key = (DBOS.workflow_id or "").encode()
         worker.run(Channel[channel], [bytes.fromhex(notice) for notice in notices], key)
-
-
-def _served(item: Logged) -> NoticeServed:
-    assert isinstance(item.event, NoticeServed)
-    return item.event
 
 
 def _url(engine: Engine) -> str:
