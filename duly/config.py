@@ -42,6 +42,7 @@ from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
 
 DEFAULT_RPC: Final = "http://127.0.0.1:8545"
+MAIL_CONNECTIONS: Final = 4
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _PREFIX: Final = "DULY_"
@@ -99,7 +100,7 @@ class MailServer:
     sender: str
     user: str | None = None
     password: str | None = field(default=None, repr=False)
-    connections: int = 4
+    connections: int = MAIL_CONNECTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,10 +376,10 @@ class _Reader:
     def _connections(self) -> int:
         value = self.optional("SMTP_CONNECTIONS")
         if value is None:
-            return 4
+            return MAIL_CONNECTIONS
         if not re.fullmatch(r"[0-9]{1,2}", value, re.ASCII) or not 1 <= int(value) <= 64:
             self.problem("SMTP_CONNECTIONS", f"{value!r} is not a number from 1 to 64")
-            return 4
+            return MAIL_CONNECTIONS
         return int(value)
 
     def _port(self, default: int) -> int:
