@@ -236,7 +236,7 @@ class _Run:
     def _send_fresh(
         self, carrier: Carrier, checked: Sequence[tuple[tuple[Served, ...], Message]]
     ) -> list[tuple[Served, ...]]:
-        """Send as many at once as the channel carries, while what was found out is fresh; returns the rest."""
+        """Send as many at once as the channel carries, while what was found out is fresh. Returns the rest"""
         size = carrier.at_once if isinstance(carrier, SeveralCarrier) else 1
         for start in range(0, len(checked), size):
             stale = start > 0 and time.monotonic() - self._asked > FRESH

@@ -14,6 +14,7 @@ from typing import Final
 from sqlalchemy import Column, Connection, Engine, Float, MetaData, Table, Text, delete, func, select, update
 
 from duly.store.database import insert_once, reading, writing
+from duly.store.migrations import SERVICE
 
 SECONDS: Final = 15.0
 """How long a lease lasts without being renewed."""
@@ -40,8 +41,7 @@ class Leases:
         self._mine: set[str] = set()
         self._lock = threading.Lock()
         self.holder = holder
-        with writing(engine) as connection:
-            metadata.create_all(connection)
+        SERVICE.prepare(engine)
 
     def take(self, name: str) -> bool:
         """Take or renew a lease. False where another holds it."""

