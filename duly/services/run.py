@@ -346,17 +346,16 @@ def check(app: "Application", roles: Collection[Role] = tuple(Role)) -> None:
 
     Raises: DulyError, of the settings, the key, the vault or the deployment.
     """
-    _ = app.deployment, app.notice_store
-    if set(roles) == {Role.INDEX}:
-        return
-    _ = app.account, app.vault
-    if Role.SERVE in roles:
-        _ = app.sender
     if Role.DELIVER in roles and not app.carriers:
         raise CarrierUnavailable(
             "there is no way to reach a borrower: no mail server is set",
             remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER.",
         )
+    _ = app.deployment, app.notice_store
+    if set(roles) != {Role.INDEX}:
+        _ = app.account, app.vault
+    if Role.SERVE in roles:
+        _ = app.sender
 
 
 def _unavailable(app: "Application", found: list[Planned]) -> CarrierUnavailable | None:
