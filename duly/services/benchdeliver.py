@@ -144,9 +144,9 @@ def bench_deliver(
     Raises: BenchFailed.
     """
     best: dict[tuple[str, int], float] = {}
-    with tempfile.TemporaryDirectory() as name, _sink(delay) as sink:
+    with tempfile.TemporaryDirectory() as name, open_sink(delay) as sink:
         told("making up borrowers")
-        scene = _Scene(Path(name), notices)
+        scene = Scene(Path(name), notices)
         for run in range(runs):
             for (database, workers), label in LABELS.items():
                 if database == "postgresql" and not postgresql:
@@ -166,8 +166,8 @@ def bench_deliver(
 # ----------------------------------------------------------------------------------------------- the scene
 
 
-class _Scene:
-    """Borrowers with loans, addresses and notices, and what fills a database with them."""
+class Scene:
+    """Borrowers with loans, addresses and notices, and what fills databases with them."""
 
     def __init__(self, folder: Path, notices: int) -> None:
         self.notices = notices
@@ -231,7 +231,7 @@ class _Scene:
         return queue, model, lambda: model.apply(served, reached, last)
 
 
-class _Chain:
+class Chain:
     """Says of every notice that it stands, and of every borrower the commitment that the events told of."""
 
     def __init__(self, model: ReadModel) -> None:
@@ -247,7 +247,7 @@ class _Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class _Clock:
+class Clock:
     time: int
 
     def now(self) -> int:
@@ -255,7 +255,7 @@ class _Clock:
         return self.time
 
 
-def _delivered(scene: _Scene, url: str, workers: int, connections: int, sink: "_Sink") -> float:
+def _delivered(scene: Scene, url: str, workers: int, connections: int, sink: "Sink") -> float:
     _empty(url)
     queue, model, serve = scene.fill(url)
     setting = {
@@ -322,12 +322,12 @@ def _worker(setting: dict[str, Any]) -> None:
     server = _mail_server(setting["port"], setting["connections"])
     deliverer = Deliverer(
         server=setting["server"],
-        contracts=_Chain(model),  # type: ignore[arg-type]
+        contracts=Chain(model),  # type: ignore[arg-type]
         read_model=model,
         store=store,
         vault=vault,
         carriers={Channel.EMAIL: EmailCarrier(server)},
-        clock=_Clock(setting["now"]),
+        clock=Clock(setting["now"]),
     )
     leases = Leases(model.engine, store.worker)
     worker = Worker(
@@ -355,7 +355,7 @@ def _mail_server(port: int, connections: int) -> MailServer:
 # ----------------------------------------------------------------------------------------------- alone
 
 
-def _alone(sink: "_Sink", mails: int, connections: int) -> float:
+def _alone(sink: "Sink", mails: int, connections: int) -> float:
     """The rate of a program that makes the same mails and sends them with aiosmtplib."""
 
     async def run() -> float:
@@ -392,7 +392,7 @@ def _alone(sink: "_Sink", mails: int, connections: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sink:
+class Sink:
     """The mail server's process, as seen from outside."""
 
     port: int
@@ -407,12 +407,12 @@ class _Sink:
 
 
 @contextmanager
-def _sink(delay: float) -> Iterator[_Sink]:
+def open_sink(delay: float) -> Iterator[Sink]:
     command = [sys.executable, "-m", "duly.services.benchdeliver", "sink", str(delay)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield _Sink(json.loads(process.stdout.readline()), process)
+        yield Sink(json.loads(process.stdout.readline()), process)
     finally:
         process.kill()
         process.communicate()

@@ -267,9 +267,12 @@ class Worker:
         # Not at once: this worker itself, while it stops, would only take it again.
         pause = 1 if self._stop.is_set() else int(AGAIN * random.uniform(0.5, 1))
         waiting: dict[int, list[bytes]] = {}
-        for notice, not_before in self._it.store.unfinished(notices).items():
-            delay = pause if not_before is None else max(1, not_before - now)
-            waiting.setdefault(delay, []).append(notice)
+        left = self._it.store.unfinished(notices)
+        for notice in notices:
+            if notice in left:
+                not_before = left[notice]
+                delay = pause if not_before is None else max(1, not_before - now)
+                waiting.setdefault(delay, []).append(notice)
         for delay, some in waiting.items():
             again = key + b" again" + some[0]
             self._queue.put(self._it.server, channel, some, key=again, delay=delay)
