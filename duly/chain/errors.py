@@ -8,7 +8,9 @@
         ├── TransactionFailed       mined, but without effect, and without a reason
         ├── TransactionPending      not mined in the time that was given
         ├── InsufficientFunds       the sender cannot pay for the transaction
+        ├── FeesTooHigh             gas costs more than it may
         ├── NodeError               the node refused for another reason
+        │   └── NonceTaken          the transaction's place went to another one
         ├── KeyRefused              no key, or one that may not be used on this chain
         └── see also `duly.chain.deployments`
 
@@ -169,6 +171,14 @@ class InsufficientFunds(ChainError):
 
 class NodeError(ChainError):
     """The node refused."""
+
+
+class NonceTaken(NodeError):
+    """Another transaction of the same account took this one's place: this one never counts."""
+
+
+class FeesTooHigh(ChainError):
+    """Gas costs more at the moment than may be paid."""
 
 
 class KeyRefused(ChainError):

@@ -9,6 +9,7 @@ DatabaseError               the database cannot be used
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -64,6 +65,17 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def exists(url: str) -> bool:
+    """A database is there: a file that was made, or a server's, which nobody can tell without asking."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return False
+    if parsed.get_backend_name() != "sqlite":
+        return True
+    return parsed.database not in (None, "", ":memory:") and Path(str(parsed.database)).is_file()
 
 
 @contextmanager

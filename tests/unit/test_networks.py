@@ -9,7 +9,8 @@ from eth_account import Account
 from duly.bootstrap import Application
 from duly.chain import networks
 from duly.chain.errors import ChainUnavailable, KeyRefused, WrongChain
-from duly.chain.sender import check_raw_key, created_address, read_key_file
+from duly.chain.keys import check_raw_key, read_key_file
+from duly.chain.sender import created_address
 from duly.config import Settings
 
 
