@@ -61,6 +61,8 @@ _LEASE: Final = 10.0
 _REMOTE_LEASE: Final = 150.0
 _LOOK_EVERY: Final = 1.0
 _EMPTY_GAS: Final = 21_000
+_MOST_GAS: Final = 2**24
+"""Since the fork Osaka no transaction may use more (EIP-7825)."""
 _TRIES: Final = 5
 
 _log = logging.getLogger(__name__)
@@ -236,6 +238,14 @@ class Sender:
         Raises: ContractError, when it would be refused.
         """
         return estimate_gas(self.w3, call, self.address)
+
+    def most_gas(self) -> int:
+        """The gas that one transaction may well use: half of a block, so that it finds room in the next one,
+        and no more than Ethereum allows.
+        """
+        with explained():
+            block = self.w3.eth.get_block("latest")
+        return min(int(block["gasLimit"]) // 2, _MOST_GAS)
 
     def send(self, call: Call, *, gas: int | None = None) -> Receipt:
         """Send a call and wait until it is mined.

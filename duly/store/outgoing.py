@@ -1,8 +1,8 @@
 """The transactions that accounts send: whose turn is which nonce, and the bytes that were signed for it.
 
 This is the outbox of `duly.chain.outbox` for processes that share a database. It lies beside the read model
-and is never rolled back with it. What was mined is kept for a while: a reorganisation may undo it, and then it
-is sent again. The bytes are what everybody can read on the chain; there is nothing personal in them.
+and is never rolled back with it. What was mined is kept for a while: a reorganisation may undo it; then it is
+sent again. The bytes are what everybody can read on the chain; there is nothing personal in them.
 """
 
 import secrets

@@ -127,7 +127,7 @@ def test_processes_that_are_killed_leave_no_gap_and_send_nothing_twice(chain: Ch
     # Blocks every second: there is always something on the way when a process dies.
     ask(chain.w3, "evm_setIntervalMining", 1)
     killed = 0
-    for _ in range(8):
+    for _ in range(5):
         workers = [chain.worker(1_000, jobs), chain.worker(2_000, jobs)]
         for worker in workers:
             assert worker.stdout is not None
@@ -136,7 +136,7 @@ def test_processes_that_are_killed_leave_no_gap_and_send_nothing_twice(chain: Ch
         for worker in workers:
             worker.send_signal(signal.SIGKILL)
             killed += worker.wait() == -signal.SIGKILL
-    assert killed >= 12
+    assert killed >= 7
     assert 0 < chain.count() < 2 * jobs, "the processes were killed too early or too late to show anything"
     ask(chain.w3, "evm_setIntervalMining", 0)
     ask(chain.w3, "evm_setAutomine", True)
@@ -186,11 +186,11 @@ def test_what_a_reorganisation_took_back_is_sent_again(chain: Chain) -> None:
 
 
 @pytest.fixture
-def stuck(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chain]:
+def stuck(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> Chain:
     """A chain that mines on demand, on which gas becomes dearer than what was just offered."""
     monkeypatch.setattr(sender, "_LOOK_EVERY", 0.02)
     ask(chain.w3, "evm_setAutomine", False)
-    yield chain
+    return chain
 
 
 def make_dear(chain: Chain, price: int) -> None:
@@ -356,7 +356,7 @@ def test_a_remote_signer_signs(
 
 TWISTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "nonce": lambda fields: fields | {"nonce": hex(int(fields["nonce"], 16) + 1)},
-    "to": lambda fields: fields | {"to": "0x" + "ee" * 20},
+    "to": lambda fields: fields | {"to": "0x" + "12" * 20},
     "value": lambda fields: fields | {"value": "0x1"},
     "chainId": lambda fields: fields | {"chainId": "0x1"},
     "maxFeePerGas": lambda fields: fields | {"maxFeePerGas": hex(10**12)},
