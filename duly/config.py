@@ -2,7 +2,7 @@
 
 | variable | meaning | default |
 |---|---|---|
-| `DULY_RPC` | the node: an http or ws address, or `tester:`, a chain in the process | http://127.0.0.1:8545 |
+| `DULY_RPC` | the node: an address, a name (`--network`), or `tester:`, in process | http://127.0.0.1:8545 |
 | `DULY_DEPLOYMENTS` | folder of the deployments' records | deployments |
 | `DULY_KEY_FILE` | encrypted key (keystore, JSON) that sends transactions | |
 | `DULY_KEY_PASSPHRASE` | its passphrase; asked for where it is missing | |
@@ -182,12 +182,15 @@ class _Reader:
         value = self.text("RPC", DEFAULT_RPC)
         try:
             parts = urlsplit(value)
-            right = value == "tester:" or (parts.scheme in _SCHEMES and bool(parts.hostname))
+            named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value) is not None
+            right = value == "tester:" or named or (parts.scheme in _SCHEMES and bool(parts.hostname))
         except ValueError:
             right = False
         if not right:
             # Addresses of providers carry keys: not repeated.
-            self.problem("RPC", "not an address such as http://127.0.0.1:8545, wss://… or tester:")
+            self.problem(
+                "RPC", "neither an address such as http://127.0.0.1:8545, wss://… or tester:, nor a name"
+            )
         return value
 
     def key(self, name: str) -> bytes | None:

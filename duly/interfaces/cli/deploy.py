@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import Json, confirm, console, print_json
 
 if TYPE_CHECKING:
     from duly.bootstrap import Application
     from duly.services.deploy import Plan, Result, Step, Wish
 
-Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
 
 _WEI = 10**18
 _GWEI_DIGITS = 6
