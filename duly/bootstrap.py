@@ -8,6 +8,7 @@ What a command does not ask for is neither imported nor connected to, and its se
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -67,12 +68,22 @@ class Application:
             self.account = account
 
     @classmethod
-    def from_environment(cls, *, rpc: str | None = None, ask: AskPassphrase | None = None) -> Self:
+    def from_environment(
+        cls, *, rpc: str | None = None, ask: AskPassphrase | None = None, keystore: str | None = None
+    ) -> Self:
         """The application that this process's environment describes.
 
-        Raises: InvalidSettings, naming every variable that is wrong.
+        keystore: the name of the keystore to sign with, whatever else is set.
+
+        Raises: InvalidSettings, naming every variable that is wrong; KeyRefused, where there is no such
+        keystore.
         """
-        return cls(Settings.from_environment(), rpc=rpc, ask=ask)
+        settings = Settings.from_environment()
+        if keystore is not None:
+            from duly.chain.keys import find_keystore
+
+            settings = replace(settings, key_file=find_keystore(keystore), signer_url=None)
+        return cls(settings, rpc=rpc, ask=ask)
 
     # ------------------------------------------------------------------------------------ the chain
 

@@ -101,6 +101,9 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "LimitOutOfBounds": "a contact limit lies outside what any policy may allow",
     "LimitLoosened": "a contact limit can only become stricter",
     "AccessControlUnauthorizedAccount": "the account lacks the role that this needs",
+    "AccessControlInvalidDefaultAdmin": "the book is not offered to this account",
+    "AccessControlEnforcedDefaultAdminDelay": "the book can be accepted from the next second on",
+    "AccessControlEnforcedDefaultAdminRules": "the administration is offered, then accepted",
     # ConsentRegistry
     "EmptyCommitment": "a contact's commitment is missing",
     "InvalidOffset": "the offset is none on Earth, in quarter hours",

@@ -105,10 +105,14 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Fees:
-    """What a transaction offers for a unit of gas, in wei; `tip` is None on chains without EIP-1559."""
+    """What a transaction offers for a unit of gas, in wei; `tip` is None on chains without EIP-1559.
+
+    now: what it pays if the price stays as it is.
+    """
 
     most: int
     tip: int | None
+    now: int = 0
 
 
 def created_address(sender: str, nonce: int) -> str:
@@ -151,7 +155,7 @@ def current_fees(w3: Web3, ceiling: int = FEE_CEILING) -> Fees:
         if base is None:
             price = int(w3.eth.gas_price)
             _check_ceiling(price, ceiling)
-            return Fees(price, None)
+            return Fees(price, None, price)
         try:
             tip = int(w3.eth.max_priority_fee)
         except Exception as error:
@@ -160,7 +164,7 @@ def current_fees(w3: Web3, ceiling: int = FEE_CEILING) -> Fees:
             tip = _FALLBACK_TIP
     _check_ceiling(int(base) + 1, ceiling)
     most = min(2 * int(base) + tip, ceiling)
-    return Fees(most, min(tip, most))
+    return Fees(most, min(tip, most), min(int(base) + tip, most))
 
 
 def _check_ceiling(needed: int, ceiling: int) -> None:
@@ -238,6 +242,10 @@ class Sender:
         Raises: ContractError, when it would be refused.
         """
         return estimate_gas(self.w3, call, self.address)
+
+    def fees(self) -> Fees:
+        """What a transaction offers at the moment. Raises: FeesTooHigh."""
+        return self._market.fees()
 
     def most_gas(self) -> int:
         """The gas that one transaction may well use: half of a block, so that it finds room in the next one,
