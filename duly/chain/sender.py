@@ -12,6 +12,7 @@ blocks pass them by. What a process that died left behind is brought to its end 
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -139,6 +140,9 @@ def estimate_gas(w3: Web3, call: Call, sender: str) -> int:
 
     Raises: ContractError, when it would be refused.
     """
+    if not networks.is_in_process(w3):
+        # Some nodes estimate what a refusal costs, and do not tell that it is one.
+        simulate(w3, call, sender)
     with explained(call.what):
         estimate = w3.eth.estimate_gas(_params(call, sender))
     return int(estimate * _GAS_FACTOR) + _GAS_MORE
@@ -157,7 +161,10 @@ def current_fees(w3: Web3, ceiling: int = FEE_CEILING) -> Fees:
             _check_ceiling(price, ceiling)
             return Fees(price, None, price)
         try:
-            tip = int(w3.eth.max_priority_fee)
+            with warnings.catch_warnings():
+                # Where the node does not know the question, web3.py asks for past fees, and warns.
+                warnings.simplefilter("ignore", UserWarning)
+                tip = int(w3.eth.max_priority_fee)
         except Exception as error:
             if explain(error) is None:
                 raise
