@@ -103,11 +103,21 @@ def test_all_problems_are_told_at_once_without_secrets() -> None:
         ({"SMTP_HOST": "h", "SMTP_SENDER": "a@b", "SMTP_PORT": "0"}, "not a port"),
         ({"RPC": "http://"}, "DULY_RPC"),
         ({"RPC": "http://[::1"}, "DULY_RPC"),
+        ({"SIGNER_URL": "127.0.0.1:9000"}, "DULY_SIGNER_URL: not an address"),
+        ({"SIGNER_URL": "http://h", "PRIVATE_KEY": SECRET}, "DULY_PRIVATE_KEY is set as well"),
+        ({"SIGNER_ADDRESS": "0x12"}, "DULY_SIGNER_ADDRESS: '0x12' is not an address"),
+        ({"FEE_CEILING": "-1"}, "DULY_FEE_CEILING: '-1' is not a number of gwei"),
     ],
 )
 def test_single_problems(variables: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidSettings, match=message):
         read(**variables)
+
+
+def test_a_network_is_named_and_fees_are_in_gwei() -> None:
+    assert read(RPC="sepolia").rpc == "sepolia"
+    assert read().fee_ceiling == 500 * 10**9
+    assert read(FEE_CEILING="0.05").fee_ceiling == 50_000_000
 
 
 def test_an_empty_variable_is_none() -> None:

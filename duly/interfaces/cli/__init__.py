@@ -68,7 +68,7 @@ def duly(
 app.command("schedule")(schedule.schedule)
 app.command("apr")(apr.apr)
 app.command("disclose")(disclose.disclose)
-app.command("deploy")(deploy.deploy)
+app.add_typer(deploy.deploy, name="deploy")
 app.command("import")(book.import_book)
 app.add_typer(policy.policy, name="policy")
 app.command("index")(index.index)

@@ -38,7 +38,9 @@ def index(
     runs: Annotated[int, typer.Option(min=1, help="How often to measure, each way in turn.")] = 5,
     rpc: Annotated[
         str | None,
-        typer.Option("--rpc", help="A local chain over http; by default an Anvil is started for it."),
+        typer.Option(
+            "--rpc", "--network", help="A local chain over http; by default an Anvil is started for it."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -208,7 +210,9 @@ def deliver(
 def gas(
     rpc: Annotated[
         str | None,
-        typer.Option("--rpc", help="A local chain over http; by default an Anvil is started for it."),
+        typer.Option(
+            "--rpc", "--network", help="A local chain over http; by default an Anvil is started for it."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -3,16 +3,13 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import Json, console, print_json
 
 if TYPE_CHECKING:
     from duly.services.index import Progress
-
-Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
 
 
 def index(rpc: Rpc = None, json: Json = False) -> None:

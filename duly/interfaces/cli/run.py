@@ -10,9 +10,9 @@ import typer
 
 from duly.domain.errors import DulyError, InvalidInput
 from duly.interfaces.cli import deliver, serve
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import FAILED, show_error
 from duly.interfaces.cli._stop import stoppable
-from duly.interfaces.cli.serve import Rpc
 
 if TYPE_CHECKING:
     from duly.bootstrap import Application
