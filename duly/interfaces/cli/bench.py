@@ -8,10 +8,12 @@ import typer
 from duly.interfaces.cli._output import FAILED, Json, console, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from rich.table import Table
 
+    from duly.services.chaos import Outcome, Scenario
+    from duly.services.chaos import Report as ChaosReport
     from duly.services.year import Report
 
 bench = typer.Typer(
@@ -267,6 +269,108 @@ def gas(
         raise typer.Exit(FAILED)
 
 
+@bench.command("chaos")
+def chaos(
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="SCENARIO", help="Try only this one; may be repeated."),
+    ] = None,
+    kills: Annotated[int, typer.Option(min=1, help="How often the service is killed.")] = 1_000,
+    reorganisations: Annotated[int, typer.Option(min=1, help="How often the chain is.")] = 200,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Every fault once, with at most 8 kills and 6 reorganisations.")
+    ] = False,
+    at_once: Annotated[int, typer.Option(min=1, help="How many scenarios are tried at once.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of everything that is left to chance.")] = 1,
+    json: Json = False,
+) -> None:
+    """Let everything fail that the service stands on, and prove that nothing is lost or said twice.
+
+    On Anvils of its own, with the service in processes of its own, the scenarios:
+
+    \b
+      node-away           down, behind a proxy that says so, hanging up at any moment
+      node-slow           up to half a second for each answer
+      node-lies           leaves logs out, tells those of another branch, lags, makes up hashes
+      node-limits         refuses large ranges and many logs, in the words of providers
+      reorganisations     1 to 30 blocks deep at random moments
+      database-locked     another program writes for longer than the service waits
+      database-full       no file can grow any more
+      database-restarted  PostgreSQL stops, or dies, and is there again
+      kills               SIGKILL at any time, in the midst of a mail, around a request to the node
+      kills-postgresql    the same to one of three processes, two of which deliver
+      mail-server         refuses, hangs, hangs up before, in and after a mail
+      clock-jumps         the chain's time ahead by hours and days, this machine's ahead and back
+      two-services        by mistake: on one database, on two, on an old copy
+
+    After each the read model must equal, table by table, a rebuild from block zero, and every notice that the
+    gate let through must have arrived once, or be accounted for: shown as uncertain, dropped with a reason.
+
+    Exit code 1 where anything is not as it has to be.
+
+    \b
+    Examples:
+      duly bench chaos
+      duly bench chaos --quick
+      duly bench chaos --only kills --kills 100 --seed 7
+    """
+    from duly.bootstrap import Application
+    from duly.interfaces.cli import main
+    from duly.interfaces.cli._output import bars
+    from duly.services import chaos as services
+
+    scenarios = services.chosen(only or [])
+    if quick:
+        kills, reorganisations = min(kills, 8), min(reorganisations, 6)
+    size = services.Size(kills, reorganisations, seed, quick)
+    with bars(json=json) as begin:
+
+        def begins(scenario: "Scenario", tries: int) -> "Callable[[], None]":
+            advance = begin(scenario.words, tries)
+            return lambda: advance(1)
+
+        report = services.play(size, services.Processes(main, Application), scenarios, begins, at_once)
+    if json:
+        print_json(report.as_json())
+    else:
+        _show_chaos(report)
+    if not report.sound:
+        raise typer.Exit(FAILED)
+
+
+def _show_chaos(report: "ChaosReport") -> None:
+    out = console()
+    columns = "scenario", "tried", "events", "notices", "mails", "twice", "lost", "uncertain", "dropped", "s"
+
+    def row(it: "Outcome") -> tuple[str, ...]:
+        found = it.found
+        counts = it.tries, found.events, found.notices, found.mails, found.duplicates, found.lost
+        more = *counts, found.uncertain, found.dropped.total(), round(it.seconds)
+        return it.scenario.name, *(f"{count:,}" for count in more)
+
+    tried = [each for each in report.outcomes if each.left_out is None]
+    out.print(_table("What failed, and what came of it", *columns, rows=map(row, tried)))
+    for each in report.outcomes:
+        if each.left_out:
+            out.print(f"{each.scenario.name}: not tried, {each.left_out}", style="yellow", soft_wrap=True)
+        if each.done:
+            parts = ", ".join(f"{what} {count:,}" for what, count in each.done.items())
+            out.print(f"{each.scenario.name}: {parts}", soft_wrap=True)
+        if each.found.dropped:
+            parts = ", ".join(f"{why} {count:,}" for why, count in sorted(each.found.dropped.items()))
+            out.print(f"{each.scenario.name}, dropped: {parts}", soft_wrap=True)
+    for each in report.outcomes:
+        for text in each.found.wrong[:_SHOWN]:
+            out.print(f"{each.scenario.name}: {text}", style="red", soft_wrap=True)
+        if (more := len(each.found.wrong) - _SHOWN) > 0:
+            out.print(f"{each.scenario.name}: {more:,} more", style="red")
+    wrong = sum(len(each.found.wrong) for each in report.outcomes)
+    out.print(
+        f"{sum(each.tries for each in report.outcomes):,} faults, {wrong:,} things wrong; "
+        f"seed {report.size.seed}, {report.cores} cores, {report.machine}."
+    )
+
+
 @bench.command("year")
 def year(
     borrowers: Annotated[int, typer.Option(min=1, help="How many persons borrow.")] = 1_000,
@@ -406,9 +510,9 @@ def _table(title: str, *columns: str, rows: "Iterable[tuple[str, ...]]") -> "Tab
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, box=box.SIMPLE, title_justify="left")
+    table = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False, collapse_padding=True)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
+        table.add_column(column, justify="right" if number else "left", no_wrap=not number)
     for row in rows:
         table.add_row(*row)
     return table
