@@ -157,7 +157,7 @@ class Service:
         self._keeper = threading.Thread(target=self._keep, name="duly-keeper", daemon=True)
         self._seen: tuple[int, bytes] | None = None
         self._news = True
-        self._plan_from = self._plan_by = 0.0
+        self._plan_from = self._plan_by = self._try_from = 0.0
 
     def __enter__(self) -> Self:
         """Begin. Raises: DulyError, of whatever is not set up."""
@@ -193,7 +193,7 @@ class Service:
         Raises: DulyError, of whichever part failed; what was done until then stays done.
         """
         app, start = self._app, time.perf_counter()
-        mine = {role for role in ALONE if role in self._roles and app.leases.take(role)}
+        mine = self._mine()
         indexed = app.indexer.run() if Role.INDEX in mine else None
         now = app.clock.now()
         found: list[Planned] = []
@@ -230,6 +230,16 @@ class Service:
             seconds=time.perf_counter() - start,
         )
 
+    def _mine(self) -> set[Role]:
+        """What is for this process to do; what another did is tried for now and then."""
+        holds = self._app.leases.holds
+        wanted = [role for role in ALONE if role in self._roles and not holds(role)]
+        if wanted and time.monotonic() >= self._try_from:
+            self._try_from = time.monotonic() + 1
+            for role in wanted:
+                self._app.leases.take(role)
+        return {role for role in ALONE if role in self._roles and holds(role)}
+
     def last(self) -> RoundReport:
         """What became of notices since the last round, once the service has ended."""
         delivered = self._worker.report() if self._worker else DeliverReport()
@@ -257,6 +267,9 @@ class Service:
                     swept = time.monotonic()
             except DulyError as error:
                 self._told(error)
+            except Exception as error:
+                # Without the keeper the leases would end.
+                self._told(DulyError(f"the service's upkeep failed ({type(error).__name__})"))
             if self._ended.wait(leases.RENEWED):
                 return
 
