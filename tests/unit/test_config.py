@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from duly.config import Finality, InvalidSettings, MailSecurity, Settings
+from duly.domain.consent import Channel
 
 SECRET = "ab" * 32
 
@@ -128,3 +129,18 @@ def test_templates_of_ones_own_are_a_folder(tmp_path):
     assert Settings.from_environment({"DULY_TEMPLATES": str(tmp_path)}).templates == tmp_path
     with pytest.raises(InvalidSettings, match="DULY_TEMPLATES: there is no folder"):
         Settings.from_environment({"DULY_TEMPLATES": str(tmp_path / "nowhere")})
+
+
+def test_limits_of_channels_and_connections_to_the_mail_server() -> None:
+    mail = {"DULY_SMTP_HOST": "mail.example.org", "DULY_SMTP_SENDER": "notices@example.org"}
+    settings = Settings.from_environment(
+        mail | {"DULY_PER_MINUTE": "email=600, sms = 60", "DULY_SMTP_CONNECTIONS": "8"}
+    )
+    assert settings.per_minute == {Channel.EMAIL: 600, Channel.SMS: 60}
+    assert settings.mail is not None
+    assert settings.mail.connections == 8
+    for wrong in ("email", "email=0", "pigeon=3", "email=many"):
+        with pytest.raises(InvalidSettings, match="PER_MINUTE"):
+            Settings.from_environment({"DULY_PER_MINUTE": wrong})
+    with pytest.raises(InvalidSettings, match="SMTP_CONNECTIONS"):
+        Settings.from_environment(mail | {"DULY_SMTP_CONNECTIONS": "0"})
