@@ -205,7 +205,9 @@ class Application:
         if settings.master_key is not None:
             key = MasterKey.from_text(settings.master_key)
         elif settings.master_key_file is not None:
-            key = MasterKey.from_file(settings.master_key_file)
+            file = settings.master_key_file
+            guarded = settings.credentials is not None and file.is_relative_to(settings.credentials)
+            key = MasterKey.from_file(file, guarded=guarded)
         elif settings.master_key_keyring is not None:
             key = MasterKey.from_keyring(settings.master_key_keyring)
         else:

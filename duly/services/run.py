@@ -25,6 +25,7 @@ from duly.channels.message import CarrierUnavailable
 from duly.domain import calendar
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
+from duly.services import telemetry
 from duly.services.deliver import DeliverReport, never
 from duly.services.index import IndexReport
 from duly.services.plan import Planned, Together, companions, known_reminders, plan
@@ -129,7 +130,7 @@ def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
     delivered = app.deliverer.deliver(stop, None if served.served else now)
     if failed:
         raise failed
-    return RoundReport(
+    report = RoundReport(
         at=now,
         indexed=indexed,
         served=served,
@@ -138,6 +139,8 @@ def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
         problem=problem or delivered.problem,
         seconds=time.perf_counter() - start,
     )
+    telemetry.round_ended(report.seconds, report.held)
+    return report
 
 
 class Service:
@@ -220,7 +223,7 @@ class Service:
             indexed = _together(indexed, app.indexer.run())
             app.notice_store.forget_indexed()
         delivered = self._worker.report() if self._worker else DeliverReport()
-        return RoundReport(
+        report = RoundReport(
             at=now,
             indexed=indexed,
             served=served,
@@ -229,6 +232,8 @@ class Service:
             problem=problem or delivered.problem,
             seconds=time.perf_counter() - start,
         )
+        telemetry.round_ended(report.seconds, report.held)
+        return report
 
     def _mine(self) -> set[Role]:
         """What is for this process to do; what another did is tried for now and then."""
@@ -332,7 +337,9 @@ def planned(app: "Application", now: int, loans: Collection[bytes] | None = None
         together=companions_of(app),
         waiting=False,
     )
-    return [each for each in found if each.id not in said]
+    found = [each for each in found if each.id not in said]
+    telemetry.planned(each.kind for each in found if each.ready)
+    return found
 
 
 def companions_of(app: "Application") -> Together:

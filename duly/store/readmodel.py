@@ -931,6 +931,33 @@ class ReadModel:
         with self._reading() as connection:
             return connection.execute(query).scalar() or ZERO_ADDRESS
 
+    def count_served_by(self, server: str) -> int:
+        """Loans on which something is owed and about which an address may serve notices: as their lender, or
+        as the servicer that this appointed.
+        """
+        loans, servicers = schema.loans, schema.servicers
+        query = (
+            select(func.count())
+            .select_from(loans.outerjoin(servicers, servicers.c.lender == loans.c.lender))
+            .where(
+                loans.c.next_due_day.is_not(None),
+                or_(loans.c.lender == server, servicers.c.servicer == server),
+            )
+        )
+        with self._reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def policies_in_use(self) -> dict[int, int]:
+        """Loans on which something is owed, under each policy that has any."""
+        loans = schema.loans
+        query = (
+            select(loans.c.policy, func.count())
+            .where(loans.c.next_due_day.is_not(None))
+            .group_by(loans.c.policy)
+        )
+        with self._reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
     def held(self, lender: str) -> int:
         """What the ledger holds for a lender that could not receive."""
         query = select(schema.held.c.amount).where(schema.held.c.lender == lender)

@@ -48,7 +48,13 @@ class Gate:
 
     def send(self, batch: list[Notice]) -> Any:
         self.batches.append(batch)
-        return SimpleNamespace(logs=[self._event(each) for each in batch])
+        return SimpleNamespace(
+            logs=[self._event(each) for each in batch],
+            transaction=bytes(32),
+            block=1,
+            gas_used=40_000 * len(batch),
+            gas_price=7,
+        )
 
     def _event(self, notice: Notice) -> Event:
         told = notice.kind, notice.instalment, notice.amount, notice.channel
