@@ -25,5 +25,5 @@ def upgrade() -> None:
             name = f"events_of_{column}"
             op.drop_index(name, "events")
             op.create_index(name, "events", [column], postgresql_where=text(f"{column} IS NOT NULL"))
-        # Room beside each loan for its next state: what changes nothing that an index is on stays out of them.
+        # Room beside each loan for its next state, so that most changes stay out of the indexes.
         op.execute("ALTER TABLE loans SET (fillfactor = 50)")
