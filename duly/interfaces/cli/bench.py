@@ -101,6 +101,65 @@ def index(
         raise typer.Exit(FAILED)
 
 
+@bench.command("plan")
+def plan(
+    loans: Annotated[int, typer.Option(min=10_000, help="How many loans there are.")] = 1_000_000,
+    notices: Annotated[int, typer.Option(min=200, help="Of how many something is to be said.")] = 10_000,
+    runs: Annotated[int, typer.Option(min=1, help="How often to measure.")] = 3,
+    postgresql: Postgresql = None,
+    json: Json = False,
+) -> None:
+    """Measure planning a day's notices among a million loans, on both databases.
+
+    Scan: the loans of which something may have to be said are found. Candidates: what is known of them is
+    read. Decisions: what is to be said now, by all rules. Texts: each is put into words, in English and
+    Chinese in turn, and hashed. All in one process; the best of the runs counts.
+
+    Exit code 1 where the scan takes more than 50 ms, or what follows more than 10 s.
+
+    \b
+    Example:
+      duly bench plan --loans 100000 --notices 1000
+    """
+    from duly.interfaces.cli._output import stages
+    from duly.services.benchplan import bench_plan
+
+    with stages(json=json) as progress:
+        report = bench_plan(loans, notices, runs, postgresql, progress)
+    if json:
+        print_json(report.as_json())
+    else:
+        out = console()
+        out.print(
+            _table(
+                "",
+                "database",
+                "scan",
+                "candidates",
+                "decisions",
+                "texts",
+                "plan in all",
+                rows=(
+                    (
+                        each.database,
+                        f"{each.scan * 1000:.1f} ms",
+                        f"{each.candidates:.2f} s",
+                        f"{each.decisions:.2f} s",
+                        f"{each.texts:.2f} s",
+                        f"{each.plan:.2f} s",
+                    )
+                    for each in report.measured
+                ),
+            )
+        )
+        out.print(
+            f"{report.notices:,} notices among {report.loans:,} loans; the best of {report.runs} runs; "
+            f"at most 50 ms and 10 s.\n{report.machine}."
+        )
+    if report.missed:
+        raise typer.Exit(FAILED)
+
+
 @bench.command("audit")
 def audit(
     notices: Annotated[
