@@ -58,7 +58,7 @@ _DUE_IN: Final = 3
 _LATER: Final = range(12, 72)
 _PRINCIPALS: Final = 100
 _PAID_AHEAD: Final = 20
-_AT_ONCE: Final = 20_000
+_AT_ONCE: Final = 100_000
 _PLACE: Final = Place("TUSD", 2, 31337, ledger=_LENDER, notices="0x" + "c2" * 20, consents="0x" + "c3" * 20)
 
 Progress = Callable[[str, int, int], None]
@@ -310,7 +310,8 @@ def _copy(connection: Connection, models: range, after: int, count: int) -> None
         values = ", ".join(new.get(column.name, f'{name}."{column.name}"') for column in table.columns)
         connection.exec_driver_sql(
             f'INSERT INTO "{table.name}" ({columns}) {series.format(count=count)} '
-            f"SELECT {values} FROM series JOIN {join}"
+            # In the order of its key, which is kinder to the disk.
+            f"SELECT {values} FROM series JOIN {join} ORDER BY 1"
         )
 
 

@@ -16,6 +16,7 @@ from duly.interfaces.cli import (
     audit,
     bench,
     book,
+    database,
     deliver,
     deploy,
     disclose,
@@ -82,6 +83,7 @@ app.command("plan")(plan.plan)
 app.command("serve")(serve.serve)
 app.command("deliver")(deliver.deliver)
 app.command("run")(run.run)
+app.add_typer(database.database, name="database")
 app.add_typer(vault.vault, name="vault")
 app.add_typer(bench.bench, name="bench")
 
