@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from duly.chain.contracts import Contracts
     from duly.chain.deployments import Deployment
     from duly.chain.sender import Sender
+    from duly.chain.wake import Wake
     from duly.channels.message import Carrier
     from duly.domain.consent import Channel
     from duly.services.deliver import Deliverer
@@ -183,9 +184,19 @@ class Application:
         return clock_of(self.w3)
 
     @property
-    def finality(self) -> Finality:
-        """Which blocks to act on."""
-        return self.settings.finality or (Finality.LATEST if self.is_local else Finality.FINALIZED)
+    def finality(self) -> Finality | int:
+        """Which blocks to act on; a number: those with so many built upon them."""
+        if self.settings.finality is not None:
+            return self.settings.finality
+        return Finality.LATEST if self.is_local else Finality.FINALIZED
+
+    @cached_property
+    def wake(self) -> "Wake | None":
+        """What tells of each new block; None where no websocket is known."""
+        from duly.chain.wake import Wake
+
+        address = self.settings.rpc_ws or (self.rpc if self.rpc.startswith("ws") else None)
+        return Wake(address) if address else None
 
     # ------------------------------------------------------------------------------------ the store
 
@@ -315,6 +326,8 @@ class Application:
             carrier.close()
         if "queue" in self.__dict__:
             self.queue.close()
+        if (wake := self.__dict__.get("wake")) is not None:
+            wake.close()
         if "vault" in self.__dict__:
             self.vault.close()
         if "read_model" in self.__dict__:

@@ -8,7 +8,8 @@
 | `DULY_KEY_PASSPHRASE`, `DULY_KEY_PASSPHRASE_FILE` | its passphrase; asked for where it is missing | |
 | `DULY_PRIVATE_KEY` | raw key in hex, for local chains only | the well-known development account there |
 | `DULY_TEMPLATES` | folder of notice templates of one's own (docs/words.md) | those of the program |
-| `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks | `finalized`; `latest` on local chains |
+| `DULY_RPC_WS` | the node's websocket, which wakes `duly run` at each block | `DULY_RPC` where that is one |
+| `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks, or N deep | `finalized`; `latest` locally |
 | `DULY_DATABASE`, `DULY_DATABASE_FILE` | read model, as an SQLAlchemy address | sqlite:///duly.db |
 | `DULY_VAULT`, `DULY_VAULT_FILE` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |
 | `DULY_MASTER_KEY` | the vault's master key: 32 bytes, in hex or base64 | |
@@ -135,7 +136,8 @@ class Settings:
     key_passphrase: str | None = field(default=None, repr=False)
     private_key: bytes | None = field(default=None, repr=False)
     templates: Path | None = None
-    finality: Finality | None = None
+    rpc_ws: str | None = field(default=None, repr=False)
+    finality: Finality | int | None = None
     database: str = field(default="sqlite:///duly.db", repr=False)
     vault: str = field(default="sqlite:///duly-vault.db", repr=False)
     master_key: str | None = field(default=None, repr=False)
@@ -163,7 +165,8 @@ class Settings:
             key_passphrase=reader.secret("KEY_PASSPHRASE"),
             private_key=reader.key("PRIVATE_KEY"),
             templates=reader.folder("TEMPLATES"),
-            finality=reader.choice("FINALITY", Finality, None),
+            rpc_ws=reader.websocket(),
+            finality=reader.finality(),
             database=reader.secret("DATABASE") or "sqlite:///duly.db",
             vault=reader.secret("VAULT") or "sqlite:///duly-vault.db",
             master_key=reader.master_key(),
@@ -265,6 +268,29 @@ class _Reader:
             # Addresses of providers carry keys: not repeated.
             self.problem("RPC", "not an address such as http://127.0.0.1:8545, wss://… or tester:")
         return value
+
+    def websocket(self) -> str | None:
+        value = self.optional("RPC_WS")
+        if value is not None:
+            try:
+                parts = urlsplit(value)
+                right = parts.scheme in ("ws", "wss") and bool(parts.hostname)
+            except ValueError:
+                right = False
+            if not right:
+                self.problem("RPC_WS", "not an address such as ws://127.0.0.1:8545 or wss://…")
+        return value
+
+    def finality(self) -> Finality | int | None:
+        value = self.optional("FINALITY")
+        if value is not None and re.fullmatch(r"[0-9]{1,6}", value, re.ASCII):
+            return int(value)
+        if value is not None and value.lower() not in list(Finality):
+            self.problem(
+                "FINALITY", f"{value!r} is none of {', '.join(Finality)}, nor a number of blocks such as 12"
+            )
+            return None
+        return None if value is None else Finality(value.lower())
 
     def key(self, name: str) -> bytes | None:
         value = self.optional(name)

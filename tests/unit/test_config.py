@@ -49,6 +49,22 @@ def test_everything_is_read(tmp_path: Path) -> None:
     assert (settings.mail.port, settings.mail.security) == (587, MailSecurity.STARTTLS)
 
 
+def test_finality_may_be_a_number_of_blocks() -> None:
+    assert read(FINALITY="12").finality == 12
+    assert read(FINALITY="0").finality == 0
+    for wrong in ("-1", "1.5", "soon", "1234567"):
+        with pytest.raises(InvalidSettings, match="nor a number of blocks"):
+            read(FINALITY=wrong)
+
+
+def test_a_websocket_that_wakes() -> None:
+    assert read(RPC_WS="wss://node.example/key").rpc_ws == "wss://node.example/key"
+    for wrong in ("http://node.example/key", "ws://", "node"):
+        with pytest.raises(InvalidSettings, match="RPC_WS") as raised:
+            read(RPC_WS=wrong)
+        assert "key" not in str(raised.value)
+
+
 @pytest.mark.parametrize(("tls", "port"), [("tls", 465), ("none", 25), ("STARTTLS", 587)])
 def test_the_mail_port_follows_the_security(tls: str, port: int) -> None:
     settings = read(SMTP_HOST="h", SMTP_SENDER="a@b.example", SMTP_TLS=tls)

@@ -17,6 +17,7 @@ from duly.interfaces.cli import (
     bench,
     book,
     check,
+    database,
     deliver,
     deploy,
     disclose,
@@ -84,6 +85,7 @@ app.command("plan")(plan.plan)
 app.command("serve")(serve.serve)
 app.add_typer(deliver.deliver, name="deliver")
 app.command("run")(run.run)
+app.add_typer(database.database, name="database")
 app.add_typer(vault.vault, name="vault")
 app.add_typer(bench.bench, name="bench")
 
