@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from duly.chain.keys import Signer
     from duly.chain.outbox import Outbox
     from duly.chain.sender import Sender
+    from duly.chain.wake import Wake
     from duly.channels.message import Carrier
     from duly.domain.consent import Channel
     from duly.services.deliver import Deliverer
@@ -211,9 +212,19 @@ class Application:
         return clock_of(self.w3)
 
     @property
-    def finality(self) -> Finality:
-        """Which blocks to act on."""
-        return self.settings.finality or (Finality.LATEST if self.is_local else Finality.FINALIZED)
+    def finality(self) -> Finality | int:
+        """Which blocks to act on; a number: those with so many built upon them."""
+        if self.settings.finality is not None:
+            return self.settings.finality
+        return Finality.LATEST if self.is_local else Finality.FINALIZED
+
+    @cached_property
+    def wake(self) -> "Wake | None":
+        """What tells of each new block; None where no websocket is known."""
+        from duly.chain.wake import Wake
+
+        address = self.settings.rpc_ws or (self.rpc if self.rpc.startswith("ws") else None)
+        return Wake(address) if address else None
 
     # ------------------------------------------------------------------------------------ the store
 
@@ -233,7 +244,9 @@ class Application:
         if settings.master_key is not None:
             key = MasterKey.from_text(settings.master_key)
         elif settings.master_key_file is not None:
-            key = MasterKey.from_file(settings.master_key_file)
+            file = settings.master_key_file
+            guarded = settings.credentials is not None and file.is_relative_to(settings.credentials)
+            key = MasterKey.from_file(file, guarded=guarded)
         elif settings.master_key_keyring is not None:
             key = MasterKey.from_keyring(settings.master_key_keyring)
         else:
@@ -342,6 +355,8 @@ class Application:
             carrier.close()
         if "queue" in self.__dict__:
             self.queue.close()
+        if (wake := self.__dict__.get("wake")) is not None:
+            wake.close()
         if "vault" in self.__dict__:
             self.vault.close()
         if "read_model" in self.__dict__:

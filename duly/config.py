@@ -2,18 +2,19 @@
 
 | variable | meaning | default |
 |---|---|---|
-| `DULY_RPC` | the node: an address, a name (`--network`), or `tester:`, in process | http://127.0.0.1:8545 |
+| `DULY_RPC`, `DULY_RPC_FILE` | node: address, name (`--network`) or `tester:` | http://127.0.0.1:8545 |
 | `DULY_DEPLOYMENTS` | folder of the deployments' records | deployments |
 | `DULY_KEY_FILE` | encrypted key (keystore, JSON) that sends transactions | |
-| `DULY_KEY_PASSPHRASE` | its passphrase; asked for where it is missing | |
+| `DULY_KEY_PASSPHRASE`, `DULY_KEY_PASSPHRASE_FILE` | its passphrase; asked for where it is missing | |
 | `DULY_PRIVATE_KEY` | raw key in hex, for local chains only | the well-known development account there |
 | `DULY_SIGNER_URL` | remote signer (Web3Signer, Clef) that has the key instead | |
 | `DULY_SIGNER_ADDRESS` | which of the signer's accounts, where it has several | |
 | `DULY_FEE_CEILING` | gwei for a unit of gas that a transaction offers at most | 500 |
 | `DULY_TEMPLATES` | folder of notice templates of one's own (docs/words.md) | those of the program |
-| `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks | `finalized`; `latest` on local chains |
-| `DULY_DATABASE` | read model, as an SQLAlchemy address | sqlite:///duly.db |
-| `DULY_VAULT` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |
+| `DULY_RPC_WS` | the node's websocket, which wakes `duly run` at each block | `DULY_RPC` where that is one |
+| `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks, or N deep | `finalized`; `latest` locally |
+| `DULY_DATABASE`, `DULY_DATABASE_FILE` | read model, as an SQLAlchemy address | sqlite:///duly.db |
+| `DULY_VAULT`, `DULY_VAULT_FILE` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |
 | `DULY_MASTER_KEY` | the vault's master key: 32 bytes, in hex or base64 | |
 | `DULY_MASTER_KEY_FILE` | file that holds it instead (`duly vault init` makes one) | |
 | `DULY_MASTER_KEY_KEYRING` | entry of the system's keyring that holds it instead: service/name | |
@@ -21,9 +22,15 @@
 | `DULY_SMTP_HOST` | mail server; without it no e-mail is sent | |
 | `DULY_SMTP_PORT` | its port | 465 with `tls`, 587 with `starttls`, 25 with `none` |
 | `DULY_SMTP_TLS` | `starttls`, `tls` or `none` | `starttls` |
-| `DULY_SMTP_USER`, `DULY_SMTP_PASSWORD` | log-in, where the server wants one | |
+| `DULY_SMTP_USER`, `DULY_SMTP_PASSWORD`, `DULY_SMTP_PASSWORD_FILE` | log-in, where the server wants one | |
 | `DULY_SMTP_SENDER` | address that mail comes from | |
 | `DULY_SMTP_CONNECTIONS` | connections to it at once, in each worker | 4 |
+| `DULY_LISTEN` | where `duly run` answers to a monitoring system: host:port | |
+| `DULY_LOG_FORMAT` | how `duly run` writes its log: `json` or `console` | `console` on a terminal |
+| `DULY_LOG_LEVEL` | from `debug`, `info`, `warning` or `error` on | `info`; `warning` with `console` |
+
+A name that ends in `_FILE` is that of a file which holds the value: how containers and service managers hand
+over what is secret.
 """
 
 import os
@@ -60,6 +67,22 @@ class Finality(StrEnum):
     LATEST = "latest"
 
 
+class LogFormat(StrEnum):
+    """How the log is written: a line of JSON for each event, or words for people."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    """From where on events are written to the log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class MailSecurity(StrEnum):
     """How the connection to a mail server is protected."""
 
@@ -84,6 +107,25 @@ class MailServer:
     connections: int = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where something listens. An IPv6 address stands without its brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """From host:port, such as 127.0.0.1:9464; port 0 takes any that is free. None where it is not."""
+        match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})", text, re.ASCII)
+        if match is None or int(match[3]) > 65_535:
+            return None
+        return cls(match[1] or match[2], int(match[3]))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that the environment says. What it says nothing about is None, or the default of the table
@@ -101,7 +143,8 @@ class Settings:
     signer_address: str | None = None
     fee_ceiling: int = 500 * _GWEI
     templates: Path | None = None
-    finality: Finality | None = None
+    rpc_ws: str | None = field(default=None, repr=False)
+    finality: Finality | int | None = None
     database: str = field(default="sqlite:///duly.db", repr=False)
     vault: str = field(default="sqlite:///duly-vault.db", repr=False)
     master_key: str | None = field(default=None, repr=False)
@@ -109,6 +152,11 @@ class Settings:
     master_key_keyring: str | None = None
     mail: MailServer | None = None
     per_minute: Mapping[Channel, int] = field(default_factory=dict)
+    listen: Endpoint | None = None
+    log_format: LogFormat | None = None
+    log_level: LogLevel | None = None
+    credentials: Path | None = None
+    """The folder in which systemd hands over secrets; others than their owner cannot enter it."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -121,20 +169,25 @@ class Settings:
             rpc=reader.rpc(),
             deployments=Path(reader.text("DEPLOYMENTS", "deployments")),
             key_file=reader.file("KEY_FILE"),
-            key_passphrase=reader.optional("KEY_PASSPHRASE", strip=False),
+            key_passphrase=reader.secret("KEY_PASSPHRASE"),
             private_key=reader.key("PRIVATE_KEY"),
             signer_url=reader.signer(),
             signer_address=reader.address("SIGNER_ADDRESS"),
             fee_ceiling=reader.gwei("FEE_CEILING", 500),
             templates=reader.folder("TEMPLATES"),
-            finality=reader.choice("FINALITY", Finality, None),
-            database=reader.text("DATABASE", "sqlite:///duly.db"),
-            vault=reader.text("VAULT", "sqlite:///duly-vault.db"),
+            rpc_ws=reader.websocket(),
+            finality=reader.finality(),
+            database=reader.secret("DATABASE") or "sqlite:///duly.db",
+            vault=reader.secret("VAULT") or "sqlite:///duly-vault.db",
             master_key=reader.master_key(),
             master_key_file=reader.path("MASTER_KEY_FILE"),
             master_key_keyring=reader.keyring(),
             mail=reader.mail(),
             per_minute=reader.per_minute(),
+            listen=reader.endpoint("LISTEN"),
+            log_format=reader.choice("LOG_FORMAT", LogFormat, None),
+            log_level=reader.choice("LOG_LEVEL", LogLevel, None),
+            credentials=reader.credentials,
         )
         reader.finish()
         return settings
@@ -152,6 +205,8 @@ class _Reader:
         }
         self._known: set[str] = {"ANVIL_PORT"}  # read by tools/brownie_launcher.py
         self._problems: list[str] = []
+        folder = environment.get("CREDENTIALS_DIRECTORY")
+        self.credentials = Path(folder) if folder else None
 
     def finish(self) -> None:
         unknown = sorted(self._values.keys() - self._known)
@@ -172,6 +227,33 @@ class _Reader:
         value = self._values.get(name)
         return value.strip() if value is not None and strip else value
 
+    def secret(self, name: str) -> str | None:
+        """A value that may stand in a file of its own, less the end of its line."""
+        value = self.optional(name, strip=False)
+        path = self.path(f"{name}_FILE")
+        if path is None:
+            return value
+        if value is not None:
+            self.problem(name, f"{_PREFIX}{name}_FILE is set as well; give one of them")
+        try:
+            found = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            self.problem(f"{name}_FILE", f"{path} cannot be read: {reason}")
+            return None
+        if not found.strip():
+            self.problem(f"{name}_FILE", f"{path} is empty")
+        return found or None
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        value = self.optional(name)
+        if value is None:
+            return None
+        found = Endpoint.parse(value)
+        if found is None:
+            self.problem(name, f"{value!r} is not host:port, such as 127.0.0.1:9464")
+        return found
+
     def text(self, name: str, default: str) -> str:
         return self.optional(name) or default
 
@@ -186,7 +268,7 @@ class _Reader:
             return default
 
     def rpc(self) -> str:
-        value = self.text("RPC", DEFAULT_RPC)
+        value = (self.secret("RPC") or DEFAULT_RPC).strip()
         try:
             parts = urlsplit(value)
             named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value) is not None
@@ -199,6 +281,29 @@ class _Reader:
                 "RPC", "neither an address such as http://127.0.0.1:8545, wss://… or tester:, nor a name"
             )
         return value
+
+    def websocket(self) -> str | None:
+        value = self.optional("RPC_WS")
+        if value is not None:
+            try:
+                parts = urlsplit(value)
+                right = parts.scheme in ("ws", "wss") and bool(parts.hostname)
+            except ValueError:
+                right = False
+            if not right:
+                self.problem("RPC_WS", "not an address such as ws://127.0.0.1:8545 or wss://…")
+        return value
+
+    def finality(self) -> Finality | int | None:
+        value = self.optional("FINALITY")
+        if value is not None and re.fullmatch(r"[0-9]{1,6}", value, re.ASCII):
+            return int(value)
+        if value is not None and value.lower() not in list(Finality):
+            self.problem(
+                "FINALITY", f"{value!r} is none of {', '.join(Finality)}, nor a number of blocks such as 12"
+            )
+            return None
+        return None if value is None else Finality(value.lower())
 
     def key(self, name: str) -> bytes | None:
         value = self.optional(name)
@@ -278,7 +383,7 @@ class _Reader:
 
     def mail(self) -> MailServer | None:
         host, sender = self.optional("SMTP_HOST"), self.optional("SMTP_SENDER")
-        user, password = self.optional("SMTP_USER"), self.optional("SMTP_PASSWORD", strip=False)
+        user, password = self.optional("SMTP_USER"), self.secret("SMTP_PASSWORD")
         security = self.choice("SMTP_TLS", MailSecurity, MailSecurity.STARTTLS) or MailSecurity.STARTTLS
         port = self._port(_MAIL_PORTS[security])
         connections = self._connections()
@@ -290,6 +395,7 @@ class _Reader:
                     "SMTP_TLS",
                     "SMTP_USER",
                     "SMTP_PASSWORD",
+                    "SMTP_PASSWORD_FILE",
                     "SMTP_SENDER",
                     "SMTP_CONNECTIONS",
                 )

@@ -40,6 +40,7 @@ from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
 from duly.domain.notice import Refusal, next_in_hours
 from duly.domain.policy import ContactLimits
+from duly.services import telemetry
 from duly.services.serve import NO_ADDRESS, NOT_VERIFIED, OTHER_ADDRESS, proves, salt_purpose
 from duly.store.notices import Content, NoticeStore, Outcome, Served, State
 from duly.store.readmodel import ReadModel
@@ -277,6 +278,7 @@ class _Run:
         self._messages += state is State.SENT
         if state is State.DROPPED:
             self._dropped[reason or "refused"] += len(notices)
+        _tell(notices, state, reason, self._now)
         return Outcome(notices, state, reason, not_before)
 
     def _record(self) -> None:
@@ -343,6 +345,7 @@ class _Run:
         self._record()
         if self._it.store.drop(notices, reason, self._now):
             self._dropped[reason] += len(notices)
+            _tell(notices, State.DROPPED, reason, self._now)
 
     def _objection(
         self,
@@ -428,6 +431,11 @@ class _Run:
             policy = self._it.read_model.policy(number)
             self._limits[number] = policy.contact if policy else None
         return self._limits[number]
+
+
+def _tell(notices: Sequence[Served], state: State, reason: str | None, now: int) -> None:
+    for each in notices:
+        telemetry.delivered(each.id, each.channel, state.value, reason, now - each.served_at)
 
 
 def same_window(served_at: int, now: int, profile: Profile) -> bool:

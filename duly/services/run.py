@@ -25,6 +25,7 @@ from duly.channels.message import CarrierUnavailable
 from duly.domain import calendar
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
+from duly.services import telemetry
 from duly.services.deliver import DeliverReport, never
 from duly.services.index import IndexReport
 from duly.services.plan import Planned, Together, companions, known_reminders, plan
@@ -129,7 +130,7 @@ def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
     delivered = app.deliverer.deliver(stop, None if served.served else now)
     if failed:
         raise failed
-    return RoundReport(
+    report = RoundReport(
         at=now,
         indexed=indexed,
         served=served,
@@ -138,6 +139,8 @@ def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
         problem=problem or delivered.problem,
         seconds=time.perf_counter() - start,
     )
+    telemetry.round_ended(report.seconds, report.held)
+    return report
 
 
 class Service:
@@ -157,7 +160,7 @@ class Service:
         self._keeper = threading.Thread(target=self._keep, name="duly-keeper", daemon=True)
         self._seen: tuple[int, bytes] | None = None
         self._news = True
-        self._plan_from = self._plan_by = 0.0
+        self._plan_from = self._plan_by = self._try_from = 0.0
 
     def __enter__(self) -> Self:
         """Begin. Raises: DulyError, of whatever is not set up."""
@@ -193,7 +196,7 @@ class Service:
         Raises: DulyError, of whichever part failed; what was done until then stays done.
         """
         app, start = self._app, time.perf_counter()
-        mine = {role for role in ALONE if role in self._roles and app.leases.take(role)}
+        mine = self._mine()
         indexed = app.indexer.run() if Role.INDEX in mine else None
         now = app.clock.now()
         found: list[Planned] = []
@@ -220,7 +223,7 @@ class Service:
             indexed = _together(indexed, app.indexer.run())
             app.notice_store.forget_indexed()
         delivered = self._worker.report() if self._worker else DeliverReport()
-        return RoundReport(
+        report = RoundReport(
             at=now,
             indexed=indexed,
             served=served,
@@ -229,6 +232,18 @@ class Service:
             problem=problem or delivered.problem,
             seconds=time.perf_counter() - start,
         )
+        telemetry.round_ended(report.seconds, report.held)
+        return report
+
+    def _mine(self) -> set[Role]:
+        """What is for this process to do; what another did is tried for now and then."""
+        holds = self._app.leases.holds
+        wanted = [role for role in ALONE if role in self._roles and not holds(role)]
+        if wanted and time.monotonic() >= self._try_from:
+            self._try_from = time.monotonic() + 1
+            for role in wanted:
+                self._app.leases.take(role)
+        return {role for role in ALONE if role in self._roles and holds(role)}
 
     def last(self) -> RoundReport:
         """What became of notices since the last round, once the service has ended."""
@@ -257,6 +272,9 @@ class Service:
                     swept = time.monotonic()
             except DulyError as error:
                 self._told(error)
+            except Exception as error:
+                # Without the keeper the leases would end.
+                self._told(DulyError(f"the service's upkeep failed ({type(error).__name__})"))
             if self._ended.wait(leases.RENEWED):
                 return
 
@@ -319,7 +337,9 @@ def planned(app: "Application", now: int, loans: Collection[bytes] | None = None
         together=companions_of(app),
         waiting=False,
     )
-    return [each for each in found if each.id not in said]
+    found = [each for each in found if each.id not in said]
+    telemetry.planned(each.kind for each in found if each.ready)
+    return found
 
 
 def companions_of(app: "Application") -> Together:

@@ -23,6 +23,7 @@ from duly.chain.sender import Receipt, Sender
 from duly.domain.errors import DulyError
 from duly.domain.events import NoticeRefused, NoticeServed
 from duly.domain.notice import Kind, Notice, Refusal
+from duly.services import telemetry
 from duly.services.plan import Planned
 from duly.services.policy import word_rules_published
 from duly.services.render import Place, Text, check_templates, locale_for, render_together, templates
@@ -128,6 +129,7 @@ class Server:
             while messages:
                 size = _fitting(messages, most // GAS)
                 for part in self._serve_batch(messages[:size], most, now):
+                    telemetry.not_served(part.refused, part.skipped)
                     report += part
                 messages = messages[size:]
         except ChainError as error:
@@ -194,10 +196,12 @@ class Server:
     def _told(self, receipt: Receipt, now: int) -> ServeReport:
         """What the gate said in a transaction; what it let through is known from now on."""
         refused: Counter[Refusal] = Counter()
+        telemetry.paid(receipt)
         served: list[NoticeServed] = []
         for event in events_of(receipt.logs):
             if isinstance(event, NoticeServed):
                 served.append(event)
+                telemetry.served(event.id, event.kind)
             elif isinstance(event, NoticeRefused):
                 refused[event.reason] += 1
         self.store.hand(

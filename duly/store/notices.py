@@ -253,6 +253,19 @@ class Outcome(NamedTuple):
     not_before: int | None = None
 
 
+class Backlog(NamedTuple):
+    """What is not done. waiting: served, and neither claimed nor dropped; since: when the first of them was
+    served, UTC seconds. dead: dropped for a certain reason.
+    """
+
+    waiting: int
+    since: int | None
+    deferred: int
+    claimed: int
+    uncertain: int
+    dead: int
+
+
 class NoticeStore:
     """Words, claims and deliveries. `worker` names the process in its claims."""
 
@@ -709,6 +722,40 @@ class NoticeStore:
         query = select(deliveries_table.c.state, func.count()).group_by(deliveries_table.c.state)
         with reading(self._engine) as connection:
             return {State(state): count for state, count in connection.execute(query)}
+
+    def backlog(self, since: int, dead: str) -> Backlog:
+        """What is to be delivered from here and is not, of what was served since a moment (UTC seconds).
+
+        dead: the reason for which dropped notices count as dead, whenever they were served.
+        """
+        notices, deliveries, contents = schema.notices, deliveries_table, contents_table
+        old = (
+            select(func.max(schema.blocks.c.number)).where(schema.blocks.c.timestamp < since)
+        ).scalar_subquery()
+        waiting = (
+            select(func.count(), func.min(notices.c.timestamp))
+            .select_from(
+                notices.join(contents, contents.c.content_hash == notices.c.content_hash).outerjoin(
+                    deliveries, deliveries.c.notice == notices.c.id
+                )
+            )
+            .where(notices.c.block_number > func.coalesce(old, -1), deliveries.c.notice.is_(None))
+        )
+        unsure = State.DEFERRED.value, State.CLAIMED.value, State.UNCERTAIN.value
+        states = (
+            select(deliveries.c.state, func.count())
+            .where(deliveries.c.state.in_(unsure))
+            .group_by(deliveries.c.state)
+        )
+        lost = select(func.count()).where(
+            deliveries.c.state == State.DROPPED.value, deliveries.c.reason == dead
+        )
+        with reading(self._engine) as connection:
+            count, first = connection.execute(waiting).one()
+            found = {row[0]: row[1] for row in connection.execute(states)}
+            gone = connection.execute(lost).scalar_one()
+        deferred, claimed, uncertain = (found.get(state, 0) for state in unsure)
+        return Backlog(count, first, deferred, claimed, uncertain, gone)
 
     def uncertain(self) -> list[Delivery]:
         """Notices that may have been sent or not, for a person to look at: claims whose worker died, too."""

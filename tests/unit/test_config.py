@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from duly.config import Finality, InvalidSettings, MailSecurity, Settings
+from duly.config import Endpoint, Finality, InvalidSettings, LogFormat, LogLevel, MailSecurity, Settings
+from duly.domain.consent import Channel
 
 SECRET = "ab" * 32
 
@@ -46,6 +47,22 @@ def test_everything_is_read(tmp_path: Path) -> None:
     assert settings.master_key_file == Path.home() / "none-yet.key"
     assert settings.mail is not None
     assert (settings.mail.port, settings.mail.security) == (587, MailSecurity.STARTTLS)
+
+
+def test_finality_may_be_a_number_of_blocks() -> None:
+    assert read(FINALITY="12").finality == 12
+    assert read(FINALITY="0").finality == 0
+    for wrong in ("-1", "1.5", "soon", "1234567"):
+        with pytest.raises(InvalidSettings, match="nor a number of blocks"):
+            read(FINALITY=wrong)
+
+
+def test_a_websocket_that_wakes() -> None:
+    assert read(RPC_WS="wss://node.example/key").rpc_ws == "wss://node.example/key"
+    for wrong in ("http://node.example/key", "ws://", "node"):
+        with pytest.raises(InvalidSettings, match="RPC_WS") as raised:
+            read(RPC_WS=wrong)
+        assert "key" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("tls", "port"), [("tls", 465), ("none", 25), ("STARTTLS", 587)])
@@ -138,3 +155,64 @@ def test_templates_of_ones_own_are_a_folder(tmp_path):
     assert Settings.from_environment({"DULY_TEMPLATES": str(tmp_path)}).templates == tmp_path
     with pytest.raises(InvalidSettings, match="DULY_TEMPLATES: there is no folder"):
         Settings.from_environment({"DULY_TEMPLATES": str(tmp_path / "nowhere")})
+
+
+def test_limits_of_channels_and_connections_to_the_mail_server() -> None:
+    mail = {"DULY_SMTP_HOST": "mail.example.org", "DULY_SMTP_SENDER": "notices@example.org"}
+    settings = Settings.from_environment(
+        mail | {"DULY_PER_MINUTE": "email=600, sms = 60", "DULY_SMTP_CONNECTIONS": "8"}
+    )
+    assert settings.per_minute == {Channel.EMAIL: 600, Channel.SMS: 60}
+    assert settings.mail is not None
+    assert settings.mail.connections == 8
+    for wrong in ("email", "email=0", "pigeon=3", "email=many"):
+        with pytest.raises(InvalidSettings, match="PER_MINUTE"):
+            Settings.from_environment({"DULY_PER_MINUTE": wrong})
+    with pytest.raises(InvalidSettings, match="SMTP_CONNECTIONS"):
+        Settings.from_environment(mail | {"DULY_SMTP_CONNECTIONS": "0"})
+
+
+def test_secrets_may_stand_in_files(tmp_path: Path) -> None:
+    for name, content in (("passphrase", " open sesame \n"), ("database", "sqlite:///of-a-file.db\r\n")):
+        (tmp_path / name).write_text(content)
+    settings = read(
+        KEY_PASSPHRASE_FILE=str(tmp_path / "passphrase"), DATABASE_FILE=str(tmp_path / "database")
+    )
+    assert settings.key_passphrase == " open sesame "
+    assert settings.database == "sqlite:///of-a-file.db"
+
+
+def test_a_secret_stands_in_one_place(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(InvalidSettings) as caught:
+        read(
+            KEY_PASSPHRASE="hunter2",
+            KEY_PASSPHRASE_FILE=str(tmp_path / "empty"),
+            VAULT_FILE=str(tmp_path / "nowhere"),
+        )
+    text = str(caught.value)
+    assert "DULY_KEY_PASSPHRASE: DULY_KEY_PASSPHRASE_FILE is set as well" in text
+    assert "empty is empty" in text
+    assert "DULY_VAULT_FILE" in text
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9464", "[::1]:9464", "metrics.example:0"])
+def test_where_to_listen(text: str) -> None:
+    found = read(LISTEN=text).listen
+    assert found is not None
+    assert str(found) == text
+
+
+@pytest.mark.parametrize("text", ["9464", "::1:9464", "host:65536", "http://host:1", ":9464"])
+def test_nowhere_to_listen(text: str) -> None:
+    assert Endpoint.parse(text) is None
+    with pytest.raises(InvalidSettings, match="DULY_LISTEN"):
+        read(LISTEN=text)
+
+
+def test_the_log() -> None:
+    settings = read(LOG_FORMAT="JSON", LOG_LEVEL="debug")
+    assert (settings.log_format, settings.log_level) == (LogFormat.JSON, LogLevel.DEBUG)
+    with pytest.raises(InvalidSettings, match="DULY_LOG_LEVEL: 'loud' is none of debug, info"):
+        read(LOG_LEVEL="loud")

@@ -16,6 +16,8 @@ from duly.interfaces.cli import (
     audit,
     bench,
     book,
+    check,
+    database,
     deliver,
     deploy,
     disclose,
@@ -69,6 +71,7 @@ app.command("schedule")(schedule.schedule)
 app.command("apr")(apr.apr)
 app.command("disclose")(disclose.disclose)
 app.add_typer(deploy.deploy, name="deploy")
+app.command("check")(check.check)
 app.command("import")(book.import_book)
 app.add_typer(policy.policy, name="policy")
 app.command("index")(index.index)
@@ -82,6 +85,7 @@ app.command("plan")(plan.plan)
 app.command("serve")(serve.serve)
 app.add_typer(deliver.deliver, name="deliver")
 app.command("run")(run.run)
+app.add_typer(database.database, name="database")
 app.add_typer(vault.vault, name="vault")
 app.add_typer(bench.bench, name="bench")
 
