@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
-import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
+import {
+    AccessControlDefaultAdminRules
+} from "@openzeppelin/contracts/access/extensions/AccessControlDefaultAdminRules.sol";
 
 import {Terms} from "./interfaces/ILoanLedger.sol";
 import {ContactLimits, IPolicyBook, LendingLimits} from "./interfaces/IPolicyBook.sol";
@@ -11,8 +13,9 @@ import {Lending} from "./libraries/Lending.sol";
 import {PackedLimits} from "./libraries/Packed.sol";
 
 /// @title PolicyBook
-/// @notice See {IPolicyBook}.
-contract PolicyBook is IPolicyBook, AccessControl {
+/// @notice See {IPolicyBook}. The administrator says who publishes. It hands the book over in two steps, so that it cannot
+/// go to an address that nobody holds: `beginDefaultAdminTransfer` offers it, `acceptDefaultAdminTransfer` takes it.
+contract PolicyBook is IPolicyBook, AccessControlDefaultAdminRules {
     bytes32 public constant PUBLISHER_ROLE = keccak256("PUBLISHER_ROLE");
 
     // Bounds that no policy can loosen.
@@ -37,8 +40,7 @@ contract PolicyBook is IPolicyBook, AccessControl {
     /// @inheritdoc IPolicyBook
     uint32 public count;
 
-    constructor(address administrator) {
-        _grantRole(DEFAULT_ADMIN_ROLE, administrator);
+    constructor(address administrator) AccessControlDefaultAdminRules(0, administrator) {
         _grantRole(PUBLISHER_ROLE, administrator);
     }
 
@@ -153,6 +155,14 @@ contract PolicyBook is IPolicyBook, AccessControl {
     function stateOf(uint32 policy) external view returns (bool published, bool retired) {
         Policy storage p = _policies[policy];
         return (p.published, p.retired);
+    }
+
+    /// @dev Who takes the book over takes over publishing, too: the one before keeps no power over it.
+    function _acceptDefaultAdminTransfer() internal override {
+        address before = defaultAdmin();
+        super._acceptDefaultAdminTransfer();
+        _revokeRole(PUBLISHER_ROLE, before);
+        _grantRole(PUBLISHER_ROLE, defaultAdmin());
     }
 
     function _policy(uint32 policy) private view returns (Policy storage p) {

@@ -8,6 +8,7 @@ What a command does not ask for is neither imported nor connected to, and its se
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,13 +16,15 @@ from typing import TYPE_CHECKING, Self
 from duly.config import Finality, Settings
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
     from web3 import Web3
 
     from duly.chain.clock import Clock
     from duly.chain.contracts import Contracts
     from duly.chain.deployments import Deployment
+    from duly.chain.keys import Signer
+    from duly.chain.outbox import Outbox
     from duly.chain.sender import Sender
+    from duly.chain.wake import Wake
     from duly.channels.message import Carrier
     from duly.domain.consent import Channel
     from duly.services.deliver import Deliverer
@@ -53,7 +56,7 @@ class Application:
         rpc: str | None = None,
         w3: "Web3 | None" = None,
         deployment: "Deployment | None" = None,
-        account: "LocalAccount | None" = None,
+        account: "Signer | None" = None,
         ask: AskPassphrase | None = None,
     ) -> None:
         self.settings = settings
@@ -68,12 +71,22 @@ class Application:
             self.account = account
 
     @classmethod
-    def from_environment(cls, *, rpc: str | None = None, ask: AskPassphrase | None = None) -> Self:
+    def from_environment(
+        cls, *, rpc: str | None = None, ask: AskPassphrase | None = None, keystore: str | None = None
+    ) -> Self:
         """The application that this process's environment describes.
 
-        Raises: InvalidSettings, naming every variable that is wrong.
+        keystore: the name of the keystore to sign with, whatever else is set.
+
+        Raises: InvalidSettings, naming every variable that is wrong; KeyRefused, where there is no such
+        keystore.
         """
-        return cls(Settings.from_environment(), rpc=rpc, ask=ask)
+        settings = Settings.from_environment()
+        if keystore is not None:
+            from duly.chain.keys import find_keystore
+
+            settings = replace(settings, key_file=find_keystore(keystore), signer_url=None)
+        return cls(settings, rpc=rpc, ask=ask)
 
     # ------------------------------------------------------------------------------------ the chain
 
@@ -131,19 +144,21 @@ class Application:
         return Contracts.at(self.w3, self.deployment)
 
     @cached_property
-    def account(self) -> "LocalAccount":
-        """The key to sign with: the keystore file's; on local chains also a raw one, or that of development
-        account 0, whose key everyone knows.
+    def account(self) -> "Signer":
+        """The key to sign with: the remote signer's, or the keystore file's; on local chains also a raw one,
+        or that of development account 0, whose key everyone knows.
 
-        Raises: KeyRefused.
+        Raises: KeyRefused, SignerUnavailable.
         """
         from eth_account import Account
 
         from duly.chain import networks
         from duly.chain.errors import KeyRefused
-        from duly.chain.sender import check_raw_key, read_key_file
+        from duly.chain.keys import RemoteSigner, check_raw_key, read_key_file
 
         settings = self.settings
+        if settings.signer_url is not None:
+            return RemoteSigner.of(settings.signer_url, settings.signer_address)
         if settings.key_file is not None:
             passphrase = settings.key_passphrase
             if passphrase is None and self._ask is not None:
@@ -156,24 +171,38 @@ class Application:
             return read_key_file(settings.key_file, passphrase)
         if settings.private_key is not None:
             check_raw_key(self.chain_id)
-            account: LocalAccount = Account.from_key(settings.private_key)
+            account: Signer = Account.from_key(settings.private_key)
             return account
         if self.is_local:
             return networks.development_account(self.w3)
         raise KeyRefused(
             f"there is no key to send transactions on chain {networks.chain_name(self.chain_id)} with",
-            wanted="DULY_KEY_FILE, an encrypted keystore file",
+            wanted="DULY_KEY_FILE, an encrypted keystore file, or DULY_SIGNER_URL, a remote signer",
         )
 
     @cached_property
     def sender(self) -> "Sender":
-        """Sends transactions with that key; there is one, so that nonces stay in order.
+        """Sends transactions with that key.
 
         Raises: KeyRefused.
         """
         from duly.chain.sender import Sender
 
-        return Sender(self.w3, self.account)
+        return Sender(self.w3, self.account, self._outbox, ceiling=self.settings.fee_ceiling)
+
+    @property
+    def _outbox(self) -> "Outbox | None":
+        """What all programs that use the database send from; None where there is no database yet, or the
+        chain ends with this process.
+        """
+        from duly.store.database import exists
+
+        if self.is_in_process or not ("read_model" in self.__dict__ or exists(self.settings.database)):
+            return None
+        from duly.chain.deployments import genesis_of
+        from duly.store.outgoing import Outgoing
+
+        return Outgoing(self.read_model.engine, bytes.fromhex(genesis_of(self.w3)[2:]))
 
     @cached_property
     def clock(self) -> "Clock":
@@ -183,9 +212,19 @@ class Application:
         return clock_of(self.w3)
 
     @property
-    def finality(self) -> Finality:
-        """Which blocks to act on."""
-        return self.settings.finality or (Finality.LATEST if self.is_local else Finality.FINALIZED)
+    def finality(self) -> Finality | int:
+        """Which blocks to act on; a number: those with so many built upon them."""
+        if self.settings.finality is not None:
+            return self.settings.finality
+        return Finality.LATEST if self.is_local else Finality.FINALIZED
+
+    @cached_property
+    def wake(self) -> "Wake | None":
+        """What tells of each new block; None where no websocket is known."""
+        from duly.chain.wake import Wake
+
+        address = self.settings.rpc_ws or (self.rpc if self.rpc.startswith("ws") else None)
+        return Wake(address) if address else None
 
     # ------------------------------------------------------------------------------------ the store
 
@@ -261,6 +300,7 @@ class Application:
         """Serves notices with the application's key. Raises: InvalidTemplates."""
         from duly.services.serve import Server, place_of
 
+        _ = self.read_model  # so that the sender keeps its transactions beside it
         return Server(
             contracts=self.contracts,
             sender=self.sender,
@@ -315,6 +355,8 @@ class Application:
             carrier.close()
         if "queue" in self.__dict__:
             self.queue.close()
+        if (wake := self.__dict__.get("wake")) is not None:
+            wake.close()
         if "vault" in self.__dict__:
             self.vault.close()
         if "read_model" in self.__dict__:

@@ -2,13 +2,17 @@
 
 | variable | meaning | default |
 |---|---|---|
-| `DULY_RPC`, `DULY_RPC_FILE` | the node: http or ws address, `tester:` in process | http://127.0.0.1:8545 |
+| `DULY_RPC`, `DULY_RPC_FILE` | node: address, name (`--network`) or `tester:` | http://127.0.0.1:8545 |
 | `DULY_DEPLOYMENTS` | folder of the deployments' records | deployments |
 | `DULY_KEY_FILE` | encrypted key (keystore, JSON) that sends transactions | |
 | `DULY_KEY_PASSPHRASE`, `DULY_KEY_PASSPHRASE_FILE` | its passphrase; asked for where it is missing | |
 | `DULY_PRIVATE_KEY` | raw key in hex, for local chains only | the well-known development account there |
+| `DULY_SIGNER_URL` | remote signer (Web3Signer, Clef) that has the key instead | |
+| `DULY_SIGNER_ADDRESS` | which of the signer's accounts, where it has several | |
+| `DULY_FEE_CEILING` | gwei for a unit of gas that a transaction offers at most | 500 |
 | `DULY_TEMPLATES` | folder of notice templates of one's own (docs/words.md) | those of the program |
-| `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks | `finalized`; `latest` on local chains |
+| `DULY_RPC_WS` | the node's websocket, which wakes `duly run` at each block | `DULY_RPC` where that is one |
+| `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks, or N deep | `finalized`; `latest` locally |
 | `DULY_DATABASE`, `DULY_DATABASE_FILE` | read model, as an SQLAlchemy address | sqlite:///duly.db |
 | `DULY_VAULT`, `DULY_VAULT_FILE` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |
 | `DULY_MASTER_KEY` | the vault's master key: 32 bytes, in hex or base64 | |
@@ -48,6 +52,7 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 _PREFIX: Final = "DULY_"
 _KEY = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
 _CHANNELS: Final = {channel.label: channel for channel in Channel}
+_GWEI: Final = 10**9
 _SCHEMES: Final = ("http", "https", "ws", "wss")
 
 
@@ -135,8 +140,12 @@ class Settings:
     key_file: Path | None = None
     key_passphrase: str | None = field(default=None, repr=False)
     private_key: bytes | None = field(default=None, repr=False)
+    signer_url: str | None = field(default=None, repr=False)
+    signer_address: str | None = None
+    fee_ceiling: int = 500 * _GWEI
     templates: Path | None = None
-    finality: Finality | None = None
+    rpc_ws: str | None = field(default=None, repr=False)
+    finality: Finality | int | None = None
     database: str = field(default="sqlite:///duly.db", repr=False)
     vault: str = field(default="sqlite:///duly-vault.db", repr=False)
     master_key: str | None = field(default=None, repr=False)
@@ -163,8 +172,12 @@ class Settings:
             key_file=reader.file("KEY_FILE"),
             key_passphrase=reader.secret("KEY_PASSPHRASE"),
             private_key=reader.key("PRIVATE_KEY"),
+            signer_url=reader.signer(),
+            signer_address=reader.address("SIGNER_ADDRESS"),
+            fee_ceiling=reader.gwei("FEE_CEILING", 500),
             templates=reader.folder("TEMPLATES"),
-            finality=reader.choice("FINALITY", Finality, None),
+            rpc_ws=reader.websocket(),
+            finality=reader.finality(),
             database=reader.secret("DATABASE") or "sqlite:///duly.db",
             vault=reader.secret("VAULT") or "sqlite:///duly-vault.db",
             master_key=reader.master_key(),
@@ -259,13 +272,39 @@ class _Reader:
         value = (self.secret("RPC") or DEFAULT_RPC).strip()
         try:
             parts = urlsplit(value)
-            right = value == "tester:" or (parts.scheme in _SCHEMES and bool(parts.hostname))
+            named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value) is not None
+            right = value == "tester:" or named or (parts.scheme in _SCHEMES and bool(parts.hostname))
         except ValueError:
             right = False
         if not right:
             # Addresses of providers carry keys: not repeated.
-            self.problem("RPC", "not an address such as http://127.0.0.1:8545, wss://… or tester:")
+            self.problem(
+                "RPC", "neither an address such as http://127.0.0.1:8545, wss://… or tester:, nor a name"
+            )
         return value
+
+    def websocket(self) -> str | None:
+        value = self.optional("RPC_WS")
+        if value is not None:
+            try:
+                parts = urlsplit(value)
+                right = parts.scheme in ("ws", "wss") and bool(parts.hostname)
+            except ValueError:
+                right = False
+            if not right:
+                self.problem("RPC_WS", "not an address such as ws://127.0.0.1:8545 or wss://…")
+        return value
+
+    def finality(self) -> Finality | int | None:
+        value = self.optional("FINALITY")
+        if value is not None and re.fullmatch(r"[0-9]{1,6}", value, re.ASCII):
+            return int(value)
+        if value is not None and value.lower() not in list(Finality):
+            self.problem(
+                "FINALITY", f"{value!r} is none of {', '.join(Finality)}, nor a number of blocks such as 12"
+            )
+            return None
+        return None if value is None else Finality(value.lower())
 
     def key(self, name: str) -> bytes | None:
         value = self.optional(name)
@@ -276,6 +315,33 @@ class _Reader:
             self.problem(name, "not a key of 64 hexadecimal digits")
             return None
         return bytes.fromhex(match[1])
+
+    def signer(self) -> str | None:
+        value = self.optional("SIGNER_URL")
+        if value is None:
+            return None
+        if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", value):
+            self.problem("SIGNER_URL", "not an address such as http://127.0.0.1:9000")
+        for other in ("KEY_FILE", "PRIVATE_KEY"):
+            if other in self._values:
+                self.problem("SIGNER_URL", f"{_PREFIX}{other} is set as well; give one of them")
+        return value
+
+    def address(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not re.fullmatch(r"0x[0-9a-fA-F]{40}", value):
+            self.problem(name, f"{value!r} is not an address")
+        return value
+
+    def gwei(self, name: str, default: int) -> int:
+        value = self.optional(name)
+        if value is None:
+            return default * _GWEI
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value, re.ASCII):
+            self.problem(name, f"{value!r} is not a number of gwei")
+            return default * _GWEI
+        whole, _, part = value.partition(".")
+        return int(whole) * _GWEI + int(part.ljust(9, "0") or 0)
 
     def file(self, name: str) -> Path | None:
         value = self.optional(name)

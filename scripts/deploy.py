@@ -2,10 +2,11 @@
 
     python -m scripts.deploy --help
     brownie run deploy
-    brownie run deploy --network sepolia
+    brownie run deploy main deployer 0x1c7D… --network sepolia
 
-Through Brownie it goes to the network that Brownie is connected to, with the key that DULY_KEY_FILE names
-(on local chains the development account 0), and takes no arguments.
+Both do what `duly deploy` does. Through Brownie it goes to the network that Brownie is connected to. The
+words after `main` are the account that pays (`brownie accounts list`), the token that loans are in, and the
+policy; left out, they are what `duly deploy` takes without its options.
 """
 
 import sys
@@ -13,19 +14,18 @@ import sys
 from duly.domain.errors import DulyError
 
 
-def main() -> None:
+def main(account: str | None = None, currency: str | None = None, policy: str = "strict") -> None:
     """What `brownie run` calls."""
     from brownie import network
 
-    from duly.bootstrap import Application
     from duly.interfaces.cli._output import show_error
-    from duly.interfaces.cli.deploy import ask_passphrase, run, wish_for
+    from duly.interfaces.cli.deploy import application_for, run, wish_for
 
     try:
-        application = Application.from_environment(rpc=network.web3.provider.endpoint_uri, ask=ask_passphrase)
+        application = application_for(network.web3.provider.endpoint_uri, account)
         # A chain that Brownie started ends with this run: its record would only mislead.
         folder = None if network.rpc.is_child() else application.records
-        run(application, wish_for("strict", templates=application.settings.templates), folder)
+        run(application, wish_for(policy, currency, templates=application.settings.templates), folder)
     except DulyError as error:
         show_error(error)
         sys.exit(1)

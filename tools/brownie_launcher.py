@@ -1,4 +1,4 @@
-"""Start Brownie with a home, a compiler and a local chain of the project's own.
+"""Start Brownie with a home, a compiler, networks and a local chain of the project's own.
 
 `make setup` puts this behind `.venv/bin/brownie`.
 """
@@ -36,6 +36,8 @@ def main() -> int | None:
     else:
         os.environ["HOME"] = users_home
 
+    CONFIG.networks.update(networks())
+
     port = os.environ.get("DULY_ANVIL_PORT")
     if port is None and "test" in sys.argv[1:2]:
         # On a taken port Brownie attaches to whatever listens there: another test run's chain, say.
@@ -44,6 +46,15 @@ def main() -> int | None:
         CONFIG.networks["development"]["cmd_settings"]["port"] = int(port)
     result: int | None = brownie()
     return result
+
+
+def networks() -> dict[str, dict[str, object]]:
+    """What `--network` knows besides Brownie's own, by name."""
+    import yaml
+
+    content = yaml.safe_load((ROOT / "network-config.yaml").read_text(encoding="utf-8"))
+    entries = [each for group in content["live"] for each in group["networks"]]
+    return {each["id"]: each | {"chainid": str(each["chainid"])} for each in entries}
 
 
 def free_port() -> int:

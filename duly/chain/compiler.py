@@ -31,6 +31,7 @@ __all__ = [
     "OPTIMIZER",
     "REMAPPINGS",
     "ROOT",
+    "SOLC_BUILD",
     "SOLC_VERSION",
     "VIA_IR",
     "Artifact",
@@ -38,8 +39,10 @@ __all__ = [
     "compile_contracts",
     "install_compiler",
     "read_artifact",
+    "source_commit",
     "source_hashes",
     "stale_artifacts",
+    "standard_input",
     "write_artifacts",
 ]
 
@@ -48,6 +51,8 @@ ARTIFACTS: Final = Path(__file__).resolve().parent / "artifacts"
 
 # `brownie-config.yaml` says the same; a test holds the two together.
 SOLC_VERSION: Final = "0.8.37"
+SOLC_BUILD: Final = "0.8.37+commit.f401782d"
+"""As explorers name it, who verify with it."""
 EVM_VERSION: Final = "cancun"  # OpenZeppelin 5.7 needs `mcopy`
 OPTIMIZER: Final[Mapping[str, object]] = {"enabled": True, "runs": 200}
 VIA_IR: Final = True
@@ -198,6 +203,67 @@ def compile_contracts(root: Path = ROOT) -> dict[str, Artifact]:
             if path in paths and name in hashes and hashes[name][0] == path:
                 artifacts[name] = _artifact(name, path, output, hashes[name][1])
     return dict(sorted(artifacts.items()))
+
+
+def standard_input(name: str, root: Path = ROOT) -> dict[str, Any]:
+    """What to ask the compiler for one contract: its sources, and all that they import, written out.
+
+    It makes the very bytecode of the artifact, anywhere: explorers verify with it.
+
+    Raises:
+        CompileError: when the sources are not there, or make another artifact than the one that is used.
+    """
+    if not (root / "contracts").is_dir():
+        raise CompileError(f"There are no sources in {root}: this needs a checkout.")
+    artifact = read_artifact(name)
+    if source_hashes(root)[name] != (artifact.source, artifact.source_hash):
+        raise CompileError(f"{artifact.source} changed since its artifact was made: run `make artifacts`.")
+    sources: dict[str, dict[str, str]] = {}
+    waiting = [artifact.source]
+    while waiting:
+        unit = waiting.pop()
+        if unit in sources:
+            continue
+        if not (root / unit).is_file():
+            raise CompileError(f"{unit} is missing: run `make setup`.")
+        sources[unit] = {"content": _text(root / unit)}
+        waiting += [_unit(imported, unit) for imported in _IMPORT.findall(_code(root / unit))]
+    output = {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode", "metadata"]}}
+    return {
+        "language": "Solidity",
+        "sources": dict(sorted(sources.items())),
+        "settings": _settings() | {"outputSelection": output},
+    }
+
+
+def _unit(imported: str, importer: str) -> str:
+    """The name under which the compiler knows an imported file."""
+    if imported.startswith("."):
+        return os.path.normpath(PurePosixPath(importer).parent / imported).replace(os.sep, "/")
+    for prefix, target in REMAPPINGS.items():
+        if imported.startswith(prefix):
+            return target + imported.removeprefix(prefix)
+    return imported
+
+
+def source_commit(root: Path = ROOT) -> str | None:
+    """The commit that the contracts are of, with `+changes` where they were changed since; None where this is
+    no checkout.
+    """
+    import subprocess
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--", "contracts", ARTIFACTS.relative_to(root).as_posix())
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return commit + ("+changes" if changed else "")
 
 
 def _settings() -> dict[str, Any]:

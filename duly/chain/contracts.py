@@ -133,8 +133,13 @@ def _constructor(contract: str) -> tuple[bytes, tuple[str, ...]]:
 
 def creation(contract: str, *arguments: object) -> Call:
     """The call that deploys a contract of ours."""
-    code, types = _constructor(contract)
-    return Call(f"deploy {contract}", None, code + encode(types, arguments))
+    code, _ = _constructor(contract)
+    return Call(f"deploy {contract}", None, code + encoded_arguments(contract, *arguments))
+
+
+def encoded_arguments(contract: str, *arguments: object) -> bytes:
+    """The arguments of a constructor of ours, as they follow the code."""
+    return encode(_constructor(contract)[1], arguments)
 
 
 class Contract:
@@ -272,6 +277,27 @@ class PolicyBook(Contract):
     def is_publisher(self, account: str, at: BlockIdentifier = "latest") -> bool:
         """The account may publish policies."""
         return bool(self.read("hasRole", keccak(text="PUBLISHER_ROLE"), account, at=at))
+
+    def administrator(self, at: BlockIdentifier = "latest") -> str:
+        """Who says who publishes, lower-case; the zero address where nobody does any more."""
+        return str(self.read("defaultAdmin", at=at)).lower()
+
+    def offered_to(self, at: BlockIdentifier = "latest") -> str | None:
+        """Whom the book is offered to, lower-case."""
+        address, _ = self.read("pendingDefaultAdmin", at=at)
+        return None if int(address, 16) == 0 else str(address).lower()
+
+    def offer(self, to: str) -> Call:
+        """Offer the book to another administrator, as the administrator."""
+        return self.call("beginDefaultAdminTransfer", to)
+
+    def take_back(self) -> Call:
+        """Take an offer back, as the administrator."""
+        return self.call("cancelDefaultAdminTransfer")
+
+    def accept(self) -> Call:
+        """Accept the book, as whom it is offered to: every role goes over."""
+        return self.call("acceptDefaultAdminTransfer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,13 +84,19 @@ class Currency(_Model):
 
 
 class DeployedContract(_Model):
-    """One contract: where it is, when it came there, and of what it was made."""
+    """One contract: where it is, when it came there, and of what it was made.
+
+    source_hash: of the sources and the settings. compiler: as explorers name it. commit: of the checkout that
+    it was deployed from, if any.
+    """
 
     address: Address
     block: int
     transaction: Hash
     constructor_arguments: tuple[str | int, ...] = ()
     source_hash: str
+    compiler: str = compiler.SOLC_BUILD
+    commit: str | None = None
 
 
 class Intent(_Model):

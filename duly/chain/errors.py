@@ -8,7 +8,9 @@
         ├── TransactionFailed       mined, but without effect, and without a reason
         ├── TransactionPending      not mined in the time that was given
         ├── InsufficientFunds       the sender cannot pay for the transaction
+        ├── FeesTooHigh             gas costs more than it may
         ├── NodeError               the node refused for another reason
+        │   └── NonceTaken          the transaction's place went to another one
         ├── KeyRefused              no key, or one that may not be used on this chain
         └── see also `duly.chain.deployments`
 
@@ -99,6 +101,9 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "LimitOutOfBounds": "a contact limit lies outside what any policy may allow",
     "LimitLoosened": "a contact limit can only become stricter",
     "AccessControlUnauthorizedAccount": "the account lacks the role that this needs",
+    "AccessControlInvalidDefaultAdmin": "the book is not offered to this account",
+    "AccessControlEnforcedDefaultAdminDelay": "the book can be accepted from the next second on",
+    "AccessControlEnforcedDefaultAdminRules": "the administration is offered, then accepted",
     # ConsentRegistry
     "EmptyCommitment": "a contact's commitment is missing",
     "InvalidOffset": "the offset is none on Earth, in quarter hours",
@@ -169,6 +174,14 @@ class InsufficientFunds(ChainError):
 
 class NodeError(ChainError):
     """The node refused."""
+
+
+class NonceTaken(NodeError):
+    """Another transaction of the same account took this one's place: this one never counts."""
+
+
+class FeesTooHigh(ChainError):
+    """Gas costs more at the moment than may be paid."""
 
 
 class KeyRefused(ChainError):

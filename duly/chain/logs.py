@@ -532,10 +532,22 @@ class LogReader:
         except _Refused as refused:
             raise NodeError(
                 f"the node does not tell block {which}: {refused}",
-                remedy="Set DULY_FINALITY to what the node knows: finalized, safe or latest."
+                remedy="Set DULY_FINALITY to what the node knows: finalized, safe, latest, or a number."
                 if isinstance(which, str)
                 else None,
             ) from None
+
+    def final(self, finality: str | int) -> int:
+        """The number of the last block to act on; -1 where a young chain has nothing that is final yet.
+
+        finality: a name such as "finalized"; or how many blocks have to be built upon one.
+
+        Raises: NodeError, ChainUnavailable.
+        """
+        last = self.block("latest" if isinstance(finality, int) else finality)
+        if last is None:
+            return -1
+        return max(-1, last.number - finality) if isinstance(finality, int) else last.number
 
     def blocks(self, numbers: Sequence[int]) -> list[Block | None]:
         """Blocks by number, asked for at once where the node can."""

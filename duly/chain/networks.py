@@ -1,6 +1,12 @@
-"""Connects to a chain: eth-tester in this process, or any node over http or a websocket."""
+"""Connects to a chain: eth-tester in this process, or any node over http or a websocket, by its address or by
+the name that `network-config.yaml` gives it.
+"""
 
+import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -11,11 +17,14 @@ from web3.middleware import ExtraDataToPOAMiddleware
 from web3.providers.rpc.utils import ExceptionRetryConfiguration
 
 from duly.chain.errors import ChainUnavailable, KeyRefused, WrongChain, cause_of, explained
+from duly.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 IN_PROCESS: Final = "tester:"
+CONFIG: Final = "network-config.yaml"
+"""The file that names networks, in Brownie's format."""
 ETH_TESTER: Final = 131277322940537
 LOCAL_CHAINS: Final = frozenset({31337, 1337, ETH_TESTER})
 """Chain ids of Anvil and Hardhat, of Ganache and Geth's developer mode, and of eth-tester: coins and tokens
@@ -46,14 +55,87 @@ _DEVELOPMENT_PHRASE: Final = "test test test test test test test test test test 
 _DEVELOPMENT_ACCOUNTS: Final = 10
 
 
+class InvalidNetwork(InvalidInput):
+    """There is no network of this name, or it is not set up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network that `network-config.yaml` names. host: a node's address, perhaps with `$VARIABLES` in it."""
+
+    name: str
+    host: str = field(repr=False)
+    chain_id: int | None = None
+
+    @property
+    def url(self) -> str:
+        """The node's address. Raises: InvalidNetwork, where a variable is missing."""
+        url = os.path.expandvars(self.host)
+        missing = re.findall(r"\$\{?(\w+)", url)
+        if missing:
+            raise InvalidNetwork(
+                f"the node of the network {self.name} is not set",
+                wanted=f"the environment variable {', '.join(missing)}",
+                remedy=f"Set it to the address of a node, such as your provider's: export {missing[0]}=https://…",
+            )
+        return url
+
+
+def networks(path: Path | None = None) -> Mapping[str, Network]:
+    """The networks by name; by default, of the file in the working folder, else of the checkout's own.
+
+    Raises: InvalidNetwork, where the file cannot be understood.
+    """
+    import yaml
+
+    for known in [path] if path else [Path(CONFIG), Path(__file__).resolve().parents[2] / CONFIG]:
+        if known.is_file():
+            break
+    else:
+        return {}
+    try:
+        content = yaml.safe_load(known.read_text(encoding="utf-8")) or {}
+        entries = [each for group in content.get("live") or [] for each in group["networks"]]
+        found = [
+            Network(str(each["id"]), str(each["host"]), int(each["chainid"]) if "chainid" in each else None)
+            for each in entries
+        ]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
+        raise InvalidNetwork(
+            f"{known} cannot be understood",
+            wanted="live: groups of networks, each with id, host and chainid, as Brownie has them",
+        ) from None
+    return {each.name: each for each in found}
+
+
+def find_network(name: str) -> Network:
+    """The network of this name. Raises: InvalidNetwork, naming those that there are."""
+    known = networks()
+    if name not in known:
+        raise InvalidNetwork(
+            f"there is no network {name!r}",
+            wanted=f"one of {', '.join(known)}" if known else f"a file {CONFIG} that names it",
+            remedy=f"Add it to {CONFIG}, or give the address of a node.",
+        )
+    return known[name]
+
+
+def is_name(text: str) -> bool:
+    """It names a network, rather than being an address."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text) is not None
+
+
 def connect(url: str, expected: int | None = None) -> Web3:
     """A chain to talk to.
 
-    url: `tester:` for a chain of its own in this process, else a node's http or ws address. expected: the
-    chain's id, where only one will do.
+    url: `tester:` for a chain of its own in this process, a node's http or ws address, or a network's name.
+    expected: the chain's id, where only one will do.
 
-    Raises: ChainUnavailable, when no node answers there; WrongChain.
+    Raises: ChainUnavailable, when no node answers there; WrongChain; InvalidNetwork.
     """
+    if is_name(url):
+        network = find_network(url)
+        return connect(network.url, expected or network.chain_id)
     if url == IN_PROCESS:
         w3 = in_process()
     elif url.startswith(("http://", "https://")):
@@ -70,7 +152,7 @@ def connect(url: str, expected: int | None = None) -> Web3:
     else:
         raise ChainUnavailable(
             f"{shown_url(url)} is no address of a node",
-            wanted="http://…, https://…, ws://…, wss://… or tester:",
+            wanted="http://…, https://…, ws://…, wss://…, tester:, or a network's name",
         )
     # Proof-of-authority chains put more into a block's header than web3.py expects.
     w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)

@@ -24,8 +24,9 @@ from duly.domain.consent import Channel
 from duly.domain.terms import Terms
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
     from web3 import Web3
+
+    from duly.chain.keys import Signer
 
 _SIGNATURE_BYTES: Final = 65
 _COMPACT_BYTES: Final = 64  # ERC-2098
@@ -85,17 +86,17 @@ def amendment_hash(terms: Terms, ledger: SigningDomain) -> bytes:
     return _consent("Amendment", terms, ledger)
 
 
-def sign_offer(lender: "LocalAccount", terms: Terms, ledger: SigningDomain) -> bytes:
+def sign_offer(lender: "Signer", terms: Terms, ledger: SigningDomain) -> bytes:
     """The lender's signature on an offer: with it, and until it expires, the borrower can open the loan."""
     return sign(lender, offer_hash(terms, ledger))
 
 
-def sign_acceptance(borrower: "LocalAccount", terms: Terms, ledger: SigningDomain) -> bytes:
+def sign_acceptance(borrower: "Signer", terms: Terms, ledger: SigningDomain) -> bytes:
     """The borrower's signature on an offer: with both, and until it expires, anyone can open the loan."""
     return sign(borrower, acceptance_hash(terms, ledger))
 
 
-def sign_amendment(party: "LocalAccount", terms: Terms, ledger: SigningDomain) -> bytes:
+def sign_amendment(party: "Signer", terms: Terms, ledger: SigningDomain) -> bytes:
     """A party's signature on an amendment: with both, and until it expires, anyone can send it."""
     return sign(party, amendment_hash(terms, ledger))
 
@@ -204,7 +205,7 @@ def is_signed_by(w3: "Web3", signer: str, digest: bytes, signature: bytes) -> bo
 
 
 def sign_repayment(
-    borrower: "LocalAccount", ledger: SigningDomain, loan: bytes, amount: int, nonce: int, deadline: int
+    borrower: "Signer", ledger: SigningDomain, loan: bytes, amount: int, nonce: int, deadline: int
 ) -> bytes:
     """The borrower's signature for a payment out of their allowance, so that somebody else can send it."""
     body = encode(
@@ -215,7 +216,7 @@ def sign_repayment(
 
 
 def sign_assignment(
-    to: "LocalAccount", ledger: SigningDomain, loan: bytes, lender: str, nonce: int, deadline: int
+    to: "Signer", ledger: SigningDomain, loan: bytes, lender: str, nonce: int, deadline: int
 ) -> bytes:
     """The new lender's signature for taking a loan over from its lender."""
     assignment = Assignment(loan, lender, to.address.lower(), nonce, deadline)
@@ -263,7 +264,7 @@ def typed_assignment(assignment: Assignment, ledger: SigningDomain) -> dict[str,
 
 
 def sign_permit(
-    holder: "LocalAccount", currency: SigningDomain, spender: str, amount: int, nonce: int, deadline: int
+    holder: "Signer", currency: SigningDomain, spender: str, amount: int, nonce: int, deadline: int
 ) -> bytes:
     """The holder's permit (ERC-2612) for a spender to take an amount; `nonce` is the currency's own."""
     body = encode(
@@ -277,7 +278,7 @@ def sign_permit(
 
 
 def sign_register(
-    borrower: "LocalAccount",
+    borrower: "Signer",
     registry: SigningDomain,
     channel: Channel,
     commitment: bytes,
@@ -304,7 +305,7 @@ def sign_register(
 
 
 def sign_grant(
-    borrower: "LocalAccount", registry: SigningDomain, channel: Channel, nonce: int, deadline: int
+    borrower: "Signer", registry: SigningDomain, channel: Channel, nonce: int, deadline: int
 ) -> bytes:
     """The borrower's signature for consent to a channel, so that somebody else can send it."""
     body = encode(
@@ -342,6 +343,6 @@ def _digest(domain: SigningDomain, struct: bytes) -> bytes:
     return keccak(b"\x19\x01" + _separator(domain) + struct)
 
 
-def sign(account: "LocalAccount", digest: bytes) -> bytes:
+def sign(account: "Signer", digest: bytes) -> bytes:
     """The signature of a key on one of the hashes above."""
     return bytes(account.unsafe_sign_hash(Hash32(digest)).signature)

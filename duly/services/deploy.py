@@ -39,7 +39,6 @@ from duly.chain.sender import (
     Receipt,
     Sender,
     Signed,
-    current_fees,
     estimate_gas,
     is_known_to_node,
     wait_for,
@@ -96,7 +95,8 @@ class Step:
 class Plan:
     """What a run is about to do, for a person to look at before anything is spent.
 
-    cost: at most, in wei. balance: what the deployer has.
+    price: of a unit of gas at the moment. most: what is offered for one at most, should it rise. balance:
+    what the deployer has. All in wei.
     """
 
     chain_id: int
@@ -104,8 +104,19 @@ class Plan:
     currency: str
     policy: str
     steps: tuple[Step, ...]
-    cost: int
+    price: int
+    most: int
     balance: int
+
+    @property
+    def gas(self) -> int:
+        """What is missing needs no more than this."""
+        return sum(step.gas for step in self.missing)
+
+    @property
+    def cost(self) -> int:
+        """What it costs at most, in wei."""
+        return self.gas * self.most
 
     @property
     def missing(self) -> tuple[Step, ...]:
@@ -242,6 +253,7 @@ class _Run:
     def __init__(self, sender: Sender, wish: Wish, folder: Path | None, fresh: bool) -> None:
         self.w3, self.sender, self.wish, self.folder = sender.w3, sender, wish, folder
         self.local = networks.is_local(sender.chain_id)
+        self.commit = compiler.source_commit()
         self.path: Path | None = None
         self.record = self._begin(fresh)
         self._check_wish()
@@ -302,13 +314,15 @@ class _Run:
         else:
             currency = f"a new TestDollar with {self._decimals()} decimals"
         steps = (*map(self._planned, self._names()), self._planned_binding(), self._planned_policy())
+        fees = self.sender.fees()
         return Plan(
             chain_id=record.chain_id,
             deployer=self.sender.address,
             currency=currency,
             policy=wish.pack.name,
             steps=steps,
-            cost=sum(step.gas for step in steps) * current_fees(self.w3).most,
+            price=fees.now,
+            most=fees.most,
             balance=self.sender.balance(),
         )
 
@@ -358,6 +372,7 @@ class _Run:
                 wanted=f"{expected.cost} wei at most for what is missing",
                 remedy="Send it some of the chain's own coin, for gas.",
             )
+        self.sender.resume()
         self._keep(self.record)
 
         steps: list[Step] = []
@@ -441,7 +456,8 @@ class _Run:
         receipt = self.sender.wait(self.sender.submit(signed))
         if receipt.contract != signed.creates:
             raise ChainError(f"{name} was created at {receipt.contract}", wanted=signed.creates)
-        return self._keep_contract(name, _deployed(name, receipt, arguments), made=True, gas=receipt.gas_used)
+        made = self._deployed(name, receipt, arguments)
+        return self._keep_contract(name, made, made=True, gas=receipt.gas_used)
 
     def _made_by_the_gate(self, notices: NoticeRegistry, *arguments: str) -> Step:
         """The registry of consents: the gate's constructor made it."""
@@ -455,6 +471,7 @@ class _Run:
                 "address": notices.consents(),
                 "constructor_arguments": arguments,
                 "source_hash": compiler.read_artifact(_MADE_BY_THE_GATE).source_hash,
+                "commit": self.commit,
             }
         )
         return self._keep_contract(_MADE_BY_THE_GATE, contract, made=True)
@@ -485,7 +502,7 @@ class _Run:
         if intent.address is None or intent.constructor_arguments != arguments:
             return None
         if receipt is not None and receipt.contract == intent.address:
-            return _deployed(intent.name, receipt, arguments)
+            return self._deployed(intent.name, receipt, arguments)
         if not deployments.has_code(self.w3, intent.address):
             return None
         # A transaction with the same nonce, but other fees, made it. It is no newer than this: an indexer
@@ -497,6 +514,18 @@ class _Run:
             transaction=intent.transaction,
             constructor_arguments=arguments,
             source_hash=compiler.read_artifact(intent.name).source_hash,
+            commit=self.commit,
+        )
+
+    def _deployed(self, name: str, receipt: Receipt, arguments: tuple[str | int, ...]) -> DeployedContract:
+        assert receipt.contract is not None
+        return DeployedContract(
+            address=receipt.contract,
+            block=receipt.block,
+            transaction="0x" + receipt.transaction.hex(),
+            constructor_arguments=arguments,
+            source_hash=compiler.read_artifact(name).source_hash,
+            commit=self.commit,
         )
 
     def _await(self, intent: Intent) -> Receipt | None:
@@ -573,17 +602,20 @@ class _Run:
         else:
             step = Step(self._policy_name, False, number=known)
         currency = Deployment.of(self.record).currency
+        fees = self.sender.fees()
         return Plan(
             chain_id=self.record.chain_id,
             deployer=self.sender.address,
             currency=f"{currency.symbol} at {to_checksum_address(currency.address)}",
             policy=self.wish.pack.name,
             steps=(step,),
-            cost=step.gas * current_fees(self.w3).most,
+            price=fees.now,
+            most=fees.most,
             balance=self.sender.balance(),
         )
 
     def publish(self, again: bool, tell: Tell) -> Result:
+        self.sender.resume()
         book = self._book()
         expected = self.plan_publication(again)
         if expected.balance < expected.cost:
@@ -639,14 +671,3 @@ class _Run:
             ):
                 return number
         return None
-
-
-def _deployed(name: str, receipt: Receipt, arguments: tuple[str | int, ...]) -> DeployedContract:
-    assert receipt.contract is not None
-    return DeployedContract(
-        address=receipt.contract,
-        block=receipt.block,
-        transaction="0x" + receipt.transaction.hex(),
-        constructor_arguments=arguments,
-        source_hash=compiler.read_artifact(name).source_hash,
-    )

@@ -105,7 +105,7 @@ def check(
     w3: Web3,
     deployment: Deployment,
     *,
-    finality: str = "latest",
+    finality: str | int = "latest",
     salt_of: SaltOf = lambda notice: None,
 ) -> Answer:
     """What the chain says of a message, or of a notice's code alone.
@@ -172,7 +172,7 @@ def _fits(message: Received, salt: bytes, content_hash: bytes | None) -> bool:
 
 
 def _served(
-    w3: Web3, registry: str, first: int, codes: tuple[bytes, ...], finality: str
+    w3: Web3, registry: str, first: int, codes: tuple[bytes, ...], finality: str | int
 ) -> tuple[Served, ...]:
     """The notices with one of these ids, in the order of the codes."""
     ids = ["0x" + code.hex() for code in codes]
@@ -184,13 +184,13 @@ def _served(
         for logged in reader.decode(reader.fetch(first, head))
         if isinstance(logged.event, NoticeServed)
     ]
-    last = reader.block(finality) if found else None
+    last = reader.final(finality) if found else -1
     served = [
         Served(
             notice,
             logged.timestamp,
             logged.block_number,
-            last is not None and logged.block_number <= last.number,
+            logged.block_number <= last,
         )
         for logged, notice in found
     ]

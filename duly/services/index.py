@@ -5,6 +5,7 @@ of the head can be the same, lower or higher on another branch.
 """
 
 import gc
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +24,12 @@ from duly.services import telemetry
 from duly.store.readmodel import Identity, ReadModel
 
 _BRANCHES: Final = 20
+_FIRST_BATCH: Final = 10_000
+_LARGEST_BATCH: Final = 40_000
+_LONGEST_BATCH: Final = 2.0
 
-Progress = Callable[[int, int, int], None]
-"""Is told the block that was reached, the last one there is to read, and the events read so far."""
+Progress = Callable[[int, int, int, int], None]
+"""Is told the first block that is read, the one that was reached, the last one, and the events so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def index(
     w3: Web3,
     deployment: Deployment,
     read_model: ReadModel,
-    finality: str | None = None,
+    finality: str | int | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Read a deployment's new events; see `Indexer`."""
@@ -88,9 +92,10 @@ def index(
 class Indexer:
     """Reads the events of some contracts into a read model.
 
-    finality: which blocks to act on, "finalized", "safe" or "latest"; by default the finalized ones, on a
-    local chain all. check: tells whether the chain still holds the contracts, and raises if not. window: most
-    blocks to ask for at once; by default as many as the node answers.
+    finality: which blocks to act on, "finalized", "safe" or "latest", or those with so many built upon them;
+    by default the finalized ones, on a local chain all. check: tells whether the chain still holds the
+    contracts, and raises if not. window: most blocks to ask for at once; by default as many as the node
+    answers.
     """
 
     def __init__(
@@ -98,7 +103,7 @@ class Indexer:
         w3: Web3,
         source: Source,
         read_model: ReadModel,
-        finality: str | None = None,
+        finality: str | int | None = None,
         check: Callable[[], None] = lambda: None,
         window: int | None = None,
     ) -> None:
@@ -111,7 +116,7 @@ class Indexer:
 
     @classmethod
     def of(
-        cls, w3: Web3, deployment: Deployment, read_model: ReadModel, finality: str | None = None
+        cls, w3: Web3, deployment: Deployment, read_model: ReadModel, finality: str | int | None = None
     ) -> "Indexer":
         """An indexer of a deployment."""
         return cls(
@@ -144,43 +149,56 @@ class Indexer:
                     rolled_back += taken_back
                     first = min(first, at.number + 1)
                 head = self._head()
-                for last, logged in self._pages(at, head):
+                if progress and at.number < head:
+                    progress(first, at.number, head, events)
+                for last, logged in self._batches(at, head):
                     self._read_model.apply(logged, at, last)
                     blocks += last.number - at.number
                     events += len(logged)
                     at = last
                     if progress:
-                        progress(at.number, head, events)
+                        progress(first, at.number, head, events)
                 break
             except Reorganised:
                 branches += 1
                 if branches == _BRANCHES:
                     raise Reorganised(
                         "the chain did not settle on a branch while it was read",
-                        remedy="Run `duly index` again, or set DULY_FINALITY to safe or finalized.",
+                        remedy="Run `duly index` again, or act on deeper blocks only: see DULY_FINALITY.",
                     ) from None
         return IndexReport(blocks, events, first, at.number, rolled_back)
 
-    def _pages(self, at: Block, head: int) -> Iterator[tuple[Block, list[Logged]]]:
-        """The events after a block, page by page, with the page's last block.
+    def _batches(self, at: Block, head: int) -> Iterator[tuple[Block, list[Logged]]]:
+        """The events after a block, in batches that are each written in one transaction, with the last block
+        of each.
 
-        While one page is written the next is fetched.
+        While one is written the next is fetched. They grow: of a loan that many events of a batch are about
+        there is one row to write.
         """
 
-        def read(after: Block) -> tuple[Block, list[Logged]]:
-            page = self._reader.page(after, head)
-            return page.last, self._reader.decode(page.logs)
+        def read(after: Block, most: int) -> tuple[Block, list[Logged]]:
+            logged: list[Logged] = []
+            # Not much is to be lost where a node is slow, and somebody stops waiting.
+            end = time.monotonic() + _LONGEST_BATCH
+            while True:
+                page = self._reader.page(after, head)
+                logged += self._reader.decode(page.logs)
+                after = page.last
+                if after.number >= head or len(logged) >= most or time.monotonic() > end:
+                    return after, logged
 
         if at.number >= head:
             return
+        most = _FIRST_BATCH
         with ThreadPoolExecutor(1, "duly-fetch") as thread:
-            coming = thread.submit(read, at)
+            coming = thread.submit(read, at, most)
             while True:
                 last, logged = coming.result()
                 if last.number >= head:
                     yield last, logged
                     return
-                coming = thread.submit(read, last)
+                most = min(2 * most, _LARGEST_BATCH)
+                coming = thread.submit(read, last, most)
                 yield last, logged
 
     def _begin(self) -> Block:
@@ -205,9 +223,7 @@ class Indexer:
             with explained():
                 local = networks.is_local(self._w3.eth.chain_id)
             self._finality = "latest" if local else "finalized"
-        head = self._reader.block(self._finality)
-        # A young chain has nothing that is final yet.
-        return -1 if head is None else head.number
+        return self._reader.final(self._finality)
 
     def _roll_back(self) -> tuple[Block, int]:
         """Undo what the chain took back: to the last block with events that is still on it."""

@@ -44,7 +44,7 @@ from duly.domain.terms import ZERO_HASH, Frequency, Schedule, Terms
 from duly.services import termsfile
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+    from duly.chain.keys import Signer
 
 FORMAT: Final = "duly-offer"
 VERSION: Final = 1
@@ -181,7 +181,7 @@ class Offer:
             remedy="Set DULY_KEY_FILE to that key, or sign with the wallet that has it (`--signature`).",
         )
 
-    def signed_with(self, account: "LocalAccount") -> "Offer":
+    def signed_with(self, account: "Signer") -> "Offer":
         """With the signature of a key.
 
         Raises: NotAParty.

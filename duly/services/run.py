@@ -160,7 +160,7 @@ class Service:
         self._keeper = threading.Thread(target=self._keep, name="duly-keeper", daemon=True)
         self._seen: tuple[int, bytes] | None = None
         self._news = True
-        self._plan_from = self._plan_by = 0.0
+        self._plan_from = self._plan_by = self._try_from = 0.0
 
     def __enter__(self) -> Self:
         """Begin. Raises: DulyError, of whatever is not set up."""
@@ -196,9 +196,7 @@ class Service:
         Raises: DulyError, of whichever part failed; what was done until then stays done.
         """
         app, start = self._app, time.perf_counter()
-        # What is held is renewed in the background: a round in which nothing happens writes nothing.
-        leases = app.leases
-        mine = {r for r in ALONE if r in self._roles and (leases.holds(r) or leases.take(r))}
+        mine = self._mine()
         indexed = app.indexer.run() if Role.INDEX in mine else None
         now = app.clock.now()
         found: list[Planned] = []
@@ -237,6 +235,16 @@ class Service:
         telemetry.round_ended(report.seconds, report.held)
         return report
 
+    def _mine(self) -> set[Role]:
+        """What is for this process to do; what another did is tried for now and then."""
+        holds = self._app.leases.holds
+        wanted = [role for role in ALONE if role in self._roles and not holds(role)]
+        if wanted and time.monotonic() >= self._try_from:
+            self._try_from = time.monotonic() + 1
+            for role in wanted:
+                self._app.leases.take(role)
+        return {role for role in ALONE if role in self._roles and holds(role)}
+
     def last(self) -> RoundReport:
         """What became of notices since the last round, once the service has ended."""
         delivered = self._worker.report() if self._worker else DeliverReport()
@@ -264,6 +272,9 @@ class Service:
                     swept = time.monotonic()
             except DulyError as error:
                 self._told(error)
+            except Exception as error:
+                # Without the keeper the leases would end.
+                self._told(DulyError(f"the service's upkeep failed ({type(error).__name__})"))
             if self._ended.wait(leases.RENEWED):
                 return
 
@@ -355,16 +366,14 @@ def check(app: "Application", roles: Collection[Role] = tuple(Role)) -> None:
 
     Raises: DulyError, of the settings, the key, the vault or the deployment.
     """
-    # The settings first: what is wrong with them is told whether or not a node answers.
     if Role.DELIVER in roles and not app.carriers:
         raise CarrierUnavailable(
             "there is no way to reach a borrower: no mail server is set",
             remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER.",
         )
     _ = app.deployment, app.notice_store
-    if set(roles) == {Role.INDEX}:
-        return
-    _ = app.account, app.vault
+    if set(roles) != {Role.INDEX}:
+        _ = app.account, app.vault
     if Role.SERVE in roles:
         _ = app.sender
 

@@ -3,20 +3,23 @@
 What cannot reach its borrower is not served: it would use up a reminder for nothing. Words that were kept and
 never served are harmless; a notice whose words are missing could not be delivered.
 
+Many notices go in one transaction, as many as its gas allows. The gate is asked beforehand which it would
+refuse: those are left out, so that no gas is paid for a refusal. What it refuses all the same stops no other.
+
 Reminders in one message have one text. Where they are to several addresses of a person, each address has a
 salt of its own, so that the chain does not show that these are one person's.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from duly.chain.contracts import Contracts
 from duly.chain.deployments import Deployment
-from duly.chain.errors import ChainError
+from duly.chain.errors import ChainError, ContractError, NodeError
 from duly.chain.logs import events_of
-from duly.chain.sender import Sender
+from duly.chain.sender import Receipt, Sender
 from duly.domain.errors import DulyError
 from duly.domain.events import NoticeRefused, NoticeServed
 from duly.domain.notice import Kind, Notice, Refusal
@@ -29,8 +32,10 @@ from duly.store.notices import Content, Handed, NoticeStore, Told
 from duly.store.readmodel import ReadModel
 from duly.store.vault import Kept, Vault
 
-BATCH: Final = 50
-"""Notices in one transaction at most; a message is never divided."""
+GAS: Final = 80_000
+"""What a notice is expected to need in a transaction of many, with headroom. The node says how much it is;
+then what is too much goes in two.
+"""
 
 NO_ADDRESS: Final = "no_address"
 """The vault has no address of the borrower for the channel."""
@@ -40,6 +45,10 @@ OTHER_ADDRESS: Final = "other_address"
 """The vault's address is not the one that the borrower registered on chain."""
 OTHER_TEMPLATES: Final = "other_templates"
 """The loan's policy was published with other templates than those that the texts would be rendered from."""
+REVERTED: Final = "reverted"
+"""The gate does not even say why it refuses."""
+TOO_LARGE: Final = "too_large"
+"""The message needs more gas than a transaction may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,8 @@ class ServeReport:
     """What became of planned notices.
 
     served: their ids. refused: by the gate, or by what it said beforehand, counted by reason. skipped: not
-    sent to the gate, counted by reason (`NO_ADDRESS`, `NOT_VERIFIED`, `OTHER_ADDRESS`, `OTHER_TEMPLATES`).
+    sent to the gate, counted by reason (`NO_ADDRESS`, `NOT_VERIFIED`, `OTHER_ADDRESS`, `OTHER_TEMPLATES`,
+    `REVERTED`, `TOO_LARGE`).
     """
 
     served: tuple[bytes, ...] = ()
@@ -58,6 +68,11 @@ class ServeReport:
         return ServeReport(
             self.served + other.served, self.refused + other.refused, self.skipped + other.skipped
         )
+
+    @property
+    def count(self) -> int:
+        """Of how many notices it tells."""
+        return len(self.served) + self.refused.total() + self.skipped.total()
 
     def as_json(self) -> dict[str, object]:
         """For programs."""
@@ -95,52 +110,92 @@ class Server:
     def serve(self, planned: Iterable[Planned], now: int) -> ServeReport:
         """Serve those of the planned notices that are ready.
 
+        What an earlier run sent, and did not see mined, comes first: the report tells of it too.
+
         now: the moment of the plan, UTC seconds.
 
         Raises: ServingFailed, VaultError, DatabaseError; InvalidTemplates, where the templates break a rule
         of the pack that they were published with.
         """
-        report = ServeReport()
-        batches = list(_batches(_messages(each for each in planned if each.ready)))
-        for number, batch in enumerate(batches):
-            try:
-                found = self._serve_batch(batch, now)
-                telemetry.not_served(found.refused, found.skipped)
-                report += found
-            except ChainError as error:
-                left = sum(len(message) for rest in batches[number:] for message in rest)
-                raise ServingFailed(error, report, left) from error
+        ready = [each for each in planned if each.ready]
+        earlier = report = ServeReport()
+        try:
+            for receipt in self.sender.resume():
+                earlier = report = report + self._told(receipt, now)
+            served = set(report.served)
+            ready = [each for each in ready if each.id not in served]
+            messages = list(_messages(ready))
+            most = self.sender.most_gas() if messages else 0
+            while messages:
+                size = _fitting(messages, most // GAS)
+                for part in self._serve_batch(messages[:size], most, now):
+                    telemetry.not_served(part.refused, part.skipped)
+                    report += part
+                messages = messages[size:]
+        except ChainError as error:
+            raise ServingFailed(error, report, len(ready) - report.count + earlier.count) from error
         return report
 
-    def _serve_batch(self, batch: Sequence[Sequence[Planned]], now: int) -> ServeReport:
+    def _serve_batch(self, batch: Sequence[Sequence[Planned]], most: int, now: int) -> Iterator[ServeReport]:
+        """What becomes of some messages, transaction by transaction. most: gas that one may use."""
         skipped: Counter[str] = Counter()
         refused: Counter[Refusal] = Counter()
-        contents: list[Content] = []
-        notices: list[Notice] = []
         policies = {each.policy for message in batch for each in message}
         fitting = {policy: self._fits(policy) for policy in policies}
+        contacts: dict[bytes, Kept] = {}
+        for each in (each for message in batch for each in message):
+            contact = self._contact(each) if fitting[each.policy] else OTHER_TEMPLATES
+            if isinstance(contact, str):
+                skipped[contact] += 1
+            else:
+                contacts[each.id] = contact
+        possible = [each for message in batch for each in message if each.id in contacts]
+        allowed = self._allowed(possible, refused)
+        contents: list[Content] = []
+        notices: list[list[Notice]] = []
         for message in batch:
-            contacts: dict[bytes, Kept] = {}
-            for each in message:
-                contact = self._contact(each) if fitting[each.policy] else OTHER_TEMPLATES
-                if isinstance(contact, str):
-                    skipped[contact] += 1
-                else:
-                    contacts[each.id] = contact
-            possible = [each for each in message if each.id in contacts]
-            if len(possible) > 1:
-                possible = self._allowed(possible, refused)
+            possible = [each for each in message if each.id in allowed]
             if not possible:
                 continue
             words = self._words(possible, contacts, now)
             contents += words.values()
             # As the gate takes them for one message: address by address, loans in ascending order.
-            for each in sorted(possible, key=lambda each: (each.borrower, each.loan.id)):
-                notices.append(each.notice(words[each.borrower].content_hash))
-        if not notices:
-            return ServeReport(refused=refused, skipped=skipped)
-        self.store.keep(contents)
-        receipt = self.sender.send(self.contracts.notices.serve_many(notices))
+            ordered = sorted(possible, key=lambda each: (each.borrower, each.loan.id))
+            notices.append([each.notice(words[each.borrower].content_hash) for each in ordered])
+        yield ServeReport(refused=refused, skipped=skipped)
+        if notices:
+            self.store.keep(contents)
+            yield from self._send(notices, most, now)
+
+    def _send(self, messages: Sequence[Sequence[Notice]], most: int, now: int) -> Iterator[ServeReport]:
+        """Send messages to the gate, in one transaction if that is not too much for it."""
+        notices = [each for message in messages for each in message]
+        call = self.contracts.notices.serve_many(notices)
+        problem: str | None = None
+        gas = 0
+        try:
+            gas = self.sender.estimate(call)
+        except ContractError:
+            problem = REVERTED
+        except NodeError:
+            # Nodes say in words of their own that it is more than a block holds.
+            if len(messages) == 1:
+                raise
+            problem = TOO_LARGE
+        if gas > most:
+            problem = TOO_LARGE
+        if problem is None:
+            yield self._told(self.sender.send(call, gas=gas), now)
+        elif len(messages) == 1:
+            yield ServeReport(skipped=Counter({problem: len(notices)}))
+        else:
+            middle = len(messages) // 2
+            yield from self._send(messages[:middle], most, now)
+            yield from self._send(messages[middle:], most, now)
+
+    def _told(self, receipt: Receipt, now: int) -> ServeReport:
+        """What the gate said in a transaction; what it let through is known from now on."""
+        refused: Counter[Refusal] = Counter()
         telemetry.paid(receipt)
         served: list[NoticeServed] = []
         for event in events_of(receipt.logs):
@@ -152,7 +207,7 @@ class Server:
         self.store.hand(
             Handed(event.id, event.borrower, event.kind, event.content_hash, now) for event in served
         )
-        return ServeReport(tuple(event.id for event in served), refused, skipped)
+        return ServeReport(tuple(event.id for event in served), refused)
 
     def _contact(self, planned: Planned) -> Kept | str:
         """Whom a notice is for, or why it could not be delivered."""
@@ -165,14 +220,14 @@ class Server:
             return OTHER_ADDRESS
         return contact
 
-    def _allowed(self, message: Sequence[Planned], refused: Counter[Refusal]) -> list[Planned]:
-        """Those of a message that the gate lets through, as it says beforehand: if it refused one of them
-        later on, the others could not be delivered, and had used up a reminder.
+    def _allowed(self, planned: Sequence[Planned], refused: Counter[Refusal]) -> set[bytes]:
+        """Those that the gate lets through, as it says beforehand. Otherwise gas would be paid for a refusal;
+        and of a message of several, if one of them were refused, the others could not be delivered, and had
+        used up a reminder.
         """
-        asked = [each.notice(bytes(32)) for each in message]
-        decisions = self.contracts.refusals(asked, self.sender.address)
+        decisions = self.contracts.refusals([each.notice(bytes(32)) for each in planned], self.sender.address)
         refused.update(each.reason for each in decisions if each.reason)
-        return [each for each, decision in zip(message, decisions, strict=True) if not decision.reason]
+        return {each.id for each, decision in zip(planned, decisions, strict=True) if not decision.reason}
 
     def _fits(self, policy: int) -> bool:
         """The templates are those that the policy was published with, and keep its rules about words.
@@ -209,7 +264,7 @@ class Server:
         }
 
 
-def _messages(ready: Iterable[Planned]) -> Iterable[list[Planned]]:
+def _messages(ready: Iterable[Planned]) -> Collection[list[Planned]]:
     """What goes out together; what is no reminder goes by itself."""
     found: dict[bytes, list[Planned]] = {}
     for each in ready:
@@ -217,15 +272,14 @@ def _messages(ready: Iterable[Planned]) -> Iterable[list[Planned]]:
     return found.values()
 
 
-def _batches(messages: Iterable[list[Planned]]) -> Iterator[list[list[Planned]]]:
-    batch: list[list[Planned]] = []
-    for message in messages:
-        if batch and sum(map(len, batch)) + len(message) > BATCH:
-            yield batch
-            batch = []
-        batch.append(message)
-    if batch:
-        yield batch
+def _fitting(messages: Sequence[Sequence[Planned]], most: int) -> int:
+    """How many messages, from the first on, hold no more notices than that; one at least."""
+    total = 0
+    for number, message in enumerate(messages):
+        total += len(message)
+        if number and total > most:
+            return number
+    return len(messages)
 
 
 def _due_day(planned: Planned) -> tuple[int, bytes]:

@@ -10,6 +10,7 @@ DatabaseError               the database cannot be used
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, Table, create_engine, event
@@ -93,6 +94,17 @@ def parse_url(url: str) -> URL:
     """
     parsed = make_url(url)
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername in _POSTGRESQL else parsed
+
+
+def exists(url: str) -> bool:
+    """A database is there: a file that was made, or a server's, which nobody can tell without asking."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return False
+    if parsed.get_backend_name() != "sqlite":
+        return True
+    return parsed.database not in (None, "", ":memory:") and Path(str(parsed.database)).is_file()
 
 
 @contextmanager

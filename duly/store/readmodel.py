@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 from sqlalchemy import (
     BindParameter,
+    CompoundSelect,
     Connection,
     Engine,
     Row,
@@ -853,53 +854,66 @@ class ReadModel:
         told yet. today: the latest calendar day on Earth (`calendar.local_day(now, calendar.EASTERNMOST)`).
         More than will be said, never less.
         """
+        with self._reading() as connection:
+            ids = self._due(connection, today, days).subquery()
+            query = select(*_CANDIDATE_COLUMNS).select_from(ids)
+            query = _with_all(query.join(schema.loans, schema.loans.c.number == ids.c.number))
+            for row in streamed(connection, query.order_by(schema.loans.c.number)):
+                yield _candidate(row)
+
+    def due(self, today: int, days: int = 0) -> list[int]:
+        """The numbers of the loans that are `candidates`, in no order: the scan alone."""
+        with self._reading() as connection:
+            return list(connection.execute(self._due(connection, today, days)).scalars())
+
+    def _due(self, connection: Connection, today: int, days: int) -> CompoundSelect[Any]:
+        """Each part by an index of its own, most of which need not look at the loans themselves; a condition
+        more would make the database take another one.
+        """
         loans, policies, profiles = schema.loans.c, schema.policies.c, schema.profiles.c
         ahead = select(func.coalesce(func.max(policies.upcoming_days), 0)).scalar_subquery()
         # In the words of the index.
         untold = select(profiles.borrower).where(text("changes > changes_told AND consented <> 0"))
         numbers = select(loans.number)
-        with self._reading() as connection:
-            paid: BindParameter[Any] = bindparam(
-                "paid", list(self._paid_ahead(connection, today, days)), expanding=True, literal_execute=True
-            )
-            # Each by an index of its own; a condition more would make the database take another one.
-            ids = (
-                numbers.where(loans.next_due_day.is_not(None), loans.next_due_day <= today + days + ahead)
-                .union(
-                    numbers.where(loans.unsaid == 1),
-                    numbers.where(loans.number.in_(paid)),
-                    numbers.where(loans.borrower.in_(untold)),
-                    *(
-                        numbers.where(
-                            loans.policy == policy,
-                            loans.opened_at >= (today + 1 - period - _DAYS_ON_EARTH) * calendar.DAY,
-                            loans.opened_at < (today + 1 - period + COOLING_OFF_ENDS + days) * calendar.DAY,
-                        )
-                        for policy, period in connection.execute(
-                            select(policies.number, policies.cooling_off_days)
-                        )
-                        if period
-                    ),
+        paid: BindParameter[Any] = bindparam(
+            "paid", list(self._paid_ahead(connection, today, days)), expanding=True, literal_execute=True
+        )
+        return numbers.where(
+            loans.next_due_day.is_not(None), loans.next_due_day <= today + days + ahead
+        ).union(
+            numbers.where(loans.unsaid == 1),
+            numbers.where(loans.number.in_(paid)),
+            numbers.where(loans.borrower.in_(untold)),
+            *(
+                numbers.where(
+                    loans.policy == policy,
+                    loans.opened_at >= (today + 1 - period - _DAYS_ON_EARTH) * calendar.DAY,
+                    loans.opened_at < (today + 1 - period + COOLING_OFF_ENDS + days) * calendar.DAY,
                 )
-                .subquery()
-            )
-            query = select(*_CANDIDATE_COLUMNS).select_from(ids)
-            query = _with_all(query.join(schema.loans, loans.number == ids.c.number)).order_by(loans.number)
-            for row in streamed(connection, query):
-                yield _candidate(row)
+                for policy, period in connection.execute(select(policies.number, policies.cooling_off_days))
+                if period
+            ),
+        )
 
     def _paid_ahead(self, connection: Connection, today: int, days: int) -> Iterator[int]:
         """The numbers of the loans of which a paid instalment falls due soon.
 
-        Of all on which one is paid that is still to come; of these few the calendar is asked.
+        The last that is paid does, or one before it that is still to come: of those few the calendar is
+        asked.
         """
-        loans, from_day = schema.loans.c, today - _DAYS_ON_EARTH
+        loans, from_day, upto = schema.loans.c, today - _DAYS_ON_EARTH, today + days + _LOOK_AHEAD
+        several = [
+            and_(loans.frequency == f, loans.paid_through_day > from_day + calendar.shortest_interval(f))
+            for f in Frequency
+        ]
         query = select(loans.number, loans.first_due, loans.frequency, loans.instalments).where(
-            loans.paid_through_day.is_not(None), loans.paid_through_day > from_day
+            loans.paid_through_day.is_not(None),
+            loans.paid_through_day > from_day,
+            or_(loans.paid_through_day <= upto, *several),
         )
         for number, first_due, frequency, instalments in connection.execute(query):
             k = calendar.passed(first_due, Frequency(frequency), instalments, from_day)
-            if calendar.due_day(first_due, Frequency(frequency), k + 1) <= today + days + _LOOK_AHEAD:
+            if calendar.due_day(first_due, Frequency(frequency), k + 1) <= upto:
                 yield number
 
     def candidate(self, loan_id: bytes) -> Candidate | None:

@@ -22,9 +22,19 @@ class Gone(DulyError):
     """The chain does not hold the contracts any more."""
 
 
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    address: str = (
+        f"sqlite:///{tmp_path}/duly.db" if request.param == "SQLite" else request.getfixturevalue("url")
+    )
+    return address
+
+
 @pytest.fixture
-def model(tmp_path: Path) -> ReadModel:
-    return ReadModel.open(f"sqlite:///{tmp_path}/duly.db")
+def model(database: str) -> Iterator[ReadModel]:
+    model = ReadModel.open(database)
+    yield model
+    model.engine.dispose()
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +263,67 @@ def test_only_final_blocks(world: World, model: ReadModel) -> None:
     world.rpc("anvil_mine", hex(70))
     assert opened <= indexer.run().last < world.w3.eth.block_number
     assert model.loan(loan)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 5])
+def test_only_blocks_with_so_many_upon_them(world: World, model: ReadModel, depth: int) -> None:
+    loan = world.open(BORROWERS[0], 1)
+    opened = world.w3.eth.block_number
+    indexer = Indexer(world.w3, world.source, model, depth)
+    for mined in range(depth):
+        assert indexer.run().last == opened + mined - depth
+        assert model.loan(loan) is None
+        world.rpc("evm_mine")
+    assert indexer.run().last == opened
+    assert model.loan(loan)
+
+
+def test_a_branch_that_was_left_while_nothing_ran(world: World, model: ReadModel, database: str) -> None:
+    world.open(BORROWERS[0], 1)
+    snapshot = world.rpc("evm_snapshot")
+    for number in range(3):
+        world.send(world.ledger.repay(world.open(BORROWERS[1], number), 5), BORROWERS[1])
+    world.indexer(model).run()
+    model.engine.dispose()
+    world.rpc("evm_revert", snapshot)
+    world.rpc("anvil_mine", hex(20))
+    # Another process, which remembers nothing.
+    again = ReadModel.open(database)
+    try:
+        assert world.indexer(again).run().rolled_back > 0
+        assert dump(again) == dump(fresh(world))
+    finally:
+        again.engine.dispose()
+
+
+def test_what_was_read_stays_when_the_rest_cannot_be(
+    world: World, model: ReadModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("duly.services.index._FIRST_BATCH", 1)
+    monkeypatch.setattr("duly.services.index._LARGEST_BATCH", 1)
+    for number, borrower in enumerate(BORROWERS):
+        world.open(borrower, number)
+    told: list[tuple[int, int, int, int]] = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(*reached: int) -> None:
+        told.append(reached)  # type: ignore[arg-type]
+        if len(told) == 4:
+            raise Stop
+
+    indexer = Indexer(world.w3, world.source, model, "latest", window=2)
+    with pytest.raises(Stop):
+        indexer.run(stop)
+    first, reached, head, events = told[-1]
+    assert (first, head) == (world.first_block, world.w3.eth.block_number)
+    assert first < reached < head
+    assert model.cursor().block.number == reached
+    assert len(list(model.events())) == events
+    report = Indexer(world.w3, world.source, model, "latest").run()
+    assert report.first == reached + 1
+    assert dump(model) == dump(fresh(world))
 
 
 def test_finding_loans(world: World, model: ReadModel) -> None:

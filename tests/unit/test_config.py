@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from duly.config import Endpoint, Finality, InvalidSettings, LogFormat, LogLevel, MailSecurity, Settings
+from duly.domain.consent import Channel
 
 SECRET = "ab" * 32
 
@@ -46,6 +47,22 @@ def test_everything_is_read(tmp_path: Path) -> None:
     assert settings.master_key_file == Path.home() / "none-yet.key"
     assert settings.mail is not None
     assert (settings.mail.port, settings.mail.security) == (587, MailSecurity.STARTTLS)
+
+
+def test_finality_may_be_a_number_of_blocks() -> None:
+    assert read(FINALITY="12").finality == 12
+    assert read(FINALITY="0").finality == 0
+    for wrong in ("-1", "1.5", "soon", "1234567"):
+        with pytest.raises(InvalidSettings, match="nor a number of blocks"):
+            read(FINALITY=wrong)
+
+
+def test_a_websocket_that_wakes() -> None:
+    assert read(RPC_WS="wss://node.example/key").rpc_ws == "wss://node.example/key"
+    for wrong in ("http://node.example/key", "ws://", "node"):
+        with pytest.raises(InvalidSettings, match="RPC_WS") as raised:
+            read(RPC_WS=wrong)
+        assert "key" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("tls", "port"), [("tls", 465), ("none", 25), ("STARTTLS", 587)])
@@ -103,11 +120,21 @@ def test_all_problems_are_told_at_once_without_secrets() -> None:
         ({"SMTP_HOST": "h", "SMTP_SENDER": "a@b", "SMTP_PORT": "0"}, "not a port"),
         ({"RPC": "http://"}, "DULY_RPC"),
         ({"RPC": "http://[::1"}, "DULY_RPC"),
+        ({"SIGNER_URL": "127.0.0.1:9000"}, "DULY_SIGNER_URL: not an address"),
+        ({"SIGNER_URL": "http://h", "PRIVATE_KEY": SECRET}, "DULY_PRIVATE_KEY is set as well"),
+        ({"SIGNER_ADDRESS": "0x12"}, "DULY_SIGNER_ADDRESS: '0x12' is not an address"),
+        ({"FEE_CEILING": "-1"}, "DULY_FEE_CEILING: '-1' is not a number of gwei"),
     ],
 )
 def test_single_problems(variables: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidSettings, match=message):
         read(**variables)
+
+
+def test_a_network_is_named_and_fees_are_in_gwei() -> None:
+    assert read(RPC="sepolia").rpc == "sepolia"
+    assert read().fee_ceiling == 500 * 10**9
+    assert read(FEE_CEILING="0.05").fee_ceiling == 50_000_000
 
 
 def test_an_empty_variable_is_none() -> None:
@@ -128,6 +155,21 @@ def test_templates_of_ones_own_are_a_folder(tmp_path):
     assert Settings.from_environment({"DULY_TEMPLATES": str(tmp_path)}).templates == tmp_path
     with pytest.raises(InvalidSettings, match="DULY_TEMPLATES: there is no folder"):
         Settings.from_environment({"DULY_TEMPLATES": str(tmp_path / "nowhere")})
+
+
+def test_limits_of_channels_and_connections_to_the_mail_server() -> None:
+    mail = {"DULY_SMTP_HOST": "mail.example.org", "DULY_SMTP_SENDER": "notices@example.org"}
+    settings = Settings.from_environment(
+        mail | {"DULY_PER_MINUTE": "email=600, sms = 60", "DULY_SMTP_CONNECTIONS": "8"}
+    )
+    assert settings.per_minute == {Channel.EMAIL: 600, Channel.SMS: 60}
+    assert settings.mail is not None
+    assert settings.mail.connections == 8
+    for wrong in ("email", "email=0", "pigeon=3", "email=many"):
+        with pytest.raises(InvalidSettings, match="PER_MINUTE"):
+            Settings.from_environment({"DULY_PER_MINUTE": wrong})
+    with pytest.raises(InvalidSettings, match="SMTP_CONNECTIONS"):
+        Settings.from_environment(mail | {"DULY_SMTP_CONNECTIONS": "0"})
 
 
 def test_secrets_may_stand_in_files(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from eth_account import Account
 from duly.bootstrap import Application
 from duly.chain import networks
 from duly.chain.errors import ChainUnavailable, KeyRefused, WrongChain
-from duly.chain.sender import check_raw_key, created_address, read_key_file
+from duly.chain.keys import check_raw_key, find_keystore, read_key_file
+from duly.chain.networks import InvalidNetwork
+from duly.chain.sender import created_address
 from duly.config import Settings
 
 
@@ -31,6 +33,56 @@ def test_what_is_no_address() -> None:
     for url in ("", "node.example", "ftp://x", "file:///etc/passwd"):
         with pytest.raises(ChainUnavailable, match="no address of a node"):
             networks.connect(url)
+
+
+def test_the_networks_that_come_along_name_no_node_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = networks.networks()
+    assert {"local", "mainnet", "sepolia"} <= known.keys()
+    for network in known.values():
+        assert network.chain_id
+        assert network.host.startswith("$") or network.name == "local"
+    monkeypatch.setenv("SEPOLIA_RPC_URL", "https://node.example/secret")
+    assert networks.find_network("sepolia").url == "https://node.example/secret"
+    assert "secret" not in repr(networks.find_network("sepolia"))
+
+
+def test_a_network_that_is_not_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEPOLIA_RPC_URL", raising=False)
+    with pytest.raises(InvalidNetwork, match="variable SEPOLIA_RPC_URL"):
+        networks.connect("sepolia")
+    with pytest.raises(InvalidNetwork, match=r"no network .sepulia.*wanted: one of .*sepolia"):
+        networks.connect("sepulia")
+
+
+def test_a_file_of_ones_own_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / networks.CONFIG
+    file.write_text("live: [{name: Ours, networks: [{id: ours, host: 'http://node.example'}]}]")
+    assert list(networks.networks()) == ["ours"]
+    for text in (
+        "live: 5",
+        "live: [{name: Ours}]",
+        "live: [{networks: [{host: x}]}]",
+        "a: [",
+        "[1]",
+        "live: [5]",
+    ):
+        file.write_text(text)
+        with pytest.raises(InvalidNetwork, match=r"network-config.yaml cannot be understood"):
+            networks.networks()
+
+
+def test_a_keystore_has_a_name(tmp_path: Path) -> None:
+    brownies, foundrys = tmp_path / "brownie", tmp_path / "foundry"
+    for path in (brownies / "lender.json", foundrys / "deployer"):
+        path.parent.mkdir()
+        path.write_text("{}")
+    folders = (brownies, foundrys, tmp_path / "none")
+    assert find_keystore("lender", folders) == brownies / "lender.json"
+    assert find_keystore("deployer", folders) == foundrys / "deployer"
+    for name in ("nobody", "../foundry/deployer", ""):
+        with pytest.raises(KeyRefused, match="wanted: one of deployer, lender"):
+            find_keystore(name, folders)
 
 
 def test_another_chain_than_expected() -> None:
@@ -84,7 +136,7 @@ def test_a_key_file(key_file: Path, tmp_path: Path) -> None:
         read_key_file(key_file, "hunter2")
     with pytest.raises(KeyRefused, match="cannot be read"):
         read_key_file(tmp_path / "none.json", "x")
-    for text in ("", "{}", "[]", "5", '{"version": 3}', '{"version": 3, "crypto": {}}', '"\\ud800"'):
+    for text in ("", "{}", "[1]", "5", '{"version": 3}', '{"version": 3, "crypto": {}}', '"\\ud800"'):
         key_file.write_text(text)
         with pytest.raises(KeyRefused, match="no keystore file"):
             read_key_file(key_file, "x")

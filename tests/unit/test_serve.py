@@ -10,15 +10,24 @@ from typing import Any
 import pytest
 from scene import LENDER, Case, a_loan, borrower, moment
 
+from duly.chain.errors import ChainUnavailable, ContractError
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel
-from duly.domain.events import Event, NoticeServed
+from duly.domain.events import Event, NoticeRefused, NoticeServed
 from duly.domain.notice import Decision, Kind, Notice, Refusal
 from duly.services import serve as module
 from duly.services.plan import Planned, companions, plan
 from duly.services.policy import load_pack
 from duly.services.render import Place, Text, templates_hash
-from duly.services.serve import NOT_VERIFIED, Server, salt_purpose
+from duly.services.serve import (
+    GAS,
+    NOT_VERIFIED,
+    REVERTED,
+    TOO_LARGE,
+    Server,
+    ServingFailed,
+    salt_purpose,
+)
 from duly.store.database import open_engine
 from duly.store.migrations import SERVICE
 from duly.store.notices import NoticeStore
@@ -37,6 +46,10 @@ class Gate:
     batches: list[list[Notice]] = field(default_factory=list)
     borrowers: dict[bytes, str] = field(default_factory=dict)
     ids: dict[bytes, bytes] = field(default_factory=dict)
+    earlier: list[list[Event]] = field(default_factory=list)
+    too_late: set[bytes] = field(default_factory=set)
+    sinks: set[bytes] = field(default_factory=set)
+    most: int = 10_000_000
     address: str = LENDER
 
     def refusals(self, notices: list[Notice], server: str) -> list[Decision]:
@@ -46,7 +59,19 @@ class Gate:
     def serve_many(self, notices: list[Notice]) -> list[Notice]:
         return notices
 
-    def send(self, batch: list[Notice]) -> Any:
+    def resume(self) -> list[Any]:
+        return [SimpleNamespace(logs=events) for events in self.earlier]
+
+    def most_gas(self) -> int:
+        return self.most
+
+    def estimate(self, batch: list[Notice]) -> int:
+        if any(each.loan in self.sinks for each in batch):
+            raise ContractError("Panic", {"code": 0x11})
+        return 60_000 * len(batch)
+
+    def send(self, batch: list[Notice], gas: int) -> Any:
+        assert gas == self.estimate(batch) <= self.most
         self.batches.append(batch)
         return SimpleNamespace(
             logs=[self._event(each) for each in batch],
@@ -57,6 +82,11 @@ class Gate:
         )
 
     def _event(self, notice: Notice) -> Event:
+        # Whoever serves another batch at the same time may be quicker.
+        if notice.loan in self.too_late:
+            return NoticeRefused(
+                notice.loan, LENDER, notice.kind, notice.instalment, notice.channel, Refusal.TOO_SOON, 0, 0
+            )
         told = notice.kind, notice.instalment, notice.amount, notice.channel
         return NoticeServed(
             self.ids[notice.loan], notice.loan, LENDER, self.borrowers[notice.loan], *told, 1, 0,
@@ -173,8 +203,8 @@ def test_what_cannot_be_delivered_is_left_out_of_the_message(scene):
     assert content.body.count("通知码") == 2
 
 
-def test_a_message_is_never_divided_over_two_batches(scene, monkeypatch):
-    monkeypatch.setattr(module, "BATCH", 5)
+def test_a_message_is_never_divided_over_two_batches(scene):
+    scene.gate.most = 5 * GAS
     found = scene.plan((1, 1), (2, 1), (3, 1))
     later = [replace(each, loan=replace(each.loan, id=b"\1" + each.loan.id[1:])) for each in found]
     later = [replace(each, message=later[0].id) for each in later]
@@ -185,6 +215,84 @@ def test_a_message_is_never_divided_over_two_batches(scene, monkeypatch):
     report = scene.server.serve(mixed, NOW)
     assert len(report.served) == 6
     assert [[each.loan[0] for each in batch] for batch in scene.gate.batches] == [[0, 0, 0], [1, 1, 1]]
+
+
+def apart(scene: Scene, *numbers: int) -> list[Planned]:
+    """A message for each of several borrowers."""
+    found = scene.plan(*((number, number) for number in numbers))
+    return [replace(each, message=each.id) for each in found]
+
+
+def loans(scene: Scene) -> list[list[int]]:
+    return [[each.loan[-1] for each in batch] for batch in scene.gate.batches]
+
+
+def test_a_batch_holds_what_a_transaction_may_use(scene):
+    scene.gate.most = 3 * GAS
+    assert len(scene.server.serve(apart(scene, 1, 2, 3, 4, 5), NOW).served) == 5
+    assert loans(scene) == [[1, 2, 3], [4, 5]]
+
+
+def test_what_turns_out_to_need_more_gas_goes_in_two(scene):
+    found = apart(scene, 1, 2, 3, 4, 5)
+    scene.gate.estimate = lambda batch: 2 * GAS * len(batch)
+    scene.gate.most = 5 * GAS
+    assert len(scene.server.serve(found, NOW).served) == 5
+    assert loans(scene) == [[1, 2], [3], [4, 5]]
+
+
+def test_a_message_that_no_transaction_holds_stops_no_other(scene):
+    together, alone = scene.plan((1, 1), (2, 1), (3, 1)), apart(scene, 4)
+    scene.gate.most = 2 * 60_000
+    report = scene.server.serve([*together, *alone], NOW)
+    assert report.skipped == Counter({TOO_LARGE: 3})
+    assert loans(scene) == [[4]]
+
+
+def test_what_sinks_a_batch_is_left_out(scene):
+    found = apart(scene, 1, 2, 3, 4, 5)
+    scene.gate.sinks = {found[3].loan.id}
+    report = scene.server.serve(found, NOW)
+    assert report.skipped == Counter({REVERTED: 1})
+    served = {loan for batch in loans(scene) for loan in batch}
+    assert served == {each.loan.id[-1] for each in found if each != found[3]}
+
+
+def test_no_gas_is_paid_for_what_would_be_refused(scene):
+    found = apart(scene, 1, 2, 3)
+    scene.gate.refuses = {each.loan.id: Refusal.TOO_SOON for each in found[:2]}
+    scene.gate.too_late = {found[2].loan.id}
+    report = scene.server.serve(found, NOW)
+    assert (report.served, report.refused) == ((), Counter({Refusal.TOO_SOON: 3}))
+    assert loans(scene) == [[found[2].loan.id[-1]]]
+    scene.gate.refuses[found[2].loan.id] = Refusal.TOO_SOON
+    scene.server.serve(found, NOW)
+    assert len(scene.gate.batches) == 1
+
+
+def test_what_an_earlier_run_sent_is_told_of_and_not_sent_again(scene):
+    first, second = apart(scene, 1, 2)
+    scene.gate.earlier = [[scene.gate._event(first.notice(bytes(32)))]]
+    report = scene.server.serve([first, second], NOW)
+    assert set(report.served) == {first.id, second.id}
+    assert loans(scene) == [[second.loan.id[-1]]]
+    assert {each.notice for each in scene.store.handed(NOW)} == {first.id, second.id}
+
+
+def test_how_much_was_left_when_the_node_went_away(scene):
+    found, sent = apart(scene, 1, 2, 3, 4, 5), scene.gate.send
+    scene.gate.most = 2 * GAS
+    scene.gate.refuses = {found[0].loan.id: Refusal.TOO_SOON}
+
+    def send(batch: list[Notice], gas: int) -> Any:
+        if len(scene.gate.batches) == 2:
+            raise ChainUnavailable("the node does not answer")
+        return sent(batch, gas)
+
+    scene.gate.send = send
+    with pytest.raises(ServingFailed, match="3 notices were served before, 1 were not") as failed:
+        scene.server.serve(found, NOW)
+    assert len(failed.value.report.served) == 3
 
 
 def test_cap_1_what_was_let_through_is_known_as_one_message_until_it_is_indexed(scene):

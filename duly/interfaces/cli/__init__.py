@@ -17,6 +17,7 @@ from duly.interfaces.cli import (
     bench,
     book,
     check,
+    database,
     deliver,
     deploy,
     disclose,
@@ -69,7 +70,7 @@ def duly(
 app.command("schedule")(schedule.schedule)
 app.command("apr")(apr.apr)
 app.command("disclose")(disclose.disclose)
-app.command("deploy")(deploy.deploy)
+app.add_typer(deploy.deploy, name="deploy")
 app.command("check")(check.check)
 app.command("import")(book.import_book)
 app.add_typer(policy.policy, name="policy")
@@ -84,6 +85,7 @@ app.command("plan")(plan.plan)
 app.command("serve")(serve.serve)
 app.add_typer(deliver.deliver, name="deliver")
 app.command("run")(run.run)
+app.add_typer(database.database, name="database")
 app.add_typer(vault.vault, name="vault")
 app.add_typer(bench.bench, name="bench")
 

@@ -96,6 +96,42 @@ def counting(description: str, noun: str, *, json: bool) -> Iterator[Callable[[i
 
 
 @contextmanager
+def stages(*, json: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """The same for work of several stages, to be told which one it is at as well."""
+    if json or not sys.stderr.isatty():
+        yield lambda stage, done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda stage, done, of: bar.update(task, description=stage, completed=done, total=of)
+
+
+@contextmanager
+def bars(*, json: bool) -> Iterator[Callable[[str, int], Callable[[int], None]]]:
+    """Bars on standard error while a person is watching, as many at once as there are things under way. What
+    is handed out begins one, of so many steps; what that returns moves it on.
+    """
+    if json or not sys.stderr.isatty():
+        yield lambda description, total: lambda steps: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+
+        def begin(description: str, total: int) -> Callable[[int], None]:
+            task = shown.add_task(description, total=total)
+            return lambda steps: shown.advance(task, steps)
+
+        yield begin
+
+
+@contextmanager
 def bar(description: str, total: int | None, *, json: bool) -> Iterator[Callable[[int], None]]:
     """A bar on standard error while a person is watching; what is handed out moves it on by so many."""
     if json or not sys.stderr.isatty():

@@ -12,6 +12,7 @@ from duly.domain.errors import DulyError, InvalidInput
 from duly.domain.grievance import Grievance
 from duly.domain.notice import Kind
 from duly.interfaces.cli import look
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import Json, confirm, console, print_json
 from duly.interfaces.cli.plan import reason
 
@@ -29,7 +30,6 @@ Amount = Annotated[
     str,
     typer.Argument(metavar="AMOUNT", help="In the currency's units, such as 1061.82.", show_default=False),
 ]
-Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
 _GRIEVANCES = {
     "dispute": Grievance.DISPUTE,
     "hardship": Grievance.HARDSHIP,

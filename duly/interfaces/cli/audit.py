@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from duly.domain.errors import InvalidInput
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import FAILED, Json, console, counting, print_json
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from duly.services.auditreport import Report
 
 _SHOWN = 20
-
-Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
 
 
 class NoSuchPolicy(InvalidInput):

@@ -38,6 +38,7 @@ def import_book(
         str | None,
         typer.Option(
             "--rpc",
+            "--network",
             help="Address of the chain's node; by default DULY_RPC; for --verify one in this process.",
         ),
     ] = None,

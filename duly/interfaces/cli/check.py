@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import FAILED, Json, console, print_json
-from duly.interfaces.cli.serve import Rpc
 
 if TYPE_CHECKING:
     from duly.services.check import Finding

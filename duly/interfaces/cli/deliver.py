@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import FAILED, Json, console, print_json
 from duly.interfaces.cli._stop import stoppable
-from duly.interfaces.cli.serve import Rpc, counted
+from duly.interfaces.cli.serve import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -116,7 +116,9 @@ def disclose(
     ] = None,
     rpc: Annotated[
         str | None,
-        typer.Option("--rpc", help="Node of the deployment that policy and currency are read from."),
+        typer.Option(
+            "--rpc", "--network", help="Node of the deployment that policy and currency are read from."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -3,23 +3,21 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import Json, console, print_json
 
 if TYPE_CHECKING:
     from duly.services.index import Progress
 
-Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
-
 
 def index(rpc: Rpc = None, json: Json = False) -> None:
     """Read what is new on the chain into the database.
 
-    Goes on from where it was left. Takes in blocks that are final; on local chains all of them. What was read
-    before and is not on the chain any more, after a reorganisation, is taken back first.
+    Goes on from where it was left, and can be stopped at any time: what was read so far stays. Takes in
+    blocks that are final; on local chains all of them. What was read before and is not on the chain any more,
+    after a reorganisation, is taken back first.
 
     The database can be deleted at any time: everything that this command keeps is made again from the chain.
     What became of deliveries is not.
@@ -62,22 +60,28 @@ def _bar(json: bool) -> "Iterator[Progress | None]":
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """How fast it goes."""
+
+        def render(self, task: Task) -> Text:
+            done, seconds = task.fields["events"], task.finished_time or task.elapsed
+            return Text(f"{done / seconds:,.0f} events/s" if done and seconds else "")
 
     columns = (
         TextColumn("Indexing"),
         BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[events]:,} events"),
+        TextColumn("block {task.fields[block]:,} of {task.fields[head]:,}, {task.fields[events]:,} events"),
+        Rate(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, events=0)
-        start: list[int] = []
+        task = bar.add_task("", total=None, events=0, block=0, head=0)
 
-        def told(block: int, head: int, events: int) -> None:
-            if not start:
-                start.append(block)
-            bar.update(task, completed=block - start[0], total=head - start[0], events=events)
+        def told(first: int, block: int, head: int, events: int) -> None:
+            done, total = block - first + 1, head - first + 1
+            bar.update(task, completed=done, total=total, block=block, head=head, events=events)
 
         yield told

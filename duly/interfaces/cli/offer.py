@@ -11,6 +11,7 @@ import typer
 from duly.domain import amounts, calendar
 from duly.domain.errors import InvalidFlows, InvalidInput
 from duly.interfaces.cli import _terms, act, disclose, look, schedule
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._files import check_free, write
 from duly.interfaces.cli._output import Json, confirm, console, print_json
 from duly.interfaces.cli._terms import FrequencyName, ScheduleName
@@ -113,7 +114,7 @@ def loan(
     unsigned: Unsigned = False,
     force: Force = False,
     yes: Yes = False,
-    rpc: act.Rpc = None,
+    rpc: Rpc = None,
     json: Json = False,
 ) -> None:
     """Offer a loan: its terms, signed by the lender, and their key-fact statement.
@@ -237,7 +238,7 @@ def amendment(
     salt: _terms.Salt = _terms.NO_SALT,
     unsigned: Unsigned = False,
     force: Force = False,
-    rpc: act.Rpc = None,
+    rpc: Rpc = None,
     json: Json = False,
 ) -> None:
     """Offer other terms for a loan: longer, cheaper, on other days. Lender or borrower may.
@@ -283,7 +284,7 @@ def assignment(
     expires: Expires = None,
     unsigned: Unsigned = False,
     force: Force = False,
-    rpc: act.Rpc = None,
+    rpc: Rpc = None,
     json: Json = False,
 ) -> None:
     """Offer a loan to another lender, who has to sign and is bound by the same terms.
@@ -317,7 +318,7 @@ def assignment(
 
 
 @offer.command()
-def show(file: File, rpc: act.Rpc = None, json: Json = False) -> None:
+def show(file: File, rpc: Rpc = None, json: Json = False) -> None:
     """Show what an offer says, who has signed it, and whether the ledger would take it now.
 
     In JSON amounts are integers in the smallest unit, times UTC seconds; `typed_data` is what a wallet signs
@@ -350,7 +351,7 @@ def sign(
     ] = None,
     yes: Yes = False,
     force: Force = False,
-    rpc: act.Rpc = None,
+    rpc: Rpc = None,
     json: Json = False,
 ) -> None:
     """Sign an offer with the own key, after having read it. It binds until it expires or is withdrawn.
@@ -401,7 +402,7 @@ def sign(
 
 
 @offer.command()
-def send(file: File, rpc: act.Rpc = None, yes: act.Yes = False, json: Json = False) -> None:
+def send(file: File, rpc: Rpc = None, yes: act.Yes = False, json: Json = False) -> None:
     """Send an offer to the ledger: open the loan, amend it, assign it.
 
     The borrower opens a loan, or anyone whom they signed it for; anyone sends an amendment; the lender sends
@@ -422,7 +423,7 @@ def send(file: File, rpc: act.Rpc = None, yes: act.Yes = False, json: Json = Fal
 
 
 @offer.command()
-def cancel(file: File, rpc: act.Rpc = None, yes: act.Yes = False, json: Json = False) -> None:
+def cancel(file: File, rpc: Rpc = None, yes: act.Yes = False, json: Json = False) -> None:
     """Withdraw an offer or an amendment before it is used, as lender or borrower: nobody can use it any more.
 
     An assignment needs no withdrawal: the lender alone can send it.

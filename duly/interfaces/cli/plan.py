@@ -7,6 +7,7 @@ import typer
 
 from duly.domain.amounts import in_currency
 from duly.domain.errors import InvalidInput
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import Json, console, print_json
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from duly.services.plan import Planned, Together
 
 _SHOWN = 50
-
-Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
 
 
 def plan(

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import FAILED, Json, confirm, console, print_json
 from duly.interfaces.cli.deploy import ask_passphrase, show_plan
 
@@ -19,7 +20,6 @@ policy = typer.Typer(
     no_args_is_help=True,
 )
 
-Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
 Pack = Annotated[
     str, typer.Argument(metavar="PACK", help="A pack's name, such as gr, or a TOML file of your own.")
 ]

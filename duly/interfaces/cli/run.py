@@ -12,9 +12,9 @@ import typer
 
 from duly.domain.errors import DulyError, InvalidInput
 from duly.interfaces.cli import deliver, serve
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import FAILED, show_error
 from duly.interfaces.cli._stop import stoppable
-from duly.interfaces.cli.serve import Rpc
 
 if TYPE_CHECKING:
     from duly.bootstrap import Application
@@ -138,12 +138,12 @@ def _serve(
     form = telemetry.configure(app.settings.log_format, app.settings.log_level)
     # Rounds are told to programs that ask for them, and to people; a log tells the same in more detail.
     tell = _Teller(json, json or form is LogFormat.CONSOLE)
-    # Whatever learns of a new block may set it, so that nobody waits for the next round.
-    wake = threading.Event()
+    asked = threading.Event()
+    blocks = app.wake if service.Role.INDEX in roles else None
     failures = 0
     told: dict[Role, str] = {}
     with (
-        stoppable(wake.set) as stop,
+        stoppable(asked.set) as stop,
         _monitored(app, roles, listen),
         service.Service(app, roles, tell.problem) as running,
     ):
@@ -151,7 +151,6 @@ def _serve(
         telemetry.started(roles, app.chain_id)
         while not stop.is_set():
             begun = time.monotonic()
-            wake.clear()
             try:
                 report = running.round()
                 others = running.others()
@@ -167,8 +166,12 @@ def _serve(
                     told = others
                 tell.round(report)
             pause = min(_LONGEST_PAUSE, interval * 2**failures) if failures else interval
-            if not stop.is_set():
-                wake.wait(max(0.0, begun + pause - time.monotonic()))
+            left = max(0.0, begun + pause - time.monotonic())
+            if blocks is not None and not failures:
+                # A new block is worth a round at once.
+                blocks.wait(left, stop.is_set)
+            else:
+                asked.wait(left)
     tell.round(running.last())
     telemetry.stopped()
 

@@ -45,7 +45,9 @@ def schedule(
     ] = False,
     rpc: Annotated[
         str | None,
-        typer.Option("--rpc", help="Node that computes for --verify; by default a chain in this process."),
+        typer.Option(
+            "--rpc", "--network", help="Node that computes for --verify; by default a chain in this process."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -1,16 +1,13 @@
 """`duly serve`: what is due to be said, to the gate."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import Json, console, print_json
 
 if TYPE_CHECKING:
     from duly.services.serve import ServeReport
-
-Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
 
 
 def serve(rpc: Rpc = None, json: Json = False) -> None:

@@ -8,8 +8,8 @@ import typer
 
 from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import FAILED, Json, console, print_json
-from duly.interfaces.cli.serve import Rpc
 
 if TYPE_CHECKING:
     from duly.domain.preferences import Preferences

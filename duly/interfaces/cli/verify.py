@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from duly.interfaces.cli._chain import Rpc
 from duly.interfaces.cli._output import FAILED, Json, console, print_json
 
 if TYPE_CHECKING:
     from duly.bootstrap import Application
     from duly.services.genuine import Answer, SaltOf
 
-Rpc = Annotated[str | None, typer.Option("--rpc", help="Address of the chain's node; by default DULY_RPC.")]
 
 _STYLES = {"genuine": "bold green", "altered": "bold red", "unknown": "bold yellow"}
 
