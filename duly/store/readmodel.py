@@ -899,7 +899,7 @@ class ReadModel:
         """The numbers of the loans of which a paid instalment falls due soon.
 
         The last that is paid does, or one before it that is still to come: of those few the calendar is
-        asked.
+        asked. All that is asked of the others stands in the index.
         """
         loans, from_day, upto = schema.loans.c, today - _DAYS_ON_EARTH, today + days + _LOOK_AHEAD
         several = [
@@ -909,6 +909,7 @@ class ReadModel:
         query = select(loans.number, loans.first_due, loans.frequency, loans.instalments).where(
             loans.paid_through_day.is_not(None),
             loans.paid_through_day > from_day,
+            loans.first_due <= upto,
             or_(loans.paid_through_day <= upto, *several),
         )
         for number, first_due, frequency, instalments in connection.execute(query):

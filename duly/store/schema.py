@@ -159,7 +159,15 @@ loans = Table(
         postgresql_include=["number"],
         **_where("next_due_day IS NOT NULL"),
     ),
-    Index("loans_paid_ahead", "paid_through_day", "frequency", **_where("paid_through_day IS NOT NULL")),
+    Index(
+        "loans_paid_ahead",
+        "paid_through_day",
+        "frequency",
+        "first_due",
+        "instalments",
+        postgresql_include=["number"],
+        **_where("paid_through_day IS NOT NULL"),
+    ),
     Index("loans_opened", "policy", "opened_at"),
     Index("loans_unsaid", "number", **_where("unsaid = 1")),
     # Room beside each loan for its next state, so that most changes stay out of the indexes.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from history import BORROWERS, CONTACT, LENDERS, LENDING, START, Teller, chain, pages
 from scene import a_loan, day
-from sqlalchemy import delete, select
+from sqlalchemy import delete, event, select
 
 from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
@@ -439,6 +439,29 @@ def test_candidates_whose_borrower_was_not_told_of_a_change_of_consent(lent: Rea
     assert candidate(lent, loan).changes_told == 4
     lent.roll_back(block)
     assert candidate(lent, loan).changes_told == 2
+
+
+def test_the_due_scan_reads_its_index_alone(lent: ReadModel) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def hear(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(lent.engine, "before_cursor_execute", hear)
+    assert len(lent.due(day("2027-01-26"))) == 1
+    event.remove(lent.engine, "before_cursor_execute", hear)
+    [(statement, parameters)] = [each for each in asked if "UNION" in each[0]]
+    on_sqlite = lent.engine.dialect.name == "sqlite"
+    with reading(lent.engine) as connection:
+        if not on_sqlite:
+            # There is more to a table of three loans than it is worth to look into an index for.
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+        explain = "EXPLAIN QUERY PLAN " if on_sqlite else "EXPLAIN "
+        plan = str(connection.exec_driver_sql(explain + statement, parameters).all())
+    assert (
+        "COVERING INDEX loans_due (next_due_day" if on_sqlite else "Index Only Scan using loans_due"
+    ) in plan
 
 
 def test_a_candidate_knows_when_the_borrower_was_reminded_of_the_loan(lent: ReadModel) -> None:

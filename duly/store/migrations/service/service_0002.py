@@ -15,7 +15,8 @@ def upgrade() -> None:
     op.create_index(
         "loans_paid_ahead",
         "loans",
-        ["paid_through_day", "frequency"],
+        ["paid_through_day", "frequency", "first_due", "instalments"],
+        postgresql_include=["number"],
         sqlite_where=text("paid_through_day IS NOT NULL"),
         postgresql_where=text("paid_through_day IS NOT NULL"),
     )
