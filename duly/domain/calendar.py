@@ -97,6 +97,12 @@ def add_periods(day: int, frequency: Frequency, periods: int) -> int:
     return add_months(day, months * periods) if months else day + days * periods
 
 
+def shortest_interval(frequency: Frequency) -> int:
+    """Fewer days than that never lie between two due days."""
+    months, days = _INTERVALS[frequency]
+    return 28 * months or days
+
+
 def due_day(first_due: int, frequency: Frequency, k: int) -> int:
     """The day on which the k-th instalment (from 1) is due.
 

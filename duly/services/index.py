@@ -5,6 +5,7 @@ of the head can be the same, lower or higher on another branch.
 """
 
 import gc
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,9 @@ from duly.domain.events import Block, Logged
 from duly.store.readmodel import Identity, ReadModel
 
 _BRANCHES: Final = 20
+_FIRST_BATCH: Final = 10_000
+_LARGEST_BATCH: Final = 40_000
+_LONGEST_BATCH: Final = 2.0
 
 Progress = Callable[[int, int, int], None]
 """Is told the block that was reached, the last one there is to read, and the events read so far."""
@@ -141,7 +145,7 @@ class Indexer:
                     rolled_back += taken_back
                     first = min(first, at.number + 1)
                 head = self._head()
-                for last, logged in self._pages(at, head):
+                for last, logged in self._batches(at, head):
                     self._read_model.apply(logged, at, last)
                     blocks += last.number - at.number
                     events += len(logged)
@@ -158,26 +162,37 @@ class Indexer:
                     ) from None
         return IndexReport(blocks, events, first, at.number, rolled_back)
 
-    def _pages(self, at: Block, head: int) -> Iterator[tuple[Block, list[Logged]]]:
-        """The events after a block, page by page, with the page's last block.
+    def _batches(self, at: Block, head: int) -> Iterator[tuple[Block, list[Logged]]]:
+        """The events after a block, in batches that are each written in one transaction, with the last block
+        of each.
 
-        While one page is written the next is fetched.
+        While one is written the next is fetched. They grow: of a loan that many events of a batch are about
+        there is one row to write.
         """
 
-        def read(after: Block) -> tuple[Block, list[Logged]]:
-            page = self._reader.page(after, head)
-            return page.last, self._reader.decode(page.logs)
+        def read(after: Block, most: int) -> tuple[Block, list[Logged]]:
+            logged: list[Logged] = []
+            # Not much is to be lost where a node is slow, and somebody stops waiting.
+            end = time.monotonic() + _LONGEST_BATCH
+            while True:
+                page = self._reader.page(after, head)
+                logged += self._reader.decode(page.logs)
+                after = page.last
+                if after.number >= head or len(logged) >= most or time.monotonic() > end:
+                    return after, logged
 
         if at.number >= head:
             return
+        most = _FIRST_BATCH
         with ThreadPoolExecutor(1, "duly-fetch") as thread:
-            coming = thread.submit(read, at)
+            coming = thread.submit(read, at, most)
             while True:
                 last, logged = coming.result()
                 if last.number >= head:
                     yield last, logged
                     return
-                coming = thread.submit(read, last)
+                most = min(2 * most, _LARGEST_BATCH)
+                coming = thread.submit(read, last, most)
                 yield last, logged
 
     def _begin(self) -> Block:

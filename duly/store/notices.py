@@ -34,7 +34,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Index,
-    Insert,
     Integer,
     LargeBinary,
     MetaData,
@@ -46,7 +45,6 @@ from sqlalchemy import (
     and_,
     delete,
     func,
-    insert,
     or_,
     select,
     update,
@@ -58,7 +56,8 @@ from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
 from duly.domain.notice import Kind, Notice
 from duly.store import schema
-from duly.store.database import reading, writing
+from duly.store.database import reading, rewrite, writing
+from duly.store.migrations import SERVICE
 from duly.store.schema import Amount, BigInteger
 
 LONGEST_SEND: Final = 600
@@ -246,8 +245,7 @@ class NoticeStore:
         self._engine = engine
         self.worker = worker or f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._looked_at: int | None = None
-        with writing(engine) as connection:
-            metadata.create_all(connection)
+        SERVICE.prepare(engine)
 
     # ------------------------------------------------------------------------------------------- words
 
@@ -263,10 +261,11 @@ class NoticeStore:
             for known in set(_in_chunks(connection, together_table.c.message, list(together))):
                 del together[known]
             if new:
-                connection.execute(insert(contents_table), [_content_row(each) for each in new.values()])
+                rows = [_content_row(each) for each in new.values()]
+                connection.execute(_insert_once(connection, contents_table), rows)
             if together:
                 connection.execute(
-                    insert(together_table),
+                    _insert_once(connection, together_table),
                     [
                         {"message": message, "number": number, **told._asdict()}
                         for message, notices in together.items()
@@ -312,8 +311,10 @@ class NoticeStore:
         return [content for each in sorted(hashes, key=hashes.__getitem__) if (content := self.content(each))]
 
     def forget_words(self, loans: Sequence[bytes]) -> None:
-        """Delete the words about loans, on SQLite down to the bytes of its files, and what else the same
+        """Delete the words about loans, down to the bytes of the database's files, and what else the same
         messages said. What became of each notice stays: none is ever sent again.
+
+        PostgreSQL's write-ahead log, its copies and standbys hold them until they are recycled.
         """
         if not loans:
             return
@@ -337,6 +338,8 @@ class NoticeStore:
                 raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:
                 raw.close()
+        else:
+            rewrite(self._engine, contents_table, together_table)
 
     # ---------------------------------------------------------------------------------------- serving
 
@@ -354,7 +357,8 @@ class NoticeStore:
                 )
             )
             connection.execute(
-                insert(table), [each._asdict() | {"kind": int(each.kind)} for each in new.values()]
+                _insert_once(connection, table),
+                [each._asdict() | {"kind": int(each.kind)} for each in new.values()],
             )
 
     def forget_indexed(self) -> None:
@@ -488,7 +492,9 @@ class NoticeStore:
             "served_at": notice.served_at,
             "attempts": int(claim),
         }
-        if connection.execute(_insert_once(connection, table), row | values).rowcount:
+        # PostgreSQL's driver does not count what was inserted.
+        fresh = _insert_once(connection, table).returning(table.c.notice)
+        if connection.execute(fresh, row | values).first():
             return True
         again = connection.execute(
             update(table)
@@ -637,7 +643,7 @@ class NoticeStore:
         return False
 
 
-def _insert_once(connection: Connection, table: Table) -> Insert:
+def _insert_once(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """An INSERT that leaves alone a row which is there already, on either database."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table).on_conflict_do_nothing()

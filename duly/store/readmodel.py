@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 from sqlalchemy import (
     BindParameter,
+    CompoundSelect,
     Connection,
     Engine,
     Row,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    inspect,
     or_,
     select,
     text,
@@ -64,8 +64,9 @@ from duly.domain.notice import (
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
 from duly.domain.replay import Policy, State, apply_all, begins, subjects
 from duly.domain.terms import ZERO_ADDRESS, ZERO_HASH, Frequency, Schedule, Terms
-from duly.store import schema
-from duly.store.database import DatabaseError, DatabaseOutdated, open_engine, reading, writing
+from duly.store import bulk, schema
+from duly.store.database import DatabaseError, open_engine, reading, streamed, writing
+from duly.store.migrations import SERVICE
 
 _Item = TypeVar("_Item")
 
@@ -190,7 +191,7 @@ class ReadModel:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._mark = "?" if engine.dialect.paramstyle == "qmark" else "%s"
+        self._on_sqlite = engine.dialect.name == "sqlite"
         self._ready = False
         # What was written last, as it stands at that block: saves reading it back. Another program that
         # wrote in between moved the cursor.
@@ -213,12 +214,12 @@ class ReadModel:
 
         before: the block before the ledger's first. Returns how far the chain was read.
 
-        Raises: AnotherLedger, DatabaseOutdated, DatabaseError.
+        Raises: AnotherLedger, DatabaseTooNew, DatabaseError.
         """
         cursor = self.find_cursor()
         if cursor is None:
+            SERVICE.prepare(self.engine)
             with writing(self.engine) as connection:
-                schema.metadata.create_all(connection, tables=schema.READ_MODEL)
                 if self._cursor(connection) is None:
                     self._write_first_cursor(connection, identity, before)
             self._ready = True
@@ -251,7 +252,7 @@ class ReadModel:
     def cursor(self) -> Cursor:
         """How far which chain was read.
 
-        Raises: NothingIndexed, DatabaseOutdated.
+        Raises: NothingIndexed, DatabaseTooNew, DatabaseError.
         """
         cursor = self.find_cursor()
         if cursor is None:
@@ -259,25 +260,22 @@ class ReadModel:
         return cursor
 
     def find_cursor(self) -> Cursor | None:
-        """The same; None where nothing was read yet.
+        """The same; None where nothing was read yet. Tables of an older schema are brought forward.
 
-        Raises: DatabaseOutdated.
+        Raises: DatabaseTooNew, DatabaseError.
         """
+        if not self._ready and not SERVICE.is_made(self.engine):
+            return None
         with reading(self.engine) as connection:
-            if not self._ready:
-                self._ready = inspect(connection).has_table(schema.cursor.name)
-            return self._cursor(connection) if self._ready else None
+            cursor = self._cursor(connection)
+        self._ready = cursor is not None
+        return cursor
 
     def _cursor(self, connection: Connection, *, locked: bool = False) -> Cursor | None:
         query = select(schema.cursor)
         row = connection.execute(query.with_for_update() if locked else query).first()
         if row is None:
             return None
-        if row.version != schema.VERSION:
-            raise DatabaseOutdated(
-                f"the database has schema {row.version}, this program {schema.VERSION}",
-                remedy="Delete it, or name another in DULY_DATABASE: `duly index` makes it anew.",
-            )
         return Cursor(
             Identity(row.chain_id, row.genesis, row.ledger, row.first_block),
             Block(row.block_number, row.block_hash, row.block_timestamp),
@@ -287,7 +285,6 @@ class ReadModel:
         connection.execute(
             schema.cursor.insert().values(
                 id=1,
-                version=schema.VERSION,
                 chain_id=identity.chain_id,
                 genesis=identity.genesis,
                 ledger=identity.ledger,
@@ -636,38 +633,48 @@ class ReadModel:
         self, connection: Connection, table: Table, rows: list[tuple[Any, ...]], *, replace: bool = False
     ) -> None:
         """Insert rows as the driver takes them, in the order of the table's columns."""
+        if not rows:
+            return
         names = [f'"{column.name}"' for column in table.columns]
+        into = f'"{table.name}" ({", ".join(names)})'
         end = ""
         if replace:
             keys = [f'"{column.name}"' for column in table.primary_key]
             changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
             end = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
-        self._many(connection, f'INSERT INTO "{table.name}" ({", ".join(names)}) VALUES ', rows, end)
+        if self._on_sqlite:
+            self._many(connection, f"INSERT INTO {into} VALUES ", rows, end)
+        elif replace:
+            columns = bulk.arrays(table.columns)
+            start = f"INSERT INTO {into} SELECT * FROM unnest({columns}){end}"
+            connection.exec_driver_sql(start, bulk.by_column(rows))
+        else:
+            bulk.copy(connection, into, rows)
 
     def _update_loans(
         self, connection: Connection, columns: Sequence[str], rows: list[tuple[Any, ...]]
     ) -> None:
         """Update some columns of loans, whose numbers stand last in the rows."""
-        if self.engine.dialect.name == "sqlite":
-            names = ", ".join(f'"{name}"' for name in columns)
-            changes = ", ".join(f'"{name}" = new."{name}"' for name in columns)
-            start = f'WITH new ({names}, "number") AS (VALUES '
-            end = f') UPDATE "loans" SET {changes} FROM new WHERE "loans"."number" = new."number"'
-            self._many(connection, start, rows, end)
-        elif rows:
-            changes = ", ".join(f'"{name}" = {self._mark}' for name in columns)
-            connection.exec_driver_sql(f'UPDATE "loans" SET {changes} WHERE "number" = {self._mark}', rows)
+        if not rows:
+            return
+        names = ", ".join(f'"{name}"' for name in (*columns, "number"))
+        changes = ", ".join(f'"{name}" = new."{name}"' for name in columns)
+        update = f'UPDATE "loans" SET {changes} FROM new WHERE "loans"."number" = new."number"'
+        if self._on_sqlite:
+            self._many(connection, f"WITH new ({names}) AS (VALUES ", rows, f") {update}")
+        else:
+            arrays = bulk.arrays([schema.loans.c[name] for name in (*columns, "number")])
+            statement = f"WITH new ({names}) AS (SELECT * FROM unnest({arrays})) {update}"
+            connection.exec_driver_sql(statement, bulk.by_column(rows))
 
     def _many(self, connection: Connection, start: str, rows: list[tuple[Any, ...]], end: str) -> None:
-        """A statement for as many rows at once as there may be parameters.
+        """A statement for as many rows at once as SQLite takes parameters.
 
         The driver lets go of the interpreter once for each statement, so that the next page is decoded
         meanwhile; with one for each row it would do nothing but take turns.
         """
-        if not rows:
-            return
         width = len(rows[0])
-        row = f"({', '.join([self._mark] * width)})"
+        row = f"({', '.join(['?'] * width)})"
         for some in _chunks(rows, _PARAMETERS // width):
             values = tuple(chain.from_iterable(some))
             connection.exec_driver_sql(start + ", ".join([row] * len(some)) + end, values)
@@ -700,7 +707,7 @@ class ReadModel:
             .where(*conditions)
             .order_by(events.block_number, events.log_index)
         )
-        for row in connection.execute(query):
+        for row in streamed(connection, query):
             event = _unpacked(row.name, row.args)
             yield (
                 Logged(event, row.block_number, row.hash, row.timestamp, row.transaction_hash, row.log_index),
@@ -830,53 +837,66 @@ class ReadModel:
         told yet. today: the latest calendar day on Earth (`calendar.local_day(now, calendar.EASTERNMOST)`).
         More than will be said, never less.
         """
+        with self._reading() as connection:
+            ids = self._due(connection, today, days).subquery()
+            query = select(*_CANDIDATE_COLUMNS).select_from(ids)
+            query = _with_all(query.join(schema.loans, schema.loans.c.number == ids.c.number))
+            for row in streamed(connection, query.order_by(schema.loans.c.number)):
+                yield _candidate(row)
+
+    def due(self, today: int, days: int = 0) -> list[int]:
+        """The numbers of the loans that are `candidates`, in no order: the scan alone."""
+        with self._reading() as connection:
+            return list(connection.execute(self._due(connection, today, days)).scalars())
+
+    def _due(self, connection: Connection, today: int, days: int) -> CompoundSelect[Any]:
+        """Each part by an index of its own, most of which need not look at the loans themselves; a condition
+        more would make the database take another one.
+        """
         loans, policies, profiles = schema.loans.c, schema.policies.c, schema.profiles.c
         ahead = select(func.coalesce(func.max(policies.upcoming_days), 0)).scalar_subquery()
         # In the words of the index.
         untold = select(profiles.borrower).where(text("changes > changes_told AND consented <> 0"))
         numbers = select(loans.number)
-        with self._reading() as connection:
-            paid: BindParameter[Any] = bindparam(
-                "paid", list(self._paid_ahead(connection, today, days)), expanding=True, literal_execute=True
-            )
-            # Each by an index of its own; a condition more would make the database take another one.
-            ids = (
-                numbers.where(loans.next_due_day.is_not(None), loans.next_due_day <= today + days + ahead)
-                .union(
-                    numbers.where(loans.unsaid == 1),
-                    numbers.where(loans.number.in_(paid)),
-                    numbers.where(loans.borrower.in_(untold)),
-                    *(
-                        numbers.where(
-                            loans.policy == policy,
-                            loans.opened_at >= (today + 1 - period - _DAYS_ON_EARTH) * calendar.DAY,
-                            loans.opened_at < (today + 1 - period + COOLING_OFF_ENDS + days) * calendar.DAY,
-                        )
-                        for policy, period in connection.execute(
-                            select(policies.number, policies.cooling_off_days)
-                        )
-                        if period
-                    ),
+        paid: BindParameter[Any] = bindparam(
+            "paid", list(self._paid_ahead(connection, today, days)), expanding=True, literal_execute=True
+        )
+        return numbers.where(
+            loans.next_due_day.is_not(None), loans.next_due_day <= today + days + ahead
+        ).union(
+            numbers.where(loans.unsaid == 1),
+            numbers.where(loans.number.in_(paid)),
+            numbers.where(loans.borrower.in_(untold)),
+            *(
+                numbers.where(
+                    loans.policy == policy,
+                    loans.opened_at >= (today + 1 - period - _DAYS_ON_EARTH) * calendar.DAY,
+                    loans.opened_at < (today + 1 - period + COOLING_OFF_ENDS + days) * calendar.DAY,
                 )
-                .subquery()
-            )
-            query = select(*_CANDIDATE_COLUMNS).select_from(ids)
-            query = _with_all(query.join(schema.loans, loans.number == ids.c.number)).order_by(loans.number)
-            for row in connection.execute(query):
-                yield _candidate(row)
+                for policy, period in connection.execute(select(policies.number, policies.cooling_off_days))
+                if period
+            ),
+        )
 
     def _paid_ahead(self, connection: Connection, today: int, days: int) -> Iterator[int]:
         """The numbers of the loans of which a paid instalment falls due soon.
 
-        Of all on which one is paid that is still to come; of these few the calendar is asked.
+        The last that is paid does, or one before it that is still to come: of those few the calendar is
+        asked.
         """
-        loans, from_day = schema.loans.c, today - _DAYS_ON_EARTH
+        loans, from_day, upto = schema.loans.c, today - _DAYS_ON_EARTH, today + days + _LOOK_AHEAD
+        several = [
+            and_(loans.frequency == f, loans.paid_through_day > from_day + calendar.shortest_interval(f))
+            for f in Frequency
+        ]
         query = select(loans.number, loans.first_due, loans.frequency, loans.instalments).where(
-            loans.paid_through_day.is_not(None), loans.paid_through_day > from_day
+            loans.paid_through_day.is_not(None),
+            loans.paid_through_day > from_day,
+            or_(loans.paid_through_day <= upto, *several),
         )
         for number, first_due, frequency, instalments in connection.execute(query):
             k = calendar.passed(first_due, Frequency(frequency), instalments, from_day)
-            if calendar.due_day(first_due, Frequency(frequency), k + 1) <= today + days + _LOOK_AHEAD:
+            if calendar.due_day(first_due, Frequency(frequency), k + 1) <= upto:
                 yield number
 
     def candidate(self, loan_id: bytes) -> Candidate | None:

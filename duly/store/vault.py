@@ -35,7 +35,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from eth_hash.auto import keccak
 from sqlalchemy import (
-    DDL,
     CheckConstraint,
     Column,
     Connection,
@@ -74,6 +73,8 @@ from duly.store.masterkey import (
     VaultError,
     derive,
 )
+from duly.store.migrations import VAULT
+from duly.store.schema import BigInteger
 
 __all__ = [
     "InvalidContact",
@@ -106,7 +107,6 @@ vault_table = Table(
     "vault",
     metadata,
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
-    Column("version", Integer, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("key_check", LargeBinary, nullable=False),
     Column("own_key", LargeBinary, nullable=False),
@@ -124,7 +124,7 @@ borrowers_table = Table(
     Column("language", String, nullable=False),
     # As JSON; none of whoever told no wish.
     Column("preferences", String),
-    Column("added_at", Integer, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 keys_table = Table(
@@ -151,9 +151,9 @@ contacts_table = Table(
     ),
     Column("channel", Integer, primary_key=True),
     Column("sealed_address", LargeBinary, nullable=False),
-    Column("added_at", Integer, nullable=False),
-    Column("changed_at", Integer, nullable=False),
-    Column("verified_at", Integer),
+    Column("added_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("verified_at", BigInteger),
     Column("verified_by", String),
     sqlite_with_rowid=False,
 )
@@ -182,7 +182,7 @@ codes_table = Table(
     Column("borrower", LargeBinary(20), primary_key=True),
     Column("channel", Integer, primary_key=True),
     Column("hash", LargeBinary(32), nullable=False),
-    Column("sent_at", Integer, nullable=False),
+    Column("sent_at", BigInteger, nullable=False),
     Column("tries", Integer, nullable=False),
     _of_a_contact(),
     sqlite_with_rowid=False,
@@ -194,13 +194,13 @@ sent_table = Table(
     Column("id", Integer, primary_key=True),
     Column("borrower", LargeBinary(20), nullable=False),
     Column("address_hash", LargeBinary(32)),
-    Column("at", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 log_table = Table(
     "log",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("at", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
     Column("borrower", LargeBinary(20)),
     Column("channel", Integer),
     Column("purpose", String, nullable=False),
@@ -208,17 +208,7 @@ log_table = Table(
     Column("by", String, nullable=False),
     Column("seal", LargeBinary(32), nullable=False),
 )
-for _act in ("UPDATE", "DELETE"):
-    event.listen(
-        log_table,
-        "after_create",
-        DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER log_stays_on_{_act.lower()} BEFORE {_act} ON log "
-            "BEGIN SELECT RAISE(ABORT, 'the log is only ever added to'); END"
-        ),
-    )
 
-_VERSION = 3
 _APPLICATION = 0x44756C79
 """Marks the file as a vault, so that no other database is taken for one."""
 
@@ -521,11 +511,11 @@ class Vault:
         vault = cls(_open_engine(url), key, clock=clock)
         try:
             with vault._transaction("BEGIN IMMEDIATE") as connection:
-                if not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
+                if connection.exec_driver_sql("PRAGMA application_id").scalar_one() != _APPLICATION:
+                    connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION}")
+                VAULT.upgrade(connection)
+                if connection.execute(select(vault_table)).first() is None:
                     vault._create(connection)
-                version = connection.execute(select(vault_table.c.version)).scalar()
-                if version != _VERSION:
-                    raise VaultError(f"the vault is of version {version}", wanted=f"version {_VERSION}")
             with vault._reading():
                 return vault
         except BaseException:
@@ -534,11 +524,8 @@ class Vault:
 
     def _create(self, connection: Connection) -> None:
         own_key = secrets.token_bytes(KEY_BYTES)
-        connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION}")
-        metadata.create_all(connection)
         connection.execute(
             insert(vault_table).values(
-                version=_VERSION,
                 generation=1,
                 key_check=self._keys.check,
                 own_key=self._keys.wrap(b"duly/vault/own/1", own_key),

@@ -26,6 +26,7 @@ from duly.services.render import Place, render
 from duly.services.serve import Server, proves, salt_purpose
 from duly.store import schema
 from duly.store.database import open_engine, writing
+from duly.store.migrations import SERVICE
 from duly.store.notices import Content, NoticeStore, Served, State, Told
 from duly.store.vault import MasterKey, Vault
 
@@ -95,7 +96,7 @@ class Scene:
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
-        schema.metadata.create_all(self.engine)
+        SERVICE.prepare(self.engine)
         self.vault = Vault.open("sqlite://", KEY)
         self.chain = Chain(self.vault)
         self.model = Model()

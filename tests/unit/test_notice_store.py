@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, select
 
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel
@@ -15,6 +15,7 @@ from duly.domain.notice import Kind
 from duly.store import notices as module
 from duly.store import schema
 from duly.store.database import open_engine, writing
+from duly.store.migrations import SERVICE
 from duly.store.notices import Content, Handed, NoSuchDelivery, NoticeStore, Outcome, Served, State, Told
 
 SERVER = "0x" + "5e" * 20
@@ -23,9 +24,9 @@ NOW = 1_700_000_000
 
 
 @pytest.fixture
-def engine(tmp_path):
-    engine = open_engine(f"sqlite:///{tmp_path / 'duly.db'}")
-    schema.metadata.create_all(engine)
+def engine(url):
+    engine = open_engine(url)
+    SERVICE.prepare(engine)
     yield engine
     engine.dispose()
 
@@ -53,10 +54,10 @@ def put(engine, notice: Served, *, block: int = 0, server: str = SERVER) -> Serv
     """Let the read model know the notice's event."""
     block = block or notice.id[0]
     with writing(engine) as connection:
-        connection.execute(
-            insert(schema.blocks).prefix_with("OR IGNORE"),
-            {"number": block, "hash": b"\x01", "timestamp": notice.served_at},
-        )
+        if not connection.execute(select(schema.blocks).where(schema.blocks.c.number == block)).first():
+            connection.execute(
+                insert(schema.blocks), {"number": block, "hash": b"\x01", "timestamp": notice.served_at}
+            )
         connection.execute(
             insert(schema.notices),
             {
@@ -280,12 +281,12 @@ def _claim_all(url: str, won) -> None:
     won.put([notice.id for [notice] in store.pending(SERVER, NOW) if store.claim([notice], NOW)])
 
 
-def test_gate_2_of_many_processes_one_gets_each_claim(engine, store):
+def test_gate_2_of_many_processes_one_gets_each_claim(url, engine, store):
     notices = [put(engine, served(number)) for number in range(1, 61)]
     engine.dispose()
     context = multiprocessing.get_context("fork")
     won = context.SimpleQueue()
-    workers = [context.Process(target=_claim_all, args=(str(engine.url), won)) for _ in range(4)]
+    workers = [context.Process(target=_claim_all, args=(url, won)) for _ in range(4)]
     for worker in workers:
         worker.start()
     claimed = [identity for _ in workers for identity in won.get()]

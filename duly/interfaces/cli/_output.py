@@ -96,6 +96,21 @@ def counting(description: str, noun: str, *, json: bool) -> Iterator[Callable[[i
 
 
 @contextmanager
+def stages(*, json: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """The same for work of several stages, to be told which one it is at as well."""
+    if json or not sys.stderr.isatty():
+        yield lambda stage, done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda stage, done, of: bar.update(task, description=stage, completed=done, total=of)
+
+
+@contextmanager
 def bar(description: str, total: int | None, *, json: bool) -> Iterator[Callable[[int], None]]:
     """A bar on standard error while a person is watching; what is handed out moves it on by so many."""
     if json or not sys.stderr.isatty():
