@@ -14,11 +14,13 @@
 | `DULY_MASTER_KEY` | the vault's master key: 32 bytes, in hex or base64 | |
 | `DULY_MASTER_KEY_FILE` | file that holds it instead (`duly vault init` makes one) | |
 | `DULY_MASTER_KEY_KEYRING` | entry of the system's keyring that holds it instead: service/name | |
+| `DULY_PER_MINUTE` | most messages a minute on a channel, such as email=600,sms=60 | no limit |
 | `DULY_SMTP_HOST` | mail server; without it no e-mail is sent | |
 | `DULY_SMTP_PORT` | its port | 465 with `tls`, 587 with `starttls`, 25 with `none` |
 | `DULY_SMTP_TLS` | `starttls`, `tls` or `none` | `starttls` |
 | `DULY_SMTP_USER`, `DULY_SMTP_PASSWORD` | log-in, where the server wants one | |
 | `DULY_SMTP_SENDER` | address that mail comes from | |
+| `DULY_SMTP_CONNECTIONS` | connections to it at once, in each worker | 4 |
 """
 
 import os
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
+from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
 
 DEFAULT_RPC: Final = "http://127.0.0.1:8545"
@@ -37,6 +40,7 @@ DEFAULT_RPC: Final = "http://127.0.0.1:8545"
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _PREFIX: Final = "DULY_"
 _KEY = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
+_CHANNELS: Final = {channel.name.lower().replace("_", "-"): channel for channel in Channel}
 _SCHEMES: Final = ("http", "https", "ws", "wss")
 
 
@@ -73,6 +77,7 @@ class MailServer:
     sender: str
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    connections: int = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +101,7 @@ class Settings:
     master_key_file: Path | None = None
     master_key_keyring: str | None = None
     mail: MailServer | None = None
+    per_minute: Mapping[Channel, int] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -118,6 +124,7 @@ class Settings:
             master_key_file=reader.path("MASTER_KEY_FILE"),
             master_key_keyring=reader.keyring(),
             mail=reader.mail(),
+            per_minute=reader.per_minute(),
         )
         reader.finish()
         return settings
@@ -234,10 +241,18 @@ class _Reader:
         user, password = self.optional("SMTP_USER"), self.optional("SMTP_PASSWORD", strip=False)
         security = self.choice("SMTP_TLS", MailSecurity, MailSecurity.STARTTLS) or MailSecurity.STARTTLS
         port = self._port(_MAIL_PORTS[security])
+        connections = self._connections()
         if host is None:
             orphans = [
                 _PREFIX + name
-                for name in ("SMTP_PORT", "SMTP_TLS", "SMTP_USER", "SMTP_PASSWORD", "SMTP_SENDER")
+                for name in (
+                    "SMTP_PORT",
+                    "SMTP_TLS",
+                    "SMTP_USER",
+                    "SMTP_PASSWORD",
+                    "SMTP_SENDER",
+                    "SMTP_CONNECTIONS",
+                )
                 if name in self._values
             ]
             if orphans:
@@ -250,8 +265,41 @@ class _Reader:
         if (user is None) != (password is None):
             self.problem("SMTP_USER", "DULY_SMTP_USER and DULY_SMTP_PASSWORD go together")
         return MailServer(
-            host=host, port=port, security=security, sender=sender or "", user=user, password=password
+            host=host,
+            port=port,
+            security=security,
+            sender=sender or "",
+            user=user,
+            password=password,
+            connections=connections,
         )
+
+    def per_minute(self) -> dict[Channel, int]:
+        value = self.optional("PER_MINUTE")
+        found: dict[Channel, int] = {}
+        for part in (value or "").split(","):
+            if not part.strip():
+                continue
+            name, _, number = (each.strip() for each in part.partition("="))
+            channel = _CHANNELS.get(name.lower())
+            if channel is None or not re.fullmatch(r"[1-9][0-9]{0,6}", number, re.ASCII):
+                self.problem(
+                    "PER_MINUTE",
+                    f"{part.strip()!r} is not such as email=600: a channel of "
+                    f"{', '.join(_CHANNELS)}, and how many messages a minute",
+                )
+            else:
+                found[channel] = int(number)
+        return found
+
+    def _connections(self) -> int:
+        value = self.optional("SMTP_CONNECTIONS")
+        if value is None:
+            return 4
+        if not re.fullmatch(r"[0-9]{1,2}", value, re.ASCII) or not 1 <= int(value) <= 64:
+            self.problem("SMTP_CONNECTIONS", f"{value!r} is not a number from 1 to 64")
+            return 4
+        return int(value)
 
     def _port(self, default: int) -> int:
         value = self.optional("SMTP_PORT")

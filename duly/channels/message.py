@@ -1,8 +1,9 @@
 """What a channel carries, and what it says of how that went. Every channel is a `Carrier`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
@@ -92,4 +93,18 @@ class Carrier(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class SeveralCarrier(Carrier, Protocol):
+    """A carrier that sends several messages at once."""
+
+    @property
+    def at_once(self) -> int:
+        """How many."""
+        ...
+
+    def send_all(self, messages: Sequence[Message]) -> list[Receipt]:
+        """Send messages, each at most once; a receipt for each."""
         ...

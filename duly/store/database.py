@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -116,6 +117,13 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection = connection.execution_options(duly_writing=True)
         with connection.begin():
             yield connection
+
+
+def insert_once(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """An INSERT that leaves alone a row which is there already, on either database."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def rewrite(engine: Engine, *tables: Table) -> None:

@@ -186,13 +186,20 @@ class RefusedNotice:
     required: int
 
 
+OnServed = Callable[[Connection, Sequence[Logged]], None]
+"""Is told of NoticeServed events in the transaction that records them."""
+
+
 class ReadModel:
-    """The tables, on an engine of `duly.store.database.open_engine`."""
+    """The tables, on an engine of `duly.store.database.open_engine`. `on_served`, where it is set, is told of
+    the notices that the gate let through.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._on_sqlite = engine.dialect.name == "sqlite"
         self._ready = False
+        self.on_served: OnServed | None = None
         # What was written last, as it stands at that block: saves reading it back. Another program that
         # wrote in between moved the cursor.
         self._state = State()
@@ -451,6 +458,10 @@ class ReadModel:
                 if isinstance(e := item.event, NoticeServed)
             ],
         )
+        if self.on_served and (
+            served := [item for item in touched.others if isinstance(item.event, NoticeServed)]
+        ):
+            self.on_served(connection, served)
         self._put(
             connection,
             schema.refusals,
@@ -767,6 +778,12 @@ class ReadModel:
         with self._reading() as connection:
             row = connection.execute(select(schema.loans).where(schema.loans.c.id == loan_id)).first()
         return None if row is None else _loan(row)
+
+    def policies_of(self, loans: Collection[bytes]) -> dict[bytes, int]:
+        """The numbers of the policies that loans were made under."""
+        query = select(schema.loans.c.id, schema.loans.c.policy)
+        with self._reading() as connection:
+            return {row.id: row.policy for row in _rows_of(connection, query, schema.loans.c.id, loans)}
 
     def successor(self, loan_id: bytes) -> bytes | None:
         """The loan that replaced this one; None where none did."""

@@ -26,7 +26,7 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple, Self
@@ -436,21 +436,30 @@ class _Session:
         self, now: int, reading: Reading, borrower: bytes | None = None, channel: Channel | None = None
     ) -> None:
         """Add a line to the log, sealed together with all before it."""
-        count = self.execute(select(vault_table.c.log_count)).scalar_one() + 1
-        before = self.execute(select(log_table.c.seal).where(log_table.c.id == count - 1)).scalar() or b""
-        values: dict[str, Any] = {
-            "id": count,
-            "at": now,
-            "borrower": borrower,
-            "channel": None if channel is None else int(channel),
-            "purpose": reading.purpose,
-            "about": reading.about,
-            "by": _user(),
-        }
+        self.note_all(now, [(reading, borrower, channel)])
+
+    def note_all(self, now: int, readings: Sequence[tuple[Reading, bytes | None, Channel | None]]) -> None:
+        """Add lines to the log."""
+        if not readings:
+            return
+        count = self.execute(select(vault_table.c.log_count)).scalar_one()
+        seal = self.execute(select(log_table.c.seal).where(log_table.c.id == count)).scalar() or b""
         key = derive(self.own_key, b"duly/log/1")
-        seal = _log_seal(key, before, values)
-        self.execute(insert(log_table).values(**values, seal=seal))
-        self.execute(update(vault_table).values(log_count=count, log_seal=_end_seal(key, count, seal)))
+        rows, by = [], _user()
+        for number, (reading, borrower, channel) in enumerate(readings, count + 1):
+            values: dict[str, Any] = {
+                "id": number,
+                "at": now,
+                "borrower": borrower,
+                "channel": None if channel is None else int(channel),
+                "purpose": reading.purpose,
+                "about": reading.about,
+                "by": by,
+            }
+            seal = _log_seal(key, seal, values)
+            rows.append(values | {"seal": seal})
+        self.execute(insert(log_table), rows)
+        self.execute(update(vault_table).values(log_count=number, log_seal=_end_seal(key, number, seal)))
 
     def log(self, borrower: bytes | None = None) -> list[Entry]:
         """The log, of one borrower or of all. Raises: AlteredLog."""
@@ -951,6 +960,34 @@ class Vault:
             found = self._find(session, _raw(borrower), channel)
         return None if found is None else _kept(*found, purpose)
 
+    def kept_all(self, asked: Sequence[tuple[str, Channel, bytes]]) -> list[Kept | None]:
+        """The same of many: of each a borrower, a channel, and the purpose of the salt."""
+        with self._reading() as session:
+            found = self._find_all(session, {(_raw(borrower), channel) for borrower, channel, _ in asked})
+        return [
+            None if (one := found.get((_raw(borrower), channel))) is None else _kept(*one, purpose)
+            for borrower, channel, purpose in asked
+        ]
+
+    def contacts(self, asked: Sequence[tuple[str, Channel, Reading, bytes]]) -> list[Contact | None]:
+        """The same as `contact`, of many at once."""
+        with self._writing() as session:
+            found = self._find_all(session, {(_raw(borrower), channel) for borrower, channel, *_ in asked})
+            session.note_all(
+                self._clock(),
+                [
+                    (reading, _raw(borrower), channel)
+                    for borrower, channel, reading, _ in asked
+                    if (_raw(borrower), channel) in found
+                ],
+            )
+        return [
+            None
+            if (one := found.get((_raw(borrower), channel))) is None
+            else Contact(_kept(*one, purpose), one[2])
+            for borrower, channel, _, purpose in asked
+        ]
+
     def contact(
         self, borrower: str, channel: Channel, reading: Reading, purpose: bytes = b""
     ) -> Contact | None:
@@ -958,19 +995,18 @@ class Vault:
 
         reading: what the address is read for. purpose: of the salt.
         """
-        raw = _raw(borrower)
-        with self._writing() as session:
-            found = self._find(session, raw, channel)
-            if found is None:
-                return None
-            session.note(self._clock(), reading, raw, channel)
-        return Contact(_kept(*found, purpose), found[2])
+        return self.contacts([(borrower, channel, reading, purpose)])[0]
 
     def _find(
         self, session: _Session, borrower: bytes, channel: Channel
     ) -> tuple[Row[Any], bytes, str] | None:
         """A contact's row, its borrower's key, and the address."""
-        row = session.execute(
+        return self._find_all(session, {(borrower, channel)}).get((borrower, channel))
+
+    def _find_all(
+        self, session: _Session, wanted: Collection[tuple[bytes, Channel]]
+    ) -> dict[tuple[bytes, Channel], tuple[Row[Any], bytes, str]]:
+        query = (
             select(borrowers_table.c.language, keys_table.c.wrapped_key, contacts_table)
             .join_from(borrowers_table, contacts_table)
             .join(
@@ -980,12 +1016,17 @@ class Vault:
                     keys_table.c.generation == session.generation,
                 ),
             )
-            .where(*_at(contacts_table, borrower, channel))
-        ).first()
-        if row is None:
-            return None
-        key = session.unwrap(borrower, row.wrapped_key)
-        return row, key, _unseal(key, borrower, channel, row.sealed_address)
+        )
+        found = {}
+        borrowers = list({borrower for borrower, _ in wanted})
+        for start in range(0, len(borrowers), 500):
+            some = contacts_table.c.borrower.in_(borrowers[start : start + 500])
+            for row in session.execute(query.where(some)):
+                which = row.borrower, Channel(row.channel)
+                if which in wanted:
+                    key = session.unwrap(row.borrower, row.wrapped_key)
+                    found[which] = row, key, _unseal(key, *which, row.sealed_address)
+        return found
 
     def commitment(self, borrower: str, channel: Channel) -> bytes | None:
         """What the borrower's key registers on chain; None where no verified address is kept."""

@@ -100,6 +100,7 @@ def test_borrower_1_the_schema_has_no_place_for_a_contact_or_a_name():
             "served_at", "state", "reason", "attempts", "at", "not_before", "worker", "claimed_wall",
         },
         "handed": {"notice", "borrower", "kind", "content_hash", "at"},
+        "due": {"loan"},
     }  # fmt: skip
 
 
@@ -180,7 +181,7 @@ def test_gate_2_notices_in_one_message_are_claimed_all_or_none(store, engine):
     before = put(engine, served(9))
     assert store.claim([before], NOW)
     # What became of the last one is recorded all the same.
-    assert not store.turn(Outcome((before,), State.SENT), message, NOW)
+    assert store.turn([Outcome((before,), State.SENT)], [message], NOW) == [False]
     assert [store.delivery(each.id) for each in message[:2]] == [None, None]
     assert store.delivery(before.id).state is State.SENT
     assert not store.drop(message, "late", NOW)
@@ -258,10 +259,10 @@ def test_a_deferred_notice_is_pending_again_when_its_time_has_come(store, engine
 
 def test_a_turn_records_one_and_claims_the_next(store, engine):
     first, second = put(engine, served(1)), put(engine, served(2))
-    assert store.turn(None, [first], NOW)
-    assert store.turn(Outcome((first,), State.SENT), [second], NOW)
-    assert not store.turn(Outcome((second,), State.SENT), [first], NOW)
-    assert not store.turn(None, [], NOW)
+    assert store.turn([], [[first]], NOW) == [True]
+    assert store.turn([Outcome((first,), State.SENT)], [[second]], NOW) == [True]
+    assert store.turn([Outcome((second,), State.SENT)], [[first]], NOW) == [False]
+    assert store.turn([], [], NOW) == []
     assert store.counts() == {State.SENT: 2}
 
 
