@@ -158,7 +158,7 @@ class EmailCarrier:
         if not (recipient.domain and message.address.isascii() and recipient.addr_spec == message.address):
             raise ValueError("not one plain address")
         proofs = message.proofs if isinstance(message, Message) else ()
-        name = proofs[0].notice.hex()[:32] if proofs else secrets.token_hex(16)
+        name = message.tag if isinstance(message, Message) else secrets.token_hex(16)
         lines = [
             f"To: {recipient}",
             f"Date: {format_datetime(datetime.fromtimestamp(message.at, UTC))}",

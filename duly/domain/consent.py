@@ -12,6 +12,16 @@ class Channel(IntEnum):
     PUSH = 2
     IN_APP = 3
 
+    @property
+    def is_short(self) -> bool:
+        """Carries short texts, which a locked screen may show."""
+        return self in (Channel.SMS, Channel.PUSH)
+
+    @property
+    def label(self) -> str:
+        """As people write it, such as in-app."""
+        return self.name.lower().replace("_", "-")
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:

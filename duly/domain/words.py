@@ -228,7 +228,7 @@ def _form(said: Said, text: str) -> Iterator[str]:
     if said.locale == "en" and any(map(_is_chinese, text)):
         yield "Chinese characters in an English text"
     if said.short and (count := segments(f"{said.subject}\n\n{said.body}")) > MOST_SEGMENTS:
-        yield f"a short text takes {count} messages of a telephone network, at most {MOST_SEGMENTS} are wanted"
+        yield f"a short text takes {count} messages of a telephone network, more than {MOST_SEGMENTS}"
 
 
 _GSM = frozenset(

@@ -72,6 +72,7 @@ def preferences_json(preferences: Preferences) -> dict[str, Any]:
         "time_zone": preferences.zone or None,
         "days_before": list(preferences.days_before),
         "on_due_day": preferences.on_due_day,
+        "channel": None if preferences.channel is None else preferences.channel.label,
     }
 
 

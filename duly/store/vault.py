@@ -1044,6 +1044,11 @@ class Vault:
             raise UnknownBorrower(borrower)
         return _salt(key, purpose)
 
+    def tag_key(self) -> bytes:
+        """The key of the tags of messages (`duly.domain.tag`), the same as long as there is this vault."""
+        with self._reading() as session:
+            return derive(session.own_key, b"duly/tags/1")
+
     def record(self, borrower: str) -> BorrowerRecord:
         """Everything that is kept of a borrower, for the borrower; told in the log.
 
@@ -1275,7 +1280,15 @@ def _preferences(told: str | None) -> Preferences:
         return NO_PREFERENCES
     values = json.loads(told)
     hours = values["hours"] and tuple(values["hours"])
-    return Preferences(**values | {"hours": hours, "days_before": tuple(values["days_before"])})
+    channel = values.get("channel")
+    return Preferences(
+        **values
+        | {
+            "hours": hours,
+            "days_before": tuple(values["days_before"]),
+            "channel": None if channel is None else Channel(channel),
+        }
+    )
 
 
 def _kept(row: Row[Any], key: bytes, address: str, purpose: bytes) -> Kept:

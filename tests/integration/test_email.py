@@ -30,6 +30,7 @@ def server(port: int, sender: str = SENDER) -> MailServer:
 
 def message(number: int = 1, **changes) -> Message:
     values = {
+        "tag": "abcd" * 12,
         "proofs": (Proof(number.to_bytes(32, "big"), b"\x5a" * 32),),
         "address": ADDRESS,
         "subject": "Instalment 3 is due today",
@@ -64,7 +65,7 @@ def test_a_mail_says_what_it_is(carrier, inbox):
     assert mail["Subject"] == "Instalment 3 is due today"
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["List-Unsubscribe"] == "<mailto:notices@lender.example?subject=STOP>"
-    assert mail["Message-ID"] == f"<{'0' * 32}@lender.example>"
+    assert mail["Message-ID"] == f"<{'abcd' * 12}@lender.example>"
     assert mail["Date"].datetime.timestamp() == 1_800_000_000
     assert mail["Content-Language"] == "en"
     assert mail.get_content_type() == "text/plain"
@@ -92,7 +93,7 @@ def test_a_mail_with_several_notices_proves_each(carrier, inbox):
     (mail,) = inbox.mails()
     told = zip(mail.get_all("Duly-Notice"), mail.get_all("Duly-Salt"), strict=True)
     assert [Proof(*map(bytes.fromhex, pair)) for pair in told] == list(proofs)
-    assert mail["Message-ID"] == f"<{'01' * 16}@lender.example>"
+    assert mail["Message-ID"] == f"<{'abcd' * 12}@lender.example>"
 
 
 _WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=120).filter(

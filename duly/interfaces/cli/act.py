@@ -320,7 +320,9 @@ def notify(
         candidate = it.app.read_model.candidate(it.loan.id)
         assert candidate is not None  # the loan was found
         result = (outcome or "").replace("-", "_")
-        planned = plan_one(chosen, candidate, it.app.sender.address, it.now, result)
+        borrower = it.loan.terms.borrower
+        channels = reach_of(it.app).of(borrower, it.app.vault.preferences_of(borrower))
+        planned = plan_one(chosen, candidate, it.app.sender.address, it.now, result, channels)
         if planned is None or not planned.ready:
             why = reason(planned) if planned else "there is nothing of the kind to say"
             raise CannotBeSaid(f"{kind} cannot be said about this loan now: {why}")
