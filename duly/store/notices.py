@@ -26,7 +26,7 @@ import platform
 import secrets
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -225,7 +225,7 @@ class Delivery:
 
     `at` is when it came to where it stands, `not_before` when a deferred one may be tried again (UTC seconds
     of the service's clock), `attempts` how often it was claimed, `reference` what the provider that took it
-    calls it.
+    calls it, `claimed_wall` when it was last claimed, by the clock of the machine.
     """
 
     notice: Served
@@ -235,6 +235,7 @@ class Delivery:
     at: int
     not_before: int | None
     reference: str | None = None
+    claimed_wall: int | None = field(default=None, compare=False)
 
 
 class Handed(NamedTuple):
@@ -884,7 +885,16 @@ def _delivery(row: Any) -> Delivery:
         row.content_hash,
         row.served_at,
     )
-    return Delivery(notice, State(row.state), row.reason, row.attempts, row.at, row.not_before, row.reference)
+    return Delivery(
+        notice,
+        State(row.state),
+        row.reason,
+        row.attempts,
+        row.at,
+        row.not_before,
+        row.reference,
+        row.claimed_wall,
+    )
 
 
 def _content_row(content: Content) -> dict[str, Any]:

@@ -7,14 +7,13 @@ as long as the commitment on chain is the one that the message went to.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
 
 from sqlalchemy import (
     Column,
     Engine,
     Index,
     LargeBinary,
+    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -28,11 +27,13 @@ from sqlalchemy import (
 )
 
 from duly.domain.consent import Channel
+from duly.domain.report import Verdict
 from duly.store import schema
 from duly.store.database import insert_once, reading, writing
 from duly.store.migrations import SERVICE
-from duly.store.notices import metadata
 from duly.store.schema import BigInteger
+
+metadata = MetaData()
 
 reports_table = Table(
     "reports",
@@ -59,24 +60,6 @@ closed_table = Table(
     Column("revoked", SmallInteger, nullable=False),
     PrimaryKeyConstraint("borrower", "channel"),
 )
-
-
-class Verdict(StrEnum):
-    """What a report says of a message."""
-
-    DELIVERED = "delivered"
-    DELAYED = "delayed"
-    """Not delivered so far, or not at the moment; says nothing about the address."""
-    FAILED = "failed"
-    """There is no such address, or it takes no messages any more."""
-    COMPLAINT = "complaint"
-    """Whoever got it does not want it."""
-    STOP = "stop"
-    """The borrower asked for no more, by answering there."""
-
-
-CLOSING: Final = frozenset({Verdict.FAILED, Verdict.COMPLAINT, Verdict.STOP})
-"""What closes a channel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1239,6 +1239,24 @@ class Vault:
             rows = session.execute(query.where(people.generation == session.generation))
             return {_text(row.borrower): row.person + row.language.encode() for row in rows}
 
+    def reached_with(self, borrower: str, channel: Channel) -> list[tuple[str, bytes, int]]:
+        """Everybody who is reached where this borrower is on a channel, the borrower among them: address on
+        chain, commitment, and since when the contact is this one. Not a reading of the addresses.
+        """
+        people, found = persons_table, []
+        with self._reading() as session:
+            current = people.c.generation == session.generation
+            mine = select(people.c.person).where(*_at(people, _raw(borrower), channel), current)
+            query = select(people.c.borrower).where(
+                people.c.channel == int(channel), current, people.c.person.in_(mine)
+            )
+            for raw in session.execute(query).scalars().all():
+                contact = self._find(session, raw, channel)
+                if contact is not None:
+                    row, key, address = contact
+                    found.append((_text(raw), _commitment(key, channel, address), row.changed_at))
+        return found
+
     # ------------------------------------------------------------------------------------------- innards
 
     @contextmanager

@@ -24,6 +24,7 @@ from duly.interfaces.cli import (
     offer,
     plan,
     policy,
+    report,
     run,
     schedule,
     serve,
@@ -82,6 +83,8 @@ app.command("plan")(plan.plan)
 app.command("serve")(serve.serve)
 app.add_typer(deliver.deliver, name="deliver")
 app.command("run")(run.run)
+app.command("bounce")(report.bounce)
+app.command("receipt")(report.receipt)
 app.add_typer(vault.vault, name="vault")
 app.add_typer(bench.bench, name="bench")
 

@@ -308,6 +308,7 @@ def notify(
     """
     from duly.interfaces.cli import serve
     from duly.services.plan import OUTCOMES, plan_one
+    from duly.services.run import reach_of
 
     if kind not in _KINDS:
         raise InvalidInput(f"{kind!r} is no kind of notice", wanted=", ".join(_KINDS))

@@ -1,7 +1,7 @@
 """What providers call messages, what they report about them, and the channels that are closed for it."""
 
 from alembic import op
-from sqlalchemy import BigInteger, Column, LargeBinary, PrimaryKeyConstraint, SmallInteger, Text
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, PrimaryKeyConstraint, SmallInteger, Text
 
 revision = "service_0004"
 down_revision = "service_0003"
@@ -16,7 +16,7 @@ def upgrade() -> None:
         Column("channel", SmallInteger, nullable=False),
         Column("verdict", Text, nullable=False),
         Column("code", Text, nullable=False),
-        Column("at", BigInteger, nullable=False),
+        Column("at", BigInteger().with_variant(Integer(), "sqlite"), nullable=False),
         PrimaryKeyConstraint("digest"),
     )
     op.create_index("reports_of_notice", "reports", ["notice"])
@@ -26,7 +26,7 @@ def upgrade() -> None:
         Column("channel", SmallInteger, nullable=False),
         Column("commitment", LargeBinary, nullable=False),
         Column("verdict", Text, nullable=False),
-        Column("at", BigInteger, nullable=False),
+        Column("at", BigInteger().with_variant(Integer(), "sqlite"), nullable=False),
         Column("revoked", SmallInteger, nullable=False),
         PrimaryKeyConstraint("borrower", "channel"),
     )
