@@ -242,8 +242,9 @@ class Application:
         """The same, with connections of their own: a carrier is for one thread at a time."""
         from duly.channels.email import EmailCarrier
         from duly.channels.gateway import GatewayCarrier
+        from duly.channels.inapp import InAppCarrier
 
-        found: dict[Channel, Carrier] = {}
+        found: dict[Channel, Carrier] = {InAppCarrier.channel: InAppCarrier(lambda: self.vault)}
         if self.settings.mail is not None:
             found[EmailCarrier.channel] = EmailCarrier(self.settings.mail)
         for channel, gateway in self.settings.gateways.items():

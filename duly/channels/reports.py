@@ -136,8 +136,10 @@ def _tags(mail: Mail, parts: dict[str, Mail], fields: dict[str, str]) -> tuple[s
     texts = [str(value) for name in _ENVELOPE for value in mail.get_all(name, [])]
     texts += [fields.get(name, "") for name in ("original-envelope-id", "original-mail-from")]
     original: Mail | None = None
-    if (part := parts.get("message/rfc822") or parts.get("message/global")) and part.is_multipart():
-        (original, *_) = part.get_payload()
+    whole = parts.get("message/rfc822") or parts.get("message/global")
+    held = whole.get_payload() if whole is not None else None
+    if isinstance(held, list) and held and isinstance(held[0], Mail):
+        original = held[0]
     elif part := parts.get("text/rfc822-headers") or parts.get("message/rfc822-headers"):
         text = part.get_payload(decode=True)
         original = message_from_bytes(text if isinstance(text, bytes) else b"", policy=compat32)

@@ -364,7 +364,7 @@ def check(app: "Application", roles: Collection[Role] = tuple(Role)) -> None:
 
     Raises: DulyError, of the settings, the key, the vault or the deployment.
     """
-    if Role.DELIVER in roles and not app.carriers:
+    if Role.DELIVER in roles and not app.carriers.keys() - {Channel.IN_APP}:
         raise CarrierUnavailable(
             "there is no way to reach a borrower: neither a mail server nor a gateway is set",
             remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER, DULY_SMS_URL or DULY_PUSH_URL.",

@@ -156,7 +156,8 @@ class Server:
             return NO_ADDRESS
         if not contact.verified:
             return NOT_VERIFIED
-        if contact.commitment != self.read_model.commitment(planned.borrower, planned.channel):
+        registered = self.read_model.commitment(planned.borrower, planned.channel)
+        if contact.commitment != (registered or bytes(32)):
             return OTHER_ADDRESS
         return contact
 

@@ -19,6 +19,7 @@ from duly.interfaces.cli import (
     deliver,
     deploy,
     disclose,
+    inbox,
     index,
     look,
     offer,
@@ -83,6 +84,7 @@ app.command("plan")(plan.plan)
 app.command("serve")(serve.serve)
 app.add_typer(deliver.deliver, name="deliver")
 app.command("run")(run.run)
+app.command("inbox")(inbox.inbox)
 app.command("bounce")(report.bounce)
 app.command("receipt")(report.receipt)
 app.add_typer(vault.vault, name="vault")

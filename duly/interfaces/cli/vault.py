@@ -88,9 +88,10 @@ def add(
       echo wang.fang@example.org | duly vault add 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --language zh
     """
     _nothing_else(ctx)
-    if address is None:
-        address = _ask_address()
     chosen = _channel(channel)
+    if address is None:
+        # An inbox is found by its borrower: there is nothing to ask for.
+        address = borrower if chosen is Channel.IN_APP else _ask_address()
     with _open() as opened:
         opened.add(borrower, chosen, address, language=language)
         kept = opened.kept(borrower, chosen)

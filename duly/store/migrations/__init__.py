@@ -115,7 +115,7 @@ class Schema:
 
 
 SERVICE: Final = Schema("service", "the service's database", "service_0004", "cursor")
-VAULT: Final = Schema("vault", "the contact vault", "vault_0002", "vault")
+VAULT: Final = Schema("vault", "the contact vault", "vault_0003", "vault")
 SCHEMAS: Final = (SERVICE, VAULT)
 
 
