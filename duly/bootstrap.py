@@ -249,6 +249,10 @@ class Application:
             found[EmailCarrier.channel] = EmailCarrier(self.settings.mail)
         for channel, gateway in self.settings.gateways.items():
             found[channel] = GatewayCarrier(channel, gateway)
+        for channel, url in self.settings.apprise.items():
+            from duly.channels.apprise import AppriseCarrier
+
+            found[channel] = AppriseCarrier(channel, url)
         return found
 
     # ----------------------------------------------------------------------------------- the services

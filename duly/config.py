@@ -23,6 +23,7 @@
 | `DULY_SMTP_BOUNCES` | address that takes `name+anything@`, to which undeliverable mail goes back
 (docs/channels.md) | the sender | | `DULY_SMS_URL`, `DULY_PUSH_URL` | HTTP gateway for SMS, for push messages
 (docs/channels.md) | | | `DULY_SMS_TOKEN`, `DULY_PUSH_TOKEN` | bearer token for it | |
+| `DULY_SMS_APPRISE`, `DULY_PUSH_APPRISE` | instead of a gateway: an Apprise URL with `{address}` in it | |
 | `DULY_SMTP_CONNECTIONS` | connections to it at once, in each worker | 4 |
 """
 
@@ -115,6 +116,7 @@ class Settings:
     master_key_keyring: str | None = None
     mail: MailServer | None = None
     gateways: Mapping[Channel, Gateway] = field(default_factory=dict)
+    apprise: Mapping[Channel, str] = field(default_factory=dict, repr=False)
     per_minute: Mapping[Channel, int] = field(default_factory=dict)
 
     @classmethod
@@ -139,6 +141,7 @@ class Settings:
             master_key_keyring=reader.keyring(),
             mail=reader.mail(),
             gateways=reader.gateways(),
+            apprise=reader.apprise(),
             per_minute=reader.per_minute(),
         )
         reader.finish()
@@ -321,6 +324,20 @@ class _Reader:
             if token is not None and not re.fullmatch(r"[!-~]+", token):
                 self.problem(f"{channel.name}_TOKEN", "not a token: it has blanks, or letters beyond ASCII")
             found[channel] = Gateway(url=url, token=token)
+        return found
+
+    def apprise(self) -> dict[Channel, str]:
+        found: dict[Channel, str] = {}
+        for channel in (Channel.SMS, Channel.PUSH):
+            name = f"{channel.name}_APPRISE"
+            url = self.optional(name)
+            if url is None:
+                continue
+            if not re.fullmatch(r"[a-z0-9]+://[^\s,]+", url) or url.count("{address}") != 1:
+                self.problem(name, "not one URL such as ntfys://ntfy.example.org/{address}")
+            if f"{channel.name}_URL" in self._values:
+                self.problem(name, f"DULY_{channel.name}_URL is set as well; give one of them")
+            found[channel] = url
         return found
 
     def per_minute(self) -> dict[Channel, int]:

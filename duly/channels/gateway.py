@@ -9,6 +9,7 @@ bears its tag as the idempotency key, so that a request that was deferred may be
 
 import asyncio
 import json
+import logging
 import re
 import secrets
 import socket
@@ -149,6 +150,8 @@ class GatewayCarrier:
 
     def _opened(self) -> httpx.AsyncClient:
         if self._client is None:
+            # It logs addresses of gateways, in which there may be a secret.
+            logging.getLogger("httpx").setLevel(logging.WARNING)
             headers = {"Content-Type": "application/json", "User-Agent": "duly"}
             if self._gateway.token is not None:
                 headers["Authorization"] = f"Bearer {self._gateway.token}"

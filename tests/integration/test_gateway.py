@@ -5,6 +5,7 @@ wrong.
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -274,6 +275,15 @@ def test_a_server_that_is_none_is_no_connection(server):
 def test_control_characters_are_refused(server, carrier):
     assert carrier.send(message(body="a\x00b")) == Receipt(Result.REFUSED, "malformed")
     assert server.requests == []
+
+
+def test_priv_1_nothing_is_logged(server, carrier, caplog):
+    caplog.set_level(logging.DEBUG)
+    server.answers += [(202, {}, b""), (500, {}, ADDRESS.encode())]
+    carrier.send(message())
+    carrier.send(message())
+    assert ADDRESS[1:] not in caplog.text
+    assert TOKEN not in caplog.text
 
 
 def test_neither_address_nor_text_nor_token_is_printed():
