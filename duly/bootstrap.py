@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from duly.store.leases import Leases
     from duly.store.notices import NoticeStore
     from duly.store.readmodel import ReadModel
+    from duly.store.reports import ReportStore
     from duly.store.vault import Vault
 
 AskPassphrase = Callable[[Path], str]
@@ -264,20 +265,36 @@ class Application:
 
         return NoticeStore(self.read_model.engine)
 
+    @cached_property
+    def reports(self) -> "ReportStore":
+        """What carriers report, in the read model's database. Raises: DatabaseError."""
+        from duly.store.reports import ReportStore
+
+        return ReportStore(self.read_model.engine)
+
     # ----------------------------------------------------------------------------------- the channels
 
     @cached_property
     def carriers(self) -> "dict[Channel, Carrier]":
-        """The ways to reach a borrower: e-mail, where a mail server is set. Raises: InvalidInput."""
+        """The ways to reach a borrower that are set. Raises: InvalidInput."""
         return self.new_carriers()
 
     def new_carriers(self) -> "dict[Channel, Carrier]":
         """The same, with connections of their own: a carrier is for one thread at a time."""
-        if self.settings.mail is None:
-            return {}
         from duly.channels.email import EmailCarrier
+        from duly.channels.gateway import GatewayCarrier
+        from duly.channels.inapp import InAppCarrier
 
-        return {EmailCarrier.channel: EmailCarrier(self.settings.mail)}
+        found: dict[Channel, Carrier] = {InAppCarrier.channel: InAppCarrier(lambda: self.vault)}
+        if self.settings.mail is not None:
+            found[EmailCarrier.channel] = EmailCarrier(self.settings.mail)
+        for channel, gateway in self.settings.gateways.items():
+            found[channel] = GatewayCarrier(channel, gateway)
+        for channel, url in self.settings.apprise.items():
+            from duly.channels.apprise import AppriseCarrier
+
+            found[channel] = AppriseCarrier(channel, url)
+        return found
 
     # ----------------------------------------------------------------------------------- the services
 

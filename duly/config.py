@@ -24,6 +24,10 @@
 | `DULY_SMTP_TLS` | `starttls`, `tls` or `none` | `starttls` |
 | `DULY_SMTP_USER`, `DULY_SMTP_PASSWORD`, `DULY_SMTP_PASSWORD_FILE` | log-in, where the server wants one | |
 | `DULY_SMTP_SENDER` | address that mail comes from | |
+| `DULY_SMTP_BOUNCES` | address that takes `name+anything@`, to which undeliverable mail goes | the sender |
+| `DULY_SMS_URL`, `DULY_PUSH_URL` | HTTP gateway for SMS, for push messages (docs/channels.md) | |
+| `DULY_SMS_TOKEN`, `DULY_PUSH_TOKEN` | bearer token for it | |
+| `DULY_SMS_APPRISE`, `DULY_PUSH_APPRISE` | instead of a gateway: an Apprise URL with `{address}` in it | |
 | `DULY_SMTP_CONNECTIONS` | connections to it at once, in each worker | 4 |
 | `DULY_LISTEN` | where `duly run` answers to a monitoring system: host:port | |
 | `DULY_LOG_FORMAT` | how `duly run` writes its log: `json` or `console` | `console` on a terminal |
@@ -54,6 +58,7 @@ _KEY = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
 _CHANNELS: Final = {channel.label: channel for channel in Channel}
 _GWEI: Final = 10**9
 _SCHEMES: Final = ("http", "https", "ws", "wss")
+_BOUNCES: Final = re.compile(r"[A-Za-z0-9._-]{1,15}@[A-Za-z0-9.-]+")
 
 
 class InvalidSettings(InvalidInput):
@@ -106,6 +111,7 @@ class MailServer:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     connections: int = MAIL_CONNECTIONS
+    bounces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,14 @@ class Endpoint:
         if match is None or int(match[3]) > 65_535:
             return None
         return cls(match[1] or match[2], int(match[3]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """An HTTP gateway that carries messages."""
+
+    url: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +166,8 @@ class Settings:
     master_key_file: Path | None = None
     master_key_keyring: str | None = None
     mail: MailServer | None = None
+    gateways: Mapping[Channel, Gateway] = field(default_factory=dict)
+    apprise: Mapping[Channel, str] = field(default_factory=dict, repr=False)
     per_minute: Mapping[Channel, int] = field(default_factory=dict)
     listen: Endpoint | None = None
     log_format: LogFormat | None = None
@@ -184,6 +200,8 @@ class Settings:
             master_key_file=reader.path("MASTER_KEY_FILE"),
             master_key_keyring=reader.keyring(),
             mail=reader.mail(),
+            gateways=reader.gateways(),
+            apprise=reader.apprise(),
             per_minute=reader.per_minute(),
             listen=reader.endpoint("LISTEN"),
             log_format=reader.choice("LOG_FORMAT", LogFormat, None),
@@ -388,6 +406,7 @@ class _Reader:
         security = self.choice("SMTP_TLS", MailSecurity, MailSecurity.STARTTLS) or MailSecurity.STARTTLS
         port = self._port(_MAIL_PORTS[security])
         connections = self._connections()
+        bounces = self.optional("SMTP_BOUNCES")
         if host is None:
             orphans = [
                 _PREFIX + name
@@ -399,6 +418,7 @@ class _Reader:
                     "SMTP_PASSWORD_FILE",
                     "SMTP_SENDER",
                     "SMTP_CONNECTIONS",
+                    "SMTP_BOUNCES",
                 )
                 if name in self._values
             ]
@@ -411,6 +431,11 @@ class _Reader:
             self.problem("SMTP_SENDER", "not a mail address")
         if (user is None) != (password is None):
             self.problem("SMTP_USER", "DULY_SMTP_USER and DULY_SMTP_PASSWORD go together")
+        if bounces is not None and not _BOUNCES.fullmatch(bounces):
+            # A tag takes 49 of the 64 characters that there are before the @.
+            self.problem(
+                "SMTP_BOUNCES", "not a mail address with at most 15 characters before the @, and no +"
+            )
         return MailServer(
             host=host,
             port=port,
@@ -419,7 +444,48 @@ class _Reader:
             user=user,
             password=password,
             connections=connections,
+            bounces=bounces,
         )
+
+    def gateways(self) -> dict[Channel, Gateway]:
+        found: dict[Channel, Gateway] = {}
+        for channel in (Channel.SMS, Channel.PUSH):
+            url, token = self.optional(f"{channel.name}_URL"), self.optional(f"{channel.name}_TOKEN")
+            if url is None:
+                if token is not None:
+                    self.problem(f"{channel.name}_URL", f"missing, though DULY_{channel.name}_TOKEN is set")
+                continue
+            try:
+                parts = urlsplit(url)
+                named = bool(parts.hostname) and not parts.username and (parts.port or True)
+                right = named and (
+                    parts.scheme == "https" or (parts.scheme == "http" and _here(parts.hostname))
+                )
+            except ValueError:
+                right = False
+            if not right:
+                # Not repeated: it may hold a secret.
+                self.problem(
+                    f"{channel.name}_URL", "not an address such as https://… (http:// for this machine alone)"
+                )
+            if token is not None and not re.fullmatch(r"[!-~]+", token):
+                self.problem(f"{channel.name}_TOKEN", "not a token: it has blanks, or letters beyond ASCII")
+            found[channel] = Gateway(url=url, token=token)
+        return found
+
+    def apprise(self) -> dict[Channel, str]:
+        found: dict[Channel, str] = {}
+        for channel in (Channel.SMS, Channel.PUSH):
+            name = f"{channel.name}_APPRISE"
+            url = self.optional(name)
+            if url is None:
+                continue
+            if not re.fullmatch(r"[a-z0-9]+://[^\s,]+", url) or url.count("{address}") != 1:
+                self.problem(name, "not one URL such as ntfys://ntfy.example.org/{address}")
+            if f"{channel.name}_URL" in self._values:
+                self.problem(name, f"DULY_{channel.name}_URL is set as well; give one of them")
+            found[channel] = url
+        return found
 
     def per_minute(self) -> dict[Channel, int]:
         value = self.optional("PER_MINUTE")
@@ -456,3 +522,8 @@ class _Reader:
             self.problem("SMTP_PORT", f"{value!r} is not a port from 1 to 65535")
             return default
         return int(value)
+
+
+def _here(host: str | None) -> bool:
+    """The host is this machine: nobody reads on the way."""
+    return host in ("localhost", "::1") or (host or "").startswith("127.")

@@ -71,6 +71,7 @@ class Inbox:
         """Where it listens; 0 until then stands for any free port."""
         directory.mkdir(parents=True, exist_ok=True)
         self.count = max((int(path.stem) for path in self.files()), default=0)
+        self._senders: list[str] = []
         self._rows: list[str] = []
         self._writing = threading.Lock()
         self._server: asyncio.Server | None = None
@@ -82,6 +83,7 @@ class Inbox:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Keep a mail. Called by aiosmtpd."""
         self.count += 1
+        self._senders.append(envelope.mail_from or "")
         path = self.directory / f"{self.count:0{_DIGITS}}.eml"
         # Under another name until it is whole, so that nobody reads half a mail.
         part = path.with_suffix(".part")
@@ -99,6 +101,10 @@ class Inbox:
     def mails(self) -> list[EmailMessage]:
         """All mail, in the order of arrival."""
         return [read(path) for path in self.files()]
+
+    def senders(self) -> list[str]:
+        """The envelopes' senders of what came since the start: where undeliverable mail would go back to."""
+        return list(self._senders)
 
     # ---------------------------------------------------------------------------------------- listening
 

@@ -4,6 +4,10 @@ What matters is to know whether a message went out. Before its text a server has
 whatever goes wrong until then is certain: not sent. From the final dot on only the server's answer tells;
 without one nobody knows.
 
+A mail bears its tag (`duly.domain.tag`) as its Message-ID, where the server can do delivery status
+notifications as the envelope's id, and where there is an address for it in the envelope's sender: so reports
+about it are known again. What comes back holds its headers alone.
+
 A mail names each of its notices by its id, and after it the salt of its content hash:
 keccak256(salt ‖ subject ‖ "\\n\\n" ‖ text) is the hash on chain, lines ending in LF. So the mail proves
 itself.
@@ -22,12 +26,13 @@ from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime, getaddresses
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import aiosmtplib
 from aiosmtplib import (
     SMTPException,
+    SMTPHeloError,
     SMTPRecipientRefused,
     SMTPResponseException,
     SMTPServerDisconnected,
@@ -44,6 +49,16 @@ TIMEOUT: Final = 30.0
 """Seconds to wait for each of the server's answers."""
 
 _T = TypeVar("_T")
+
+
+class _Mail(NamedTuple):
+    """A mail on its way. `sender` is the envelope's, to which goes back what cannot be delivered."""
+
+    sender: str
+    recipient: str
+    tag: str | None
+    data: bytes
+
 
 _START_INPUT: Final = 354
 _CLOSING: Final = 421
@@ -105,22 +120,22 @@ class EmailCarrier:
     def send_all(self, messages: Sequence[Message | CodeMessage]) -> list[Receipt]:
         """Send mails, each at most once."""
         receipts: dict[int, Receipt] = {}
-        mails: list[tuple[int, str, bytes]] = []
+        mails: list[tuple[int, _Mail]] = []
         for number, message in enumerate(messages):
             try:
-                mails.append((number, *self._compose(message)))
+                mails.append((number, self._compose(message)))
             except (ValueError, IndexError):  # the parser's, of an empty address
                 receipts[number] = Receipt(Result.REFUSED, "malformed")
         if mails:
             receipts |= self._run(self._send_all(mails))
         return [receipts[number] for number in range(len(messages))]
 
-    async def _send_all(self, mails: Sequence[tuple[int, str, bytes]]) -> dict[int, Receipt]:
+    async def _send_all(self, mails: Sequence[tuple[int, _Mail]]) -> dict[int, Receipt]:
         left, receipts = iter(mails), dict[int, Receipt]()
 
         async def work(line: _Line) -> None:
-            for number, recipient, data in left:
-                receipts[number] = await line.send(recipient, data)
+            for number, mail in left:
+                receipts[number] = await line.send(mail)
 
         lines = self._lines[: len(mails)]
         if len(lines) == 1:
@@ -145,8 +160,8 @@ class EmailCarrier:
 
     # ------------------------------------------------------------------------------------------ the mail
 
-    def _compose(self, message: Message | CodeMessage) -> tuple[str, bytes]:
-        """The recipient and the bytes of a mail.
+    def _compose(self, message: Message | CodeMessage) -> _Mail:
+        """A mail with its envelope.
 
         Raises: ValueError, where a header would hold more than it should.
         """
@@ -158,18 +173,31 @@ class EmailCarrier:
         if not (recipient.domain and message.address.isascii() and recipient.addr_spec == message.address):
             raise ValueError("not one plain address")
         proofs = message.proofs if isinstance(message, Message) else ()
-        name = proofs[0].notice.hex()[:32] if proofs else secrets.token_hex(16)
+        name = message.tag if isinstance(message, Message) else secrets.token_hex(16)
         lines = [
             f"To: {recipient}",
             f"Date: {format_datetime(datetime.fromtimestamp(message.at, UTC))}",
             f"Message-ID: <{name}@{self._sender.domain}>",
         ]
+        tag = message.tag if isinstance(message, Message) else None
+        if tag is not None:
+            # What the text offers too: to reply with this word. The tag tells to which message.
+            to = quote(self._sender.addr_spec, safe="@")
+            lines.append(f"List-Unsubscribe: <mailto:{to}?subject=STOP%20{tag}>")
         for proof in proofs:
             lines += [f"Duly-Notice: {proof.notice.hex()}", f"Duly-Salt: {proof.salt.hex()}"]
         encoding, body = _encoded(message.body)
         lines += [f"Content-Transfer-Encoding: {encoding}", "", ""]
         head = self._heads(message.subject, message.language, bool(proofs))
-        return recipient.addr_spec, head + "\r\n".join(lines).encode("ascii") + body
+        data = head + "\r\n".join(lines).encode("ascii") + body
+        return _Mail(self._back_to(tag), recipient.addr_spec, tag, data)
+
+    def _back_to(self, tag: str | None) -> str:
+        """Where a mail goes back to that cannot be delivered."""
+        if self._server.bounces is None:
+            return self._sender.addr_spec
+        name, _, domain = self._server.bounces.rpartition("@")
+        return f"{name}+{tag}@{domain}" if tag else self._server.bounces
 
     def _head(self, subject: str, language: str, of_notices: bool) -> bytes:
         """The headers that many mails have in common; to make them takes longer than all the rest."""
@@ -179,10 +207,6 @@ class EmailCarrier:
         mail["From"] = self._sender if of_notices else nameless
         mail["Subject"] = subject
         mail["Auto-Submitted"] = "auto-generated"
-        if of_notices:
-            # What the text offers too: to reply with this word.
-            stop = f"<mailto:{quote(self._sender.addr_spec, safe='@')}?subject=STOP>"
-            mail["List-Unsubscribe"] = stop
         mail["Content-Language"] = _LANGUAGES.get(language, language)
         mail["MIME-Version"] = "1.0"
         mail["Content-Type"] = 'text/plain; charset="utf-8"'
@@ -214,14 +238,17 @@ class _Line:
             start_tls=server.security is MailSecurity.STARTTLS,
         )
         await client.connect()
+        if client.is_ehlo_or_helo_needed:
+            with contextlib.suppress(SMTPHeloError):  # an old server, which is greeted again, by HELO
+                await client.ehlo()
         self._client = client
         return client
 
-    async def send(self, recipient: str, data: bytes) -> Receipt:
+    async def send(self, mail: _Mail) -> Receipt:
         """Send one mail, at most once."""
         try:
-            protocol = await self._envelope(recipient)
-            protocol.write(_DOT.sub(b"..", data) + b".\r\n")
+            protocol = await self._envelope(mail)
+            protocol.write(_DOT.sub(b"..", mail.data) + b".\r\n")
         except SMTPRecipientRefused as error:
             await self._reset()
             result = Result.REFUSED if error.code >= 500 else Result.DEFERRED
@@ -246,7 +273,7 @@ class _Line:
         self._drop()
         return Receipt(Result.UNKNOWN, f"SMTP {response.code}")
 
-    async def _envelope(self, recipient: str) -> SMTPProtocol:
+    async def _envelope(self, mail: _Mail) -> SMTPProtocol:
         """Tell the server from whom and to whom, until it asks for the text.
 
         A connection that the server closed meanwhile is made anew, once.
@@ -255,8 +282,10 @@ class _Line:
             kept = self._client is not None and self._client.is_connected
             try:
                 client = await self.connected()
-                await client.mail(self._sender.addr_spec)
-                await client.rcpt(recipient)
+                # Of what comes back nobody needs the text. Source: RFC 3461, sections 4.1, 4.3 and 4.4.
+                reports = mail.tag is not None and client.supports_extension("dsn")
+                await client.mail(mail.sender, options=["RET=HDRS", f"ENVID={mail.tag}"] if reports else None)
+                await client.rcpt(mail.recipient, options=["NOTIFY=FAILURE,DELAY"] if reports else None)
                 answer = await client.execute_command(b"DATA")
                 if answer.code != _START_INPUT:
                     raise SMTPResponseException(answer.code, "")

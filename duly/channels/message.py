@@ -27,10 +27,11 @@ class Message:
     """A notice on its way to the borrower, or several in one.
 
     `address` is the borrower's own, from the vault, and shows in no print. `proofs` has one of each notice,
-    in the order of the text; the notices to one borrower address share a salt. `at` is the time of sending in
-    UTC seconds.
+    in the order of the text; the notices to one borrower address share a salt. `tag` is by what carriers and
+    their reports call it (`duly.domain.tag`). `at` is the time of sending in UTC seconds.
     """
 
+    tag: str
     proofs: tuple[Proof, ...] = field(repr=False)
     address: str = field(repr=False)
     subject: str = field(repr=False)
@@ -66,10 +67,16 @@ class Result(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """How a send went, and why: a code, never words that may repeat an address or a text."""
+    """How a send went, and why: a code, never words that may repeat an address or a text.
+
+    retry_after: in how many seconds a deferred message may be tried again at the earliest, where the carrier
+    was told. reference: what the provider calls a message that it took.
+    """
 
     result: Result
     reason: str | None = None
+    retry_after: int | None = None
+    reference: str | None = None
 
 
 class Carrier(Protocol):

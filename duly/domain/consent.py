@@ -13,6 +13,11 @@ class Channel(IntEnum):
     IN_APP = 3
 
     @property
+    def is_short(self) -> bool:
+        """Carries short texts, which a locked screen may show."""
+        return self in (Channel.SMS, Channel.PUSH)
+
+    @property
     def label(self) -> str:
         """Its name in commands, settings and reports: in-app, for instance."""
         return self.name.lower().replace("_", "-")

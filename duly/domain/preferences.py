@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
 
 DAYS_BEFORE: Final = (7, 3, 1)
@@ -28,7 +29,8 @@ class Preferences:
     hours: minutes of the local day from which and until which to write, None for whenever the policy allows.
     zone: the IANA name of the time zone, such as Europe/Athens, by which summer time is known; empty for the
     UTC offsets that are registered on chain. days_before: how many days before a due day to remind, out of
-    `DAYS_BEFORE`, the most first. on_due_day: and on the day itself.
+    `DAYS_BEFORE`, the most first. on_due_day: and on the day itself. channel: the one to write on, of those
+    that the borrower consents to; None for whichever the service likes best.
 
     Raises: InvalidPreferences.
     """
@@ -37,6 +39,7 @@ class Preferences:
     zone: str = ""
     days_before: tuple[int, ...] = (3,)
     on_due_day: bool = True
+    channel: Channel | None = None
 
     def __post_init__(self) -> None:
         if not set(self.days_before) <= set(DAYS_BEFORE):

@@ -67,6 +67,17 @@ LINES: Mapping[LineId, Line] = {
     "genuine": Line(("code", "registry", "chain"), {"en": ("genuine",), "zh": ("真伪",)}),
 }
 
+NOT_IN_SHORT: frozenset[LineId] = frozenset({"split", "pay", "stop"})
+"""What a short text may leave out: each needs addresses and hashes of contracts, or many figures. The amount,
+what being late costs, how to dispute, to ask for help and to opt out, and the code to check it by stay.
+"""
+
+SHORT_GENUINE = Line(("code", "chain"), LINES["genuine"].words)
+"""How a short text tells by what it can be checked."""
+
+MOST_SEGMENTS = 6
+"""Messages of a telephone network, of 140 bytes each, that a short text may take."""
+
 Phrase = Annotated[str, StringConstraints(min_length=1, pattern=r"\w")]
 Phrases = dict[Literal["en", "zh"], list[Phrase]]
 """By language. In English whole words, in a row; a word that ends in * stands for all that begin with it.
@@ -128,6 +139,7 @@ class Said:
 
     kind: the notice's, such as OVERDUE. shown: names of the values in subject and body; of these,
     `shown_early` are those in the subject and the preview. empty: names of the values that are empty here.
+    short: made for a telephone.
     """
 
     kind: str
@@ -137,6 +149,7 @@ class Said:
     shown: frozenset[str] = frozenset()
     shown_early: frozenset[str] = frozenset()
     empty: frozenset[str] = frozenset()
+    short: bool = False
 
     @property
     def preview(self) -> str:
@@ -187,7 +200,9 @@ def find(text: str, phrases: Phrases) -> list[str]:
 
 
 def _has(said: Said, line: LineId) -> bool:
-    wanted = LINES[line]
+    if said.short and line in NOT_IN_SHORT:
+        return True
+    wanted = SHORT_GENUINE if said.short and line == "genuine" else LINES[line]
     present = [name for name in wanted.values if name not in said.empty]
     if wanted.values and not present:
         return True
@@ -212,6 +227,26 @@ def _form(said: Said, text: str) -> Iterator[str]:
         yield f"characters that no text needs: {names}"
     if said.locale == "en" and any(map(_is_chinese, text)):
         yield "Chinese characters in an English text"
+    if said.short and (count := segments(f"{said.subject}\n\n{said.body}")) > MOST_SEGMENTS:
+        yield f"a short text takes {count} messages of a telephone network, more than {MOST_SEGMENTS}"
+
+
+_GSM = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
+    "abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM_TWICE = frozenset("^{}\\[~]|€")
+
+
+def segments(text: str) -> int:
+    """In how many messages a telephone network carries a text. Source: 3GPP TS 23.038, 6.2.1, and 23.040,
+    9.2.3.24.1: 160 characters of the GSM alphabet or 70 others, 153 or 67 where they are joined.
+    """
+    if _GSM.union(_GSM_TWICE).issuperset(text):
+        length, alone, joined = len(text) + sum(char in _GSM_TWICE for char in text), 160, 153
+    else:
+        length, alone, joined = len(text.encode("utf-16-be")) // 2, 70, 67
+    return 1 if length <= alone else -(-length // joined)
 
 
 @lru_cache(maxsize=4096)

@@ -32,6 +32,7 @@ from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
 from duly.domain.notice import Refusal, next_in_hours
 from duly.domain.policy import ContactLimits
+from duly.domain.tag import tag_of
 from duly.services import telemetry
 from duly.services.serve import NO_ADDRESS, NOT_VERIFIED, OTHER_ADDRESS, proves, salt_purpose
 from duly.store.notices import Content, NoticeStore, Outcome, Served, State
@@ -163,6 +164,7 @@ class _Run:
     def __init__(self, deliverer: Deliverer, stop: Callable[[], bool]) -> None:
         self._it = deliverer
         self._stop = stop
+        self._tag_key = deliverer.vault.tag_key()
         self._limits: dict[int, ContactLimits | None] = {}
         self._standings: dict[bytes, Standing] = {}
         self._asked = float("-inf")
@@ -212,7 +214,7 @@ class _Run:
 
     def _halts(self) -> bool:
         self._stopped = self._stopped or self._stop()
-        return self._stopped or self._problem is not None
+        return self._stopped
 
     def _ask(self, messages: Sequence[tuple[Served, ...]]) -> None:
         """GATE-3: just before the send, so again where the sends take long."""
@@ -261,13 +263,14 @@ class _Run:
             else:
                 # Spread out, so that what failed together does not come back together.
                 wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1))
-                not_before = self._now + int(wait * random.uniform(0.5, 1))
+                wait = int(wait * random.uniform(0.5, 1))
+                not_before = self._now + max(wait, receipt.retry_after or 0)
         self._counts[state] += len(notices)
         self._messages += state is State.SENT
         if state is State.DROPPED:
             self._dropped[reason or "refused"] += len(notices)
         _tell(notices, state, reason, self._now)
-        return Outcome(notices, state, reason, not_before)
+        return Outcome(notices, state, reason, not_before, receipt.reference)
 
     def _record(self) -> None:
         done, self._done = self._done, []
@@ -394,6 +397,7 @@ class _Run:
             return None
         content = contents[notices[0].content_hash]
         return Message(
+            tag=tag_of(self._tag_key, content.notices[0].notice),
             proofs=tuple(Proof(each.notice, salts[each.notice]) for each in content.notices),
             address=places.pop(),
             subject=content.subject,

@@ -11,6 +11,7 @@ from typing import Final
 
 from duly.domain import calendar
 from duly.domain.calendar import DAY
+from duly.domain.consent import Channel
 from duly.domain.grievance import FOREVER, rests_until
 from duly.domain.loan import Loan, Position, Status, position_of
 from duly.domain.notice import (
@@ -27,10 +28,11 @@ from duly.domain.policy import ContactLimits
 from duly.domain.preferences import NO_PREFERENCES, Preferences, days_text, hours_text
 from duly.domain.terms import ZERO_ADDRESS
 from duly.services.plan import (
-    DELIVERABLE,
+    BY_MAIL,
     OVERDUE_TIMES,
     Candidate,
     Planned,
+    Reach,
     Silence,
     Together,
     first_day_of,
@@ -108,6 +110,7 @@ def explain(
     reminders: Mapping[str, tuple[int, ...]] | None = None,
     preferences: Mapping[str, Preferences] | None = None,
     together: Together | None = None,
+    reach: Reach = BY_MAIL,
 ) -> Explanation:
     """What `server` says about one loan, what not, why, and when.
 
@@ -123,10 +126,19 @@ def explain(
     # In the place that it has in the plan: what is told once is told about the first.
     mine.setdefault(loan.id, candidate)
     wishes = (preferences or {}).get(borrower, NO_PREFERENCES)
-    found = plan(mine.values(), server, now, persons, reminders, preferences=preferences, together=together)
+    found = plan(
+        mine.values(),
+        server,
+        now,
+        persons,
+        reminders,
+        preferences=preferences,
+        together=together,
+        reach=reach,
+    )
     planned = {each.kind: each for each in found if each.loan.id == loan.id}
     position = position_of(loan, candidate.servicer, now)
-    timing = timing_for(candidate, wishes, now)
+    timing = timing_for(candidate, wishes, now, reach)
     case = _Case(candidate, position, timing, server, now)
     return Explanation(
         loan,
@@ -278,13 +290,16 @@ class _Case:
         where nothing does.
         """
         profile, candidate = self.candidate.profile, self.candidate
-        if not any(map(profile.has_contact, DELIVERABLE)):
+        channels = self.timing.channels
+        if kind.is_owed and Channel.IN_APP in channels:
+            return ""
+        if not any(map(profile.has_contact, channels)):
             return "not today, and later only to a registered contact"
         if kind.is_owed:
             return ""
         if profile.ceased:
             return "not today, and later only if the borrower takes back that all contact stops"
-        if not any(map(profile.consents_to, DELIVERABLE)):
+        if not any(map(profile.consents_to, channels)):
             return "not today, and later only with consent"
         if kind.is_reminder and rests_until(candidate.loan.rest, candidate.rest) == FOREVER:
             return "not today, and later only when no grievance stands"

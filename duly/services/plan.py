@@ -70,7 +70,7 @@ MOST_TOGETHER = 10
 SLACK = 60
 """Seconds of a contact window, beyond the policy's lead time, that are left for a block to be made."""
 
-DELIVERABLE = (Channel.EMAIL,)
+DELIVERABLE = (Channel.EMAIL, Channel.PUSH, Channel.SMS, Channel.IN_APP)
 """The channels that something can be delivered on, the first one preferred."""
 
 OUTCOMES: dict[Kind, tuple[str, ...]] = {
@@ -134,6 +134,28 @@ class Candidate(Protocol):
 
 Together = Callable[[Candidate], Hashable]
 """Tells the same of loans that one message can tell of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The channels on which something can be delivered, the best first, and those that are closed, by
+    borrower: what was sent there did not arrive, or was not wanted.
+    """
+
+    channels: tuple[Channel, ...] = (Channel.EMAIL,)
+    closed: Mapping[str, frozenset[Channel]] = field(default_factory=dict)
+
+    def of(self, borrower: str, preferences: Preferences) -> tuple[Channel, ...]:
+        """A borrower's channels: first the one that they prefer."""
+        closed = self.closed.get(borrower)
+        if closed is None and preferences.channel is None:
+            return self.channels
+        found = [channel for channel in self.channels if not closed or channel not in closed]
+        return tuple(sorted(found, key=lambda channel: channel is not preferences.channel))
+
+
+BY_MAIL: Final = Reach()
+"""Everybody is reached by e-mail alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +226,7 @@ def plan(
     *,
     preferences: Mapping[str, Preferences] | None = None,
     together: Together | None = None,
+    reach: Reach = BY_MAIL,
     waiting: bool = True,
 ) -> list[Planned]:
     """What `server` has to say about some loans: what now, and what later.
@@ -212,8 +235,8 @@ def plan(
     own. `reminders` are the times of the last reminders of addresses, newest first, for addresses that are no
     candidates now, and such reminders as were sent but are not indexed yet. `preferences` are the wishes of
     borrower addresses that told any. `together` is the same of loans that one message can tell of, by default
-    of those of one address, lender and policy. Loans that `server` may not serve count for their borrowers'
-    caps alone. Without `waiting` only what is to be served now is returned.
+    of those of one address, lender and policy. `reach` tells the channels. Loans that `server` may not serve
+    count for their borrowers' caps alone. Without `waiting` only what is to be served now is returned.
 
     Within one plan what is planned for now counts as served, so that all of it together may be.
     """
@@ -225,7 +248,7 @@ def plan(
         if not may_serve(candidate, server):
             continue
         position = position_of(loan, candidate.servicer, now)
-        timing = timing_for(candidate, wishes.get(loan.terms.borrower, NO_PREFERENCES), now)
+        timing = timing_for(candidate, wishes.get(loan.terms.borrower, NO_PREFERENCES), now, reach)
         kinds = tuple(kind for kind in _ORDER if silence(kind, candidate, position, timing) is None)
         if Kind.CONSENT_CHANGED in kinds:
             # Once for a borrower, not for each of their loans.
@@ -239,7 +262,14 @@ def plan(
     return [planned for person in people for planned in _plan_for(person, server, now, fit, waiting)]
 
 
-def plan_one(kind: Kind, candidate: Candidate, server: str, now: int, outcome: str = "") -> Planned | None:
+def plan_one(
+    kind: Kind,
+    candidate: Candidate,
+    server: str,
+    now: int,
+    outcome: str = "",
+    channels: tuple[Channel, ...] = (Channel.EMAIL,),
+) -> Planned | None:
     """What `server` would say of one kind about one loan, now or later, whether or not a plan has it; None
     where there is nothing to say and waiting does not help.
     """
@@ -247,7 +277,7 @@ def plan_one(kind: Kind, candidate: Candidate, server: str, now: int, outcome: s
     position = position_of(candidate.loan, candidate.servicer, now)
     spoken = Spoken(candidate.said, candidate.seldom_said, candidate.reminders)
     facts = _facts(person, candidate, position, spoken, candidate.reminders)
-    planned = _forecast(kind, candidate.loan, facts, server, now)
+    planned = _forecast(kind, candidate.loan, facts, server, now, channels=channels)
     return replace(planned, outcome=outcome) if planned else None
 
 
@@ -256,10 +286,13 @@ def may_serve(candidate: Candidate, server: str) -> bool:
     return server == candidate.loan.lender or (server == candidate.servicer and server != ZERO_ADDRESS)
 
 
-def timing_for(candidate: Candidate, preferences: Preferences, now: int) -> Timing:
-    """What decides when something is said about a loan to a borrower with these wishes."""
+def timing_for(candidate: Candidate, preferences: Preferences, now: int, reach: Reach = BY_MAIL) -> Timing:
+    """What decides when something is said about a loan to a borrower with these wishes, and on what
+    channel.
+    """
     year, _, _ = calendar.civil(now // calendar.DAY)
-    return timing_of(candidate.profile, preferences, candidate.pack, candidate.reminded_at, year)
+    channels = reach.of(candidate.loan.terms.borrower, preferences)
+    return timing_of(candidate.profile, preferences, candidate.pack, candidate.reminded_at, year, channels)
 
 
 def companions(reached: Mapping[str, bytes], templates_of: Callable[[int], bytes | None]) -> Together:
@@ -368,6 +401,8 @@ def silence(kind: Kind, candidate: Candidate, position: Position, timing: Timing
     said, loan = candidate.said, candidate.loan
     if kind in ANSWERS:
         return Silence.BY_PEOPLE
+    if not timing.channels:
+        return Silence.NO_CHANNEL
     if kind is Kind.LOAN_REPAID:
         if position.status is not Status.REPAID:
             return Silence.NO_GROUND
@@ -399,7 +434,7 @@ def silence(kind: Kind, candidate: Candidate, position: Position, timing: Timing
     if position.status in _ENDED:
         return Silence.ENDED
     if kind is Kind.CONSENT_CHANGED:
-        return _silence_of_consents(candidate)
+        return _silence_of_consents(candidate, timing)
     if kind is Kind.COOLING_OFF_ENDING:
         return _silence_of_cooling_off(candidate, position)
     if kind is Kind.ARREARS:
@@ -414,7 +449,7 @@ def silence(kind: Kind, candidate: Candidate, position: Position, timing: Timing
     return _silence_before_due_day(kind, candidate, position, timing)
 
 
-def _silence_of_consents(candidate: Candidate) -> Silence | None:
+def _silence_of_consents(candidate: Candidate, timing: Timing) -> Silence | None:
     profile, told = candidate.profile, candidate.changes_told
     if not profile.changes:
         return Silence.NO_GROUND
@@ -423,7 +458,7 @@ def _silence_of_consents(candidate: Candidate) -> Silence | None:
         return Silence.NO_NEWS
     if profile.changes <= max(told, candidate.seldom_said.consents):
         return Silence.SAID
-    return None if any(map(profile.consents_to, DELIVERABLE)) else Silence.NO_CHANNEL
+    return None if any(map(profile.consents_to, timing.channels)) else Silence.NO_CHANNEL
 
 
 def _silence_of_cooling_off(candidate: Candidate, position: Position) -> Silence | None:
@@ -592,7 +627,7 @@ def _plan_for(person: _Person, server: str, now: int, together: Together, waitin
             # The message counts once: this passes the caps as its first notice did, or waits.
             facts = _facts(person, candidate, position, spoken, message.reminders)
             planned = _forecast(kind, candidate.loan, facts, server, now, person.timings[candidate.loan.id])
-            if planned and planned.ready and planned.channel is message.first.channel:
+            if planned and planned.ready and _in_one(planned, message.first):
                 message.loans.add(candidate.loan.id)
                 yield replace(planned, message=message.first.id)
                 continue
@@ -626,16 +661,44 @@ class _Message:
         )
 
 
+def _in_one(one: Planned, other: Planned) -> bool:
+    """One message can tell of both: a mail, or the inbox of one address; a short text tells of one notice."""
+    if one.channel is not other.channel:
+        return False
+    return one.channel is Channel.EMAIL or (one.channel is Channel.IN_APP and one.borrower == other.borrower)
+
+
+def channel_for(kind: Kind, profile: Profile, channels: tuple[Channel, ...]) -> Channel:
+    """On which of a borrower's channels to say something: the first with consent; what is owed, otherwise, on
+    the first with a contact, or in the in-app inbox, which needs none. The first of all where none will do.
+    """
+    for channel in channels:
+        if profile.consents_to(channel):
+            return channel
+    if kind.is_owed:
+        for channel in channels:
+            if profile.has_contact(channel):
+                return channel
+        if Channel.IN_APP in channels:
+            return Channel.IN_APP
+    return channels[0]
+
+
 def _forecast(
-    kind: Kind, loan: Loan, facts: Facts, server: str, now: int, timing: Timing | None = None
+    kind: Kind,
+    loan: Loan,
+    facts: Facts,
+    server: str,
+    now: int,
+    timing: Timing | None = None,
+    channels: tuple[Channel, ...] = (),
 ) -> Planned | None:
     """When a notice is to be served; None where there is nothing to wait for and nothing that could be done.
 
-    Without a `timing`, when it may be: somebody says it by command.
+    Without a `timing`, when it may be, and on one of `channels`: somebody says it by command.
     """
     _, base = ground(kind, facts)
-    allowed = facts.profile.has_contact if kind.is_owed else facts.profile.consents_to
-    channel = next(filter(allowed, DELIVERABLE), DELIVERABLE[0])
+    channel = channel_for(kind, facts.profile, timing.channels if timing else channels)
     notice = Notice(loan.id, kind, base.instalment, base.amount, channel, b"")
     decision = decide(notice, facts, server, now)
     moment, wait = earliest(kind, base.instalment, channel, facts, now) if decision.reason else now, Wait.NONE

@@ -59,6 +59,10 @@ def export(app: "Application", borrower: str) -> dict[str, Any]:
         "preferences": preferences_json(record.preferences),
         "added_at": _moment(record.added_at),
         "contacts": list(_contacts(record)),
+        "inbox": [
+            {"at": _moment(each.at), "subject": each.subject, "body": each.body, "language": each.language}
+            for each in record.inbox
+        ],
         "codes_sent_at": [_moment(at) for at in record.codes_sent_at],
         **(_told(app, record.borrower) if has_database(app) else {}),
         "log": [entry_json(entry) for entry in record.log],
@@ -72,6 +76,7 @@ def preferences_json(preferences: Preferences) -> dict[str, Any]:
         "time_zone": preferences.zone or None,
         "days_before": list(preferences.days_before),
         "on_due_day": preferences.on_due_day,
+        "channel": None if preferences.channel is None else preferences.channel.label,
     }
 
 

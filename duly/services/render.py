@@ -107,8 +107,10 @@ def render(
     locale: str = "en",
     template_set: TemplateSet | None = None,
     outcome: str = "",
+    *,
+    short: bool = False,
 ) -> Text:
-    """The words of a notice of some kind about a loan.
+    """The words of a notice of some kind about a loan; `short` ones for a telephone.
 
     `position` is what the ledger says of the loan at the moment, `ground` what of it the notice may say (see
     `duly.domain.notice.ground`). The text carries the code under which the notice will be served. Without a
@@ -117,19 +119,26 @@ def render(
 
     Raises: UnknownLocale; InvalidTemplates, from those templates.
     """
-    return render_together([Sample(kind, loan, position, ground, outcome)], place, locale, template_set)
+    sample = Sample(kind, loan, position, ground, outcome)
+    return render_together([sample], place, locale, template_set, short=short)
 
 
 def render_together(
-    notices: Sequence[Saying], place: Place, locale: str = "en", template_set: TemplateSet | None = None
+    notices: Sequence[Saying],
+    place: Place,
+    locale: str = "en",
+    template_set: TemplateSet | None = None,
+    *,
+    short: bool = False,
 ) -> Text:
-    """The words of a message with several reminders, each with its own code, or with one notice.
+    """The words of a message with several reminders, each with its own code, or with one notice; `short` ones
+    are for a telephone, and tell of one notice.
 
     Raises: UnknownLocale; InvalidTemplates, as `render`.
     """
     if locale not in LOCALES:
         raise UnknownLocale(f"there are no notices in {locale!r}", wanted=" or ".join(LOCALES))
-    return Text(*(template_set or templates()).render(_situation(notices, place, locale)))
+    return Text(*(template_set or templates()).render(_situation(notices, place, locale, short=short)))
 
 
 def locale_for(language: str) -> str:
@@ -182,18 +191,19 @@ def trials() -> Trials:
 
 @cache
 def situations() -> tuple[Situation, ...]:
-    """Every sample in every language, alone and together with others, with the values that its template may
-    name.
+    """Every sample in every language, alone, together with others, and short, with the values that its
+    template may name.
     """
-    return tuple(
+    found = [
         _situation(notices, _SOMEWHERE, locale)
         for notices in (*((one,) for one in samples()), *together())
         for locale in LOCALES
-    )
+    ]
+    return (*found, *(_shortened(each) for each in found if len(each.notices) == 1))
 
 
-def _situation(notices: Sequence[Saying], place: Place, locale: str) -> Situation:
-    return Situation(
+def _situation(notices: Sequence[Saying], place: Place, locale: str, *, short: bool = False) -> Situation:
+    found = Situation(
         locale,
         tuple(
             (
@@ -203,6 +213,14 @@ def _situation(notices: Sequence[Saying], place: Place, locale: str) -> Situatio
             for one in notices
         ),
     )
+    return _shortened(found) if short else found
+
+
+def _shortened(situation: Situation) -> Situation:
+    """The same for a telephone, in the alphabet of its network: any other makes a text twice as dear."""
+    ((kind, values),) = situation.notices
+    plain = {**values, "lender": str(values["lender"]).replace("…", "..")}
+    return Situation(situation.locale, ((kind, plain),), short=True)
 
 
 def _values(

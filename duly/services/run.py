@@ -28,7 +28,15 @@ from duly.domain.errors import DulyError
 from duly.services import telemetry
 from duly.services.deliver import DeliverReport, never
 from duly.services.index import IndexReport
-from duly.services.plan import Planned, Together, companions, known_reminders, plan
+from duly.services.plan import (
+    DELIVERABLE,
+    Planned,
+    Reach,
+    Together,
+    companions,
+    known_reminders,
+    plan,
+)
 from duly.services.serve import ServeReport, ServingFailed
 from duly.store import leases
 
@@ -116,10 +124,10 @@ def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
     indexed = app.indexer.run()
     now = app.clock.now()
     found = planned(app, now)
-    problem = _unavailable(app, found)
+    found, held, problem = _deliverable(app, found)
     failed: DulyError | None = None
     served = ServeReport()
-    if found and not problem:
+    if found:
         try:
             served = app.server.serve(found, now)
         except ServingFailed as error:
@@ -135,7 +143,7 @@ def round(app: "Application", stop: Callable[[], bool] = never) -> RoundReport:
         indexed=indexed,
         served=served,
         delivered=delivered,
-        held=len(found) if problem else 0,
+        held=held,
         problem=problem or delivered.problem,
         seconds=time.perf_counter() - start,
     )
@@ -212,11 +220,11 @@ class Service:
             found = planned(app, now, loans)
         served, held, problem = ServeReport(), 0, None
         if Role.SERVE in mine and found:
-            problem = _unavailable(app, found)
-            held, self._news = (len(found) if problem else 0), True
+            found, held, problem = _deliverable(app, found)
+            self._news = True
             if problem:
                 self._plan_from = time.monotonic() + RETRY
-            else:
+            if found:
                 served = app.server.serve(found, now)
         if served.served and indexed:
             # Delivery begins as soon as the event is indexed.
@@ -335,11 +343,21 @@ def planned(app: "Application", now: int, loans: Collection[bytes] | None = None
         reminders,
         preferences=app.vault.preferences(),
         together=companions_of(app),
+        reach=reach_of(app),
         waiting=False,
     )
     found = [each for each in found if each.id not in said]
     telemetry.planned(each.kind for each in found if each.ready)
     return found
+
+
+def reach_of(app: "Application") -> Reach:
+    """On which channels borrowers can be reached: those that are set, and were not closed by a report."""
+    found = set(app.carriers)
+    if not found - {Channel.IN_APP}:
+        # Another process delivers; by mail, unless told.
+        found.add(Channel.EMAIL)
+    return Reach(tuple(channel for channel in DELIVERABLE if channel in found), app.reports.closed())
 
 
 def companions_of(app: "Application") -> Together:
@@ -366,10 +384,10 @@ def check(app: "Application", roles: Collection[Role] = tuple(Role)) -> None:
 
     Raises: DulyError, of the settings, the key, the vault or the deployment.
     """
-    if Role.DELIVER in roles and not app.carriers:
+    if Role.DELIVER in roles and not app.carriers.keys() - {Channel.IN_APP}:
         raise CarrierUnavailable(
-            "there is no way to reach a borrower: no mail server is set",
-            remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER.",
+            "there is no way to reach a borrower: neither a mail server nor a gateway is set",
+            remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER, DULY_SMS_URL or DULY_PUSH_URL.",
         )
     _ = app.deployment, app.notice_store
     if set(roles) != {Role.INDEX}:
@@ -378,14 +396,18 @@ def check(app: "Application", roles: Collection[Role] = tuple(Role)) -> None:
         _ = app.sender
 
 
-def _unavailable(app: "Application", found: list[Planned]) -> CarrierUnavailable | None:
-    """Why what is to be said could not be delivered at the moment."""
+def _deliverable(
+    app: "Application", found: list[Planned]
+) -> tuple[list[Planned], int, CarrierUnavailable | None]:
+    """What could be delivered at the moment, how much could not, and why."""
+    problems: dict[Channel, CarrierUnavailable] = {}
     for channel in {each.channel for each in found} & app.carriers.keys():
         try:
             app.carriers[channel].ready()
         except CarrierUnavailable as problem:
-            return problem
-    return None
+            problems[channel] = problem
+    left = [each for each in found if each.channel not in problems]
+    return left, len(found) - len(left), next(iter(problems.values()), None)
 
 
 def _together(one: IndexReport, other: IndexReport) -> IndexReport:

@@ -216,7 +216,8 @@ class Server:
             return NO_ADDRESS
         if not contact.verified:
             return NOT_VERIFIED
-        if contact.commitment != self.read_model.commitment(planned.borrower, planned.channel):
+        registered = self.read_model.commitment(planned.borrower, planned.channel)
+        if contact.commitment != (registered or bytes(32)):
             return OTHER_ADDRESS
         return contact
 
@@ -247,7 +248,8 @@ class Server:
         # Of several loans the one that fell due first is told of first.
         message = sorted(message, key=_due_day)
         language = locale_for(contacts[message[0].id].language)
-        text = render_together(message, self.place, language, self.templates)
+        short = message[0].channel.is_short
+        text = render_together(message, self.place, language, self.templates, short=short)
         # The first that is served to each address.
         first = {each.borrower: each for each in sorted(message, key=lambda each: each.loan.id, reverse=True)}
         return {

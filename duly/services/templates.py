@@ -5,7 +5,8 @@ templates (`{% include "en/_pay.txt" %}`), and nothing else: so every branch can
 reads it. How one is written stands in docs/words.md.
 
 A notice has the template of its kind. Reminders about several loans in one message are rendered each by
-`_reminder.txt`, and set into `reminders.txt`, which says once what holds for all of them.
+`_reminder.txt`, and set into `reminders.txt`, which says once what holds for all of them. What goes to a
+telephone is rendered by `short.txt`, of whatever kind.
 """
 
 import json
@@ -36,22 +37,28 @@ Values = Mapping[str, object]
 TOGETHER, ONE_OF_THEM = "reminders", "_reminder"
 """The templates of reminders in one message: of what they share, and of each."""
 
+SHORT = "short"
+"""The template of what goes to a telephone, one notice at a time."""
+
 _SHARED = ("reference", "lender", "consents", "registry", "chain")
 """What the first of them tells for all. In subject and preview stands its reference alone."""
 
 
 class Situation(NamedTuple):
     """What a text is made from: its language, and of each notice the kind and the values that its template
-    may name. Several are reminders in one message.
+    may name. Several are reminders in one message. A short one is for a telephone, of one notice.
     """
 
     locale: str
     notices: tuple[tuple[Kind, Values], ...]
+    short: bool = False
 
     @property
     def file(self) -> str:
         """The template that it is rendered from."""
         (kind, _), *others = self.notices
+        if self.short:
+            return f"{self.locale}/{SHORT}.txt"
         return f"{self.locale}/{TOGETHER if others else kind.name.lower()}.txt"
 
 
@@ -120,7 +127,7 @@ class TemplateSet:
 
     def problems(self, rules: WordRules, trials: "Trials") -> list[str]:
         """What speaks against using the templates, each thing once; empty where nothing does."""
-        names = [*(kind.name.lower() for kind in Kind), TOGETHER, ONE_OF_THEM]
+        names = [*(kind.name.lower() for kind in Kind), TOGETHER, ONE_OF_THEM, SHORT]
         wanted = {f"{locale}/{name}.txt" for name in names for locale in LOCALES}
         found = [f"{name}: the file is missing" for name in sorted(wanted - self.files.keys())]
         found += [wrong for file in self.files.items() if (wrong := _parsed(*file).wrong)]
@@ -157,11 +164,11 @@ class TemplateSet:
         """The branches that a text goes through, and the text as the rules about words see it: the whole; and
         of several notices each by itself, with what they share, since each has to say what its kind requires.
         """
-        locale, notices = situation
+        locale, notices, short = situation
         whole = _rendered(self._marked, situation)
         branches = self._marked.branches_in(whole)
         (kind, values), *others = notices
-        told = [said_of(kind, locale, whole, values)]
+        told = [said_of(kind, locale, whole, values, short=short)]
         if not others:
             return branches, told
         shared = _frame(situation, "")
@@ -286,7 +293,7 @@ def _read(root: Traversable) -> dict[str, str]:
     }
 
 
-def said_of(kind: Kind, locale: str, marked: str, values: Values) -> Said:
+def said_of(kind: Kind, locale: str, marked: str, values: Values, *, short: bool = False) -> Said:
     """A text that was rendered with marks, as the rules about words see it."""
     subject, body = _divided(_MARK.sub("", marked))
     shown = _shown(marked)
@@ -299,6 +306,7 @@ def said_of(kind: Kind, locale: str, marked: str, values: Values) -> Said:
         shown=frozenset(shown),
         shown_early=frozenset(name for name, at in shown.items() if at < early),
         empty=frozenset(name for name, value in values.items() if value in ("", None)),
+        short=short,
     )
 
 
@@ -314,9 +322,12 @@ def _shown(marked: str) -> dict[str, int]:
 
 
 def _rendered(environment: ImmutableSandboxedEnvironment, situation: Situation) -> str:
-    locale, notices = situation
+    locale, notices, short = situation
     if len(notices) == 1:
-        return environment.get_template(situation.file).render(notices[0][1])
+        kind, values = notices[0]
+        if short:
+            values = {**values, "kind": kind.name.lower()}
+        return environment.get_template(situation.file).render(values)
     parts = "\n".join(_part(environment, locale, kind, values) for kind, values in notices)
     return _framed(environment, situation, parts)
 

@@ -23,6 +23,12 @@ from duly.services.render import Text, locale_for
 from duly.services.templates import LOCALES
 from duly.store.vault import CODE_SECONDS, Commitment, Vault
 
+_SETTINGS = {
+    Channel.EMAIL: "Set DULY_SMTP_HOST and DULY_SMTP_SENDER.",
+    Channel.SMS: "Set DULY_SMS_URL.",
+    Channel.PUSH: "Set DULY_PUSH_URL.",
+}
+
 
 class CodeNotSent(DulyError):
     """The code could not be sent."""
@@ -45,14 +51,13 @@ def send_code(
     carrier = carriers.get(channel)
     if carrier is None:
         raise CarrierUnavailable(
-            f"there is no way to send a code by {channel.name.lower().replace('_', '-')}",
-            remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER." if channel is Channel.EMAIL else None,
+            f"there is no way to send a code by {channel.label}", remedy=_SETTINGS.get(channel)
         )
     # Before there is a code, which would count.
     carrier.ready()
     code = vault.new_code(borrower, channel)
     language = locale_for(code.language)
-    text = words(code.code, language)
+    text = words(code.code, language, short=channel.is_short)
     moment = int(time.time()) if at is None else at
     receipt = carrier.send(CodeMessage(code.address, text.subject, text.body, language, moment))
     if receipt.result is not Result.SENT:
@@ -60,9 +65,10 @@ def send_code(
         raise CodeNotSent(f"the code was not sent{perhaps} ({receipt.reason or 'refused'})")
 
 
-def words(code: str, language: str) -> Text:
-    """What a message with a code says."""
-    text = _environment().get_template(language).render(code=code, minutes=CODE_SECONDS // 60)
+def words(code: str, language: str, *, short: bool = False) -> Text:
+    """What a message with a code says; a `short` one to a telephone."""
+    name = f"{language}.short" if short else language
+    text = _environment().get_template(name).render(code=code, minutes=CODE_SECONDS // 60)
     subject, _, body = text.partition("\n\n")
     return Text(subject, body)
 
@@ -71,7 +77,8 @@ def words(code: str, language: str) -> Text:
 def _environment() -> ImmutableSandboxedEnvironment:
     # Beside the notices' templates: those are published with a policy, and these are no notices.
     root = files("duly") / "templates" / "code"
-    texts = {locale: (root / f"{locale}.txt").read_text(encoding="utf-8") for locale in LOCALES}
+    names = [locale + form for locale in LOCALES for form in ("", ".short")]
+    texts = {name: (root / f"{name}.txt").read_text(encoding="utf-8") for name in names}
     return ImmutableSandboxedEnvironment(
         loader=DictLoader(texts), undefined=StrictUndefined, keep_trailing_newline=True
     )

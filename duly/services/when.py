@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from duly.domain import calendar
 from duly.domain.calendar import QUARTER_HOUR
-from duly.domain.consent import Profile
+from duly.domain.consent import Channel, Profile
 from duly.domain.errors import InvalidInput
 from duly.domain.notice import Facts
 from duly.domain.pack import PolicyPack
@@ -270,7 +270,8 @@ class Timing:
     """What decides, for a loan, when within the gate's limits something is said about it.
 
     reminded_at: when the borrower was last reminded of this loan, UTC seconds, zero for never. mismatch: the
-    time zone that the borrower named, where it does not agree with what is registered on chain.
+    time zone that the borrower named, where it does not agree with what is registered on chain. channels:
+    those on which the borrower can be reached, the best first.
     """
 
     preferences: Preferences = NO_PREFERENCES
@@ -278,6 +279,7 @@ class Timing:
     rules: PackRules = NO_RULES
     reminded_at: int = 0
     mismatch: str = ""
+    channels: tuple[Channel, ...] = (Channel.EMAIL,)
 
     def rests(self, day: int) -> str:
         """Why reminders rest on a day, by the name of the holiday or weekday; nothing where they do not."""
@@ -288,10 +290,17 @@ class Timing:
         return not limits.weekdays >> (day + 3) % 7 & 1 or bool(self.rests(day))
 
 
-def timing_of(profile: Profile, preferences: Preferences, pack: bytes, reminded_at: int, year: int) -> Timing:
+def timing_of(
+    profile: Profile,
+    preferences: Preferences,
+    pack: bytes,
+    reminded_at: int,
+    year: int,
+    channels: tuple[Channel, ...] = (Channel.EMAIL,),
+) -> Timing:
     """The timing of a loan whose borrower registered a profile, under the pack with a hash."""
     local, mismatch = _local(profile.offset, profile.other_offset, preferences.zone, year)
-    return Timing(preferences, local, rules_published(pack), reminded_at, mismatch)
+    return Timing(preferences, local, rules_published(pack), reminded_at, mismatch, channels)
 
 
 @lru_cache(maxsize=4096)

@@ -15,13 +15,15 @@ _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"({_LABEL}\.)+(xn--[a-z0-9-]{{1,59}}|[a-z]{{2,63}})")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
+_ON_CHAIN = re.compile(r"0x[0-9a-fA-F]{40}")
 _TOKEN = re.compile(r"[!-~]{1,512}")
 
 
 def normalise(channel: Channel, address: str) -> str:
     """The form of an address that is kept, hashed and written to.
 
-    E-mail: no surrounding space, the domain in lower case. SMS: `+` and digits alone.
+    E-mail: no surrounding space, the domain in lower case. SMS: `+` and digits alone (E.164). In-app: the
+    borrower's address on chain in lower case.
 
     Raises: InvalidContact, whose message does not repeat the address.
     """
@@ -45,6 +47,13 @@ def normalise(channel: Channel, address: str) -> str:
                 "this is no telephone number", wanted="+ and the country code, then the number"
             )
         return text
+    if channel is Channel.IN_APP:
+        if not _ON_CHAIN.fullmatch(text):
+            raise InvalidContact(
+                "an in-app inbox is found by its borrower alone",
+                wanted="the borrower's address on chain: 0x and 40 hexadecimal digits",
+            )
+        return text.lower()
     if not _TOKEN.fullmatch(text):
         raise InvalidContact(
             f"this is no address for {channel.name.lower()}", wanted="a token without spaces"

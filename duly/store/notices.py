@@ -26,7 +26,7 @@ import platform
 import secrets
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -130,6 +130,7 @@ deliveries_table = Table(
     Column("not_before", BigInteger),
     Column("worker", Text),
     Column("claimed_wall", BigInteger),
+    Column("reference", Text),
     Index("deliveries_by_state", "state"),
     Index("deliveries_by_time", "served_at"),
 )
@@ -223,7 +224,8 @@ class Delivery:
     """What became of a notice.
 
     `at` is when it came to where it stands, `not_before` when a deferred one may be tried again (UTC seconds
-    of the service's clock), `attempts` how often it was claimed.
+    of the service's clock), `attempts` how often it was claimed, `reference` what the provider that took it
+    calls it, `claimed_wall` when it was last claimed, by the clock of the machine.
     """
 
     notice: Served
@@ -232,6 +234,8 @@ class Delivery:
     attempts: int
     at: int
     not_before: int | None
+    reference: str | None = None
+    claimed_wall: int | None = field(default=None, compare=False)
 
 
 class Handed(NamedTuple):
@@ -251,6 +255,7 @@ class Outcome(NamedTuple):
     state: State
     reason: str | None = None
     not_before: int | None = None
+    reference: str | None = None
 
 
 class Backlog(NamedTuple):
@@ -497,7 +502,7 @@ class NoticeStore:
         """
         with writing(self._engine) as connection:
             # Most were sent: that is one statement.
-            alike: dict[tuple[State, str | None, int | None], list[Served]] = {}
+            alike: dict[tuple[State, str | None, int | None, str | None], list[Served]] = {}
             for outcome in done:
                 alike.setdefault(outcome[1:], []).extend(outcome.notices)
             for what, notices in alike.items():
@@ -620,7 +625,13 @@ class NoticeStore:
                 # Whoever was at it for too long still knows best.
                 or_(table.c.state == State.CLAIMED.value, table.c.reason == WORKER_LOST),
             )
-            .values(state=outcome.state.value, reason=outcome.reason, at=now, not_before=outcome.not_before)
+            .values(
+                state=outcome.state.value,
+                reason=outcome.reason,
+                at=now,
+                not_before=outcome.not_before,
+                reference=outcome.reference,
+            )
         )
         if changed.rowcount != len(outcome.notices):
             names = ", ".join(f"0x{each.id.hex()}" for each in outcome.notices)
@@ -716,6 +727,20 @@ class NoticeStore:
                 query = select(table).where(table.c.notice.in_(notices[start : start + 500]))
                 found += map(_delivery, connection.execute(query))
         return found
+
+    def message_of(self, beginning: bytes) -> list[Delivery]:
+        """What went out in one message, by the beginning of its first notice's id; nothing where nothing
+        did.
+        """
+        table = deliveries_table
+        after = (int.from_bytes(beginning, "big") + 1).to_bytes(len(beginning) + 1, "big")[1:]
+        query = select(table.c.notice).where(table.c.notice >= beginning)
+        if any(after):
+            query = query.where(table.c.notice < after)
+        with reading(self._engine) as connection:
+            first = connection.execute(query).scalars().all()
+            found = self._together(connection, first[0]) if len(first) == 1 else []
+        return self.deliveries_of(found)
 
     def counts(self) -> dict[State, int]:
         """How many deliveries stand where."""
@@ -907,7 +932,16 @@ def _delivery(row: Any) -> Delivery:
         row.content_hash,
         row.served_at,
     )
-    return Delivery(notice, State(row.state), row.reason, row.attempts, row.at, row.not_before)
+    return Delivery(
+        notice,
+        State(row.state),
+        row.reason,
+        row.attempts,
+        row.at,
+        row.not_before,
+        row.reference,
+        row.claimed_wall,
+    )
 
 
 def _content_row(content: Content) -> dict[str, Any]:

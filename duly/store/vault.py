@@ -65,6 +65,7 @@ from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
 from duly.domain.preferences import NO_PREFERENCES, Preferences
 from duly.store.addresses import InvalidContact, masked, normalise
+from duly.store.database import insert_once
 from duly.store.masterkey import (
     KEY_BYTES,
     InvalidMasterKey,
@@ -185,6 +186,22 @@ codes_table = Table(
     Column("sent_at", BigInteger, nullable=False),
     Column("tries", Integer, nullable=False),
     _of_a_contact(),
+    sqlite_with_rowid=False,
+)
+# Notices, and codes while they are good, that wait for the borrower in the app; sealed like addresses.
+inbox_table = Table(
+    "inbox",
+    metadata,
+    Column(
+        "borrower",
+        LargeBinary(20),
+        ForeignKey(borrowers_table.c.borrower, ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("name", LargeBinary(32), primary_key=True),
+    Column("sealed_letter", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
     sqlite_with_rowid=False,
 )
 # For the limits, and for a day: to whom a code was sent, and the keyed hash of where.
@@ -341,6 +358,21 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """A message in a borrower's in-app inbox. Not printed.
+
+    proofs: each notice that it tells of, with the salt of its content hash; none of a code. `at` is when it
+    was put there, UTC seconds.
+    """
+
+    subject: str = field(repr=False)
+    body: str = field(repr=False)
+    language: str
+    proofs: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class ContactRecord:
     """Everything that is kept of a contact, for its borrower. Not printed. Times in UTC seconds."""
 
@@ -364,6 +396,7 @@ class BorrowerRecord:
     preferences: Preferences
     added_at: int
     contacts: tuple[ContactRecord, ...]
+    inbox: tuple[Letter, ...]
     codes_sent_at: tuple[int, ...]
     log: tuple[Entry, ...]
 
@@ -572,6 +605,8 @@ class Vault:
         checked = [
             (_raw(borrower), channel, normalise(channel, text)) for borrower, channel, text in contacts
         ]
+        if any(channel is Channel.IN_APP and _raw(text) != who for who, channel, text in checked):
+            raise InvalidContact("an in-app inbox is its borrower's own", wanted="the same address twice")
         if not re.fullmatch("[a-z]{2,3}", language):
             raise InvalidInput("this is not a language", wanted="a code such as en or zh")
         now = self._clock()
@@ -954,39 +989,49 @@ class Vault:
     def kept(self, borrower: str, channel: Channel, purpose: bytes = b"") -> Kept | None:
         """What is kept for a channel, all but the address; None for nothing. Not a reading of the address.
 
+        Everybody whom the vault knows has an in-app inbox; without a contact for it, its commitment is zeros.
         purpose: of the salt.
         """
-        with self._reading() as session:
-            found = self._find(session, _raw(borrower), channel)
-        return None if found is None else _kept(*found, purpose)
+        return self.kept_all([(borrower, channel, purpose)])[0]
 
     def kept_all(self, asked: Sequence[tuple[str, Channel, bytes]]) -> list[Kept | None]:
         """The same of many: of each a borrower, a channel, and the purpose of the salt."""
         with self._reading() as session:
-            found = self._find_all(session, {(_raw(borrower), channel) for borrower, channel, _ in asked})
-        return [
-            None if (one := found.get((_raw(borrower), channel))) is None else _kept(*one, purpose)
-            for borrower, channel, purpose in asked
-        ]
+            found = self._contacts(session, asked)
+        return [None if one is None else one.kept for one in found]
 
     def contacts(self, asked: Sequence[tuple[str, Channel, Reading, bytes]]) -> list[Contact | None]:
         """The same as `contact`, of many at once."""
         with self._writing() as session:
-            found = self._find_all(session, {(_raw(borrower), channel) for borrower, channel, *_ in asked})
+            found = self._contacts(session, [(who, channel, purpose) for who, channel, _, purpose in asked])
             session.note_all(
                 self._clock(),
                 [
                     (reading, _raw(borrower), channel)
-                    for borrower, channel, reading, _ in asked
-                    if (_raw(borrower), channel) in found
+                    for (borrower, channel, reading, _), one in zip(asked, found, strict=True)
+                    if one is not None
                 ],
             )
-        return [
-            None
-            if (one := found.get((_raw(borrower), channel))) is None
-            else Contact(_kept(*one, purpose), one[2])
-            for borrower, channel, _, purpose in asked
-        ]
+        return found
+
+    def _contacts(
+        self, session: _Session, asked: Sequence[tuple[str, Channel, bytes]]
+    ) -> list[Contact | None]:
+        wanted = [(_raw(borrower), channel) for borrower, channel, _ in asked]
+        found = self._find_all(session, set(wanted))
+        told: list[Contact | None] = []
+        for (raw, channel), (_, _, purpose) in zip(wanted, asked, strict=True):
+            if (one := found.get((raw, channel))) is not None:
+                told.append(Contact(_kept(*one, purpose), one[2]))
+            elif channel is Channel.IN_APP and (key := session.key_of(raw)) is not None:
+                language = session.execute(
+                    select(borrowers_table.c.language).where(borrowers_table.c.borrower == raw)
+                ).scalar_one()
+                kept = Kept(_text(raw), channel, bytes(32), language, _salt(key, purpose), True)
+                told.append(Contact(kept, _text(raw)))
+            else:
+                told.append(None)
+        return told
 
     def contact(
         self, borrower: str, channel: Channel, reading: Reading, purpose: bytes = b""
@@ -1031,7 +1076,85 @@ class Vault:
     def commitment(self, borrower: str, channel: Channel) -> bytes | None:
         """What the borrower's key registers on chain; None where no verified address is kept."""
         kept = self.kept(borrower, channel)
-        return kept.commitment if kept is not None and kept.verified else None
+        return kept.commitment if kept is not None and kept.verified and any(kept.commitment) else None
+
+    # --------------------------------------------------------------------------------------- the inbox
+
+    def keep_letter(
+        self,
+        borrower: str,
+        name: bytes,
+        subject: str,
+        body: str,
+        language: str,
+        proofs: Sequence[tuple[bytes, bytes]],
+        at: int,
+        expires_at: int | None = None,
+    ) -> bool:
+        """Keep a message in the borrower's in-app inbox, under a name once.
+
+        proofs: of each notice its id and the salt of its content hash. expires_at: when it is to be
+        forgotten, UTC seconds as `at`.
+
+        Returns: False where the vault does not know the borrower.
+        """
+        raw = _raw(borrower)
+        told = [subject, body, language, [[notice.hex(), salt.hex()] for notice, salt in proofs]]
+        with self._writing() as session:
+            key = session.key_of(raw)
+            if key is None:
+                return False
+            text = json.dumps(told, ensure_ascii=False).encode()
+            sealed = _encrypted(AESGCM(derive(key, b"duly/inbox/1")), text, _letter(raw, name))
+            session.execute(
+                insert_once(session.connection, inbox_table),
+                {
+                    "borrower": raw,
+                    "name": name,
+                    "sealed_letter": sealed,
+                    "at": at,
+                    "expires_at": expires_at,
+                },
+            )
+        return True
+
+    def inbox(self, borrower: str, now: int | None = None) -> list[Letter]:
+        """The messages in a borrower's in-app inbox, the latest first; told in the log. What expired by now
+        is forgotten.
+
+        now: UTC seconds, by default this machine's.
+        Raises: UnknownBorrower.
+        """
+        raw = _raw(borrower)
+        with self._writing() as session:
+            if session.key_of(raw) is None:
+                raise UnknownBorrower(_text(raw))
+            moment = self._clock() if now is None else now
+            session.execute(delete(inbox_table).where(inbox_table.c.expires_at <= moment))
+            session.note(self._clock(), Reading("inbox"), raw, Channel.IN_APP)
+            return self._letters(session, raw)
+
+    def _letters(self, session: _Session, borrower: bytes) -> list[Letter]:
+        key = session.key_of(borrower)
+        if key is None:
+            return []
+        table = inbox_table
+        rows = session.execute(
+            select(table).where(table.c.borrower == borrower).order_by(table.c.at.desc(), table.c.name)
+        )
+        letters = []
+        for row in rows:
+            try:
+                cipher = AESGCM(derive(key, b"duly/inbox/1"))
+                plain = _decrypted(cipher, row.sealed_letter, _letter(borrower, row.name))
+            except InvalidTag:
+                raise VaultError(
+                    f"the inbox of {_text(borrower)} was altered", remedy="Restore the vault from a backup."
+                ) from None
+            subject, body, language, proofs = json.loads(plain)
+            pairs = tuple((bytes.fromhex(notice), bytes.fromhex(salt)) for notice, salt in proofs)
+            letters.append(Letter(subject, body, language, pairs, row.at))
+        return letters
 
     def salt_for(self, borrower: str, purpose: bytes) -> bytes:
         """32 bytes that the borrower's key and a purpose determine, the same until the borrower is erased.
@@ -1043,6 +1166,11 @@ class Vault:
         if key is None:
             raise UnknownBorrower(borrower)
         return _salt(key, purpose)
+
+    def tag_key(self) -> bytes:
+        """The key of the tags of messages (`duly.domain.tag`), the same as long as there is this vault."""
+        with self._reading() as session:
+            return derive(session.own_key, b"duly/tags/1")
 
     def record(self, borrower: str) -> BorrowerRecord:
         """Everything that is kept of a borrower, for the borrower; told in the log.
@@ -1088,6 +1216,7 @@ class Vault:
                 _preferences(known.preferences),
                 known.added_at,
                 tuple(contacts),
+                tuple(self._letters(session, raw)),
                 tuple(sent),
                 tuple(session.log(raw)),
             )
@@ -1234,6 +1363,24 @@ class Vault:
             rows = session.execute(query.where(people.generation == session.generation))
             return {_text(row.borrower): row.person + row.language.encode() for row in rows}
 
+    def reached_with(self, borrower: str, channel: Channel) -> list[tuple[str, bytes, int]]:
+        """Everybody who is reached where this borrower is on a channel, the borrower among them: address on
+        chain, commitment, and since when the contact is this one. Not a reading of the addresses.
+        """
+        people, found = persons_table, []
+        with self._reading() as session:
+            current = people.c.generation == session.generation
+            mine = select(people.c.person).where(*_at(people, _raw(borrower), channel), current)
+            query = select(people.c.borrower).where(
+                people.c.channel == int(channel), current, people.c.person.in_(mine)
+            )
+            for raw in session.execute(query).scalars().all():
+                contact = self._find(session, raw, channel)
+                if contact is not None:
+                    row, key, address = contact
+                    found.append((_text(raw), _commitment(key, channel, address), row.changed_at))
+        return found
+
     # ------------------------------------------------------------------------------------------- innards
 
     @contextmanager
@@ -1275,7 +1422,15 @@ def _preferences(told: str | None) -> Preferences:
         return NO_PREFERENCES
     values = json.loads(told)
     hours = values["hours"] and tuple(values["hours"])
-    return Preferences(**values | {"hours": hours, "days_before": tuple(values["days_before"])})
+    channel = values.get("channel")
+    return Preferences(
+        **values
+        | {
+            "hours": hours,
+            "days_before": tuple(values["days_before"]),
+            "channel": None if channel is None else Channel(channel),
+        }
+    )
 
 
 def _kept(row: Row[Any], key: bytes, address: str, purpose: bytes) -> Kept:
@@ -1354,6 +1509,10 @@ def _word(value: int) -> bytes:
 
 def _field(borrower: bytes, channel: Channel) -> bytes:
     return b"duly/contact/1" + borrower + bytes([channel])
+
+
+def _letter(borrower: bytes, name: bytes) -> bytes:
+    return b"duly/inbox/1" + borrower + name
 
 
 def _seal(key: bytes, borrower: bytes, channel: Channel, address: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from dataclasses import replace
 from email import message_from_bytes
 from email.policy import default
 
@@ -30,6 +31,7 @@ def server(port: int, sender: str = SENDER) -> MailServer:
 
 def message(number: int = 1, **changes) -> Message:
     values = {
+        "tag": "abcd" * 12,
         "proofs": (Proof(number.to_bytes(32, "big"), b"\x5a" * 32),),
         "address": ADDRESS,
         "subject": "Instalment 3 is due today",
@@ -63,15 +65,16 @@ def test_a_mail_says_what_it_is(carrier, inbox):
     assert mail["From"] == SENDER
     assert mail["Subject"] == "Instalment 3 is due today"
     assert mail["Auto-Submitted"] == "auto-generated"
-    assert mail["List-Unsubscribe"] == "<mailto:notices@lender.example?subject=STOP>"
-    assert mail["Message-ID"] == f"<{'0' * 32}@lender.example>"
+    assert mail["List-Unsubscribe"] == f"<mailto:notices@lender.example?subject=STOP%20{'abcd' * 12}>"
+    assert mail["Message-ID"] == f"<{'abcd' * 12}@lender.example>"
     assert mail["Date"].datetime.timestamp() == 1_800_000_000
     assert mail["Content-Language"] == "en"
     assert mail.get_content_type() == "text/plain"
     assert mail.get_content_charset() == "utf-8"
     assert text_of(mail) == message().body
     assert "X-Mailer" not in mail
-    assert all(len(line) <= 78 for line in inbox.files()[0].read_bytes().split(b"\r\n"))
+    lines = inbox.files()[0].read_bytes().split(b"\r\n")
+    assert all(len(line) <= 78 for line in lines if b"mailto:" not in line)
 
 
 def test_a_mail_proves_itself(carrier, inbox):
@@ -92,7 +95,7 @@ def test_a_mail_with_several_notices_proves_each(carrier, inbox):
     (mail,) = inbox.mails()
     told = zip(mail.get_all("Duly-Notice"), mail.get_all("Duly-Salt"), strict=True)
     assert [Proof(*map(bytes.fromhex, pair)) for pair in told] == list(proofs)
-    assert mail["Message-ID"] == f"<{'01' * 16}@lender.example>"
+    assert mail["Message-ID"] == f"<{'abcd' * 12}@lender.example>"
 
 
 _WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=120).filter(
@@ -104,8 +107,7 @@ _WORDS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, m
 @given(_WORDS.map(lambda s: " ".join(s.split())), st.lists(_WORDS, max_size=6))
 def test_whatever_is_written_arrives_as_it_was_written(carrier, subject, lines):
     body = "\n".join(lines) + "\n"
-    _, data = carrier._compose(message(subject=subject, body=body))
-    mail = message_from_bytes(data, policy=default)
+    mail = message_from_bytes(carrier._compose(message(subject=subject, body=body)).data, policy=default)
     assert mail["Subject"] == subject
     assert text_of(mail) == body
     assert mail.get_all("To") == [ADDRESS]
@@ -154,6 +156,36 @@ def test_a_message_is_not_printed():
     assert "borrower" not in repr(message())
 
 
+# ----------------------------------------------------------------------------------------------- the envelope
+
+
+def test_what_cannot_be_delivered_goes_back_to_an_address_that_bears_the_tag(inbox):
+    bounced = replace(server(inbox.port), bounces="bounces@lender.example")
+    carrier = EmailCarrier(bounced)
+    carrier.send(message())
+    carrier.send(CodeMessage(ADDRESS, "Code", "123456\n", "en", 1))
+    carrier.close()
+    assert inbox.senders() == [f"bounces+{'abcd' * 12}@lender.example", "bounces@lender.example"]
+
+
+def test_a_server_that_can_is_asked_for_reports_without_the_text():
+    stubborn = Stubborn(ehlo="250-me\r\n250 DSN")
+    carrier = EmailCarrier(server(stubborn.port))
+    assert carrier.send(message()).result is Result.SENT
+    carrier.close()
+    stubborn.close()
+    assert f"MAIL FROM:<notices@lender.example> RET=HDRS ENVID={'abcd' * 12}" in stubborn.commands
+    assert f"RCPT TO:<{ADDRESS}> NOTIFY=FAILURE,DELAY" in stubborn.commands
+
+
+def test_a_server_that_knows_no_ehlo_takes_mail_too():
+    stubborn = Stubborn(ehlo="502 what?")
+    carrier = EmailCarrier(server(stubborn.port))
+    assert carrier.send(message()).result is Result.SENT
+    carrier.close()
+    stubborn.close()
+
+
 # ------------------------------------------------------------------------------------------------- the server
 
 
@@ -165,6 +197,7 @@ class Stubborn:
     def __init__(self, **answers: str | list[str]) -> None:
         self.answers = answers
         self.texts: list[bytes] = []
+        self.commands: list[str] = []
         self.connections = 0
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
@@ -203,6 +236,7 @@ class Stubborn:
             if not self._answer(connection, "banner", "220 ready"):
                 return
             for line in lines:
+                self.commands.append(line.decode().strip())
                 command = line[:4].decode().strip().lower()
                 if not self._answer(connection, command, usual.get(command, "250 ok")):
                     return

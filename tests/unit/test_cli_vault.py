@@ -46,7 +46,13 @@ def test_an_address_goes_in_and_shows_masked() -> None:
         "verified": False,
         "commitment": None,
         "language": "zh",
-        "preferences": {"hours": None, "time_zone": None, "days_before": [3], "on_due_day": True},
+        "preferences": {
+            "hours": None,
+            "time_zone": None,
+            "days_before": [3],
+            "on_due_day": True,
+            "channel": None,
+        },
     }
     assert ADDRESS not in run("vault", "show", BORROWER).output
     assert ADDRESS in run("vault", "show", BORROWER, "--reveal").output
@@ -60,7 +66,9 @@ def test_wishes_are_kept_shown_and_forgotten() -> None:
     assert "18:00-20:30" in told.stdout
     # What is not named stays.
     kept = json.loads(
-        run("vault", "prefer", BORROWER, "--days-before", "7,1", "--no-due-day", "--json").stdout
+        run(
+            "vault", "prefer", BORROWER, "--days-before", "7,1", "--no-due-day", "--by", "sms", "--json"
+        ).stdout
     )
     assert kept == {
         "borrower": BORROWER,
@@ -68,6 +76,7 @@ def test_wishes_are_kept_shown_and_forgotten() -> None:
         "time_zone": "Europe/Athens",
         "days_before": [7, 1],
         "on_due_day": False,
+        "channel": "sms",
     }
     shown = run("vault", "show", BORROWER).stdout
     assert "Europe/Athens" in shown
@@ -182,4 +191,4 @@ def test_a_role_that_there_is_none_of() -> None:
 
 
 def test_without_a_mail_server_the_service_does_not_start() -> None:
-    assert "no mail server is set" in run("run", "--once", code=1).stderr
+    assert "neither a mail server nor a gateway is set" in run("run", "--once", code=1).stderr

@@ -167,7 +167,7 @@ class Scene:
                     kind=int(served.kind),
                     instalment=served.instalment,
                     amount=served.amount,
-                    channel=0,
+                    channel=int(served.channel),
                     basis=1,
                     serial=0,
                     content_hash=served.content_hash,

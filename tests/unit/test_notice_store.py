@@ -98,6 +98,7 @@ def test_borrower_1_the_schema_has_no_place_for_a_contact_or_a_name():
         "deliveries": {
             "notice", "loan", "borrower", "kind", "instalment", "amount", "channel", "content_hash",
             "served_at", "state", "reason", "attempts", "at", "not_before", "worker", "claimed_wall",
+            "reference",
         },
         "handed": {"notice", "borrower", "kind", "content_hash", "at"},
         "due": {"loan"},

@@ -84,6 +84,7 @@ def test_borrower_1_the_schema_has_a_place_for_the_borrower_alone():
         },
         "persons": {"borrower", "channel", "generation", "person"},
         "codes": {"borrower", "channel", "hash", "sent_at", "tries"},
+        "inbox": {"borrower", "name", "sealed_letter", "at", "expires_at"},
         "sent_codes": {"id", "borrower", "address_hash", "at"},
         "log": {"id", "at", "borrower", "channel", "purpose", "about", "by", "seal"},
     }

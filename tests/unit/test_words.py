@@ -15,7 +15,7 @@ from duly.domain.loan import position_of
 from duly.domain.notice import Kind, Refusal, ground
 from duly.domain.split import split_of
 from duly.domain.terms import ZERO_ADDRESS, Schedule
-from duly.domain.words import PREVIEW, find
+from duly.domain.words import MOST_SEGMENTS, PREVIEW, find, segments
 from duly.services.policy import InvalidPack, load_pack, pack_names, parse_pack, strict_rules, word_rules
 from duly.services.render import check_templates, load_templates, situations, templates, trials
 from duly.services.samples import samples, together
@@ -111,6 +111,32 @@ def test_borrower_1_subject_and_preview_tell_nothing_of_a_debt():
         assert said.shown_early == {"reference"}
 
 
+def test_words_1_every_kind_has_a_short_text_that_a_telephone_network_carries():
+    short = [situation for situation in situations() if situation.short]
+    assert {situation.notices[0][0] for situation in short} == set(Kind)
+    for situation in short:
+        text = "\n\n".join(TEMPLATES.render(situation))
+        assert segments(text) <= MOST_SEGMENTS
+        if situation.locale == "en":
+            # Nothing beyond the alphabet of these networks, which would make it twice as dear.
+            assert segments(text) == -(-len(text) // 153)
+
+
+def test_a_text_takes_as_many_messages_as_a_telephone_network_needs():
+    assert [segments("a" * count) for count in (1, 160, 161, 306, 307)] == [1, 1, 2, 2, 3]
+    assert [segments("您" * count) for count in (1, 70, 71, 134, 135)] == [1, 1, 2, 2, 3]
+    assert segments("€" * 80) == 1
+    assert segments("€" * 81) == 2
+    assert segments("a" * 70 + "…") == 2
+
+
+def test_a_short_text_says_what_a_long_one_says_but_for_what_needs_contracts():
+    for situation, (said, *_) in every_text():
+        if situation.short and said.kind == "OVERDUE":
+            assert said.shown >= {"reference", "amount", "due_date", "lender", "code", "chain"}
+            assert "reply stop" in said.body.lower() or "回复 STOP" in said.body
+
+
 # ------------------------------------------------------------------------------------ plain language
 
 
@@ -141,7 +167,7 @@ def test_syllables_are_counted():
     assert {word: syllables(word) for word in words} == words
 
 
-FILES = [f"{name}.txt" for name in (*(kind.name.lower() for kind in Kind), "reminders")]
+FILES = [f"{name}.txt" for name in (*(kind.name.lower() for kind in Kind), "reminders", "short")]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -210,6 +236,11 @@ def test_words_1_a_chinese_template_that_names_others_cannot_be_loaded(word):
         ("en/_split.txt", "{{ interest_part }}", "split"),
         ("en/_due_today.txt", "{{ due_date }}", "due_date"),
         ("zh/_due_today.txt", "{{ amount }}", "amount"),
+        ("en/short.txt", "Reply STOP to end these messages.", "opt_out"),
+        ("en/short.txt", "{{ code }}", "genuine"),
+        ("en/short.txt", "{{ amount }}", "amount"),
+        ("en/short.txt", "{{ late_fee }}", "late_fee"),
+        ("zh/short.txt", "异议", "dispute"),
         # Of several reminders each has to say all, whatever the others say.
         ("en/_reminder.txt", "{{ reference }}", "reference"),
         ("en/_reminder.txt", "{{ code }}", "genuine"),
@@ -283,6 +314,10 @@ def test_words_1_a_template_that_computes_cannot_be_loaded(hidden):
 )
 def test_borrower_1_a_template_whose_preview_tells_of_a_debt_cannot_be_loaded(file, old, new, told):
     refused({file: TEMPLATES.files[file].replace(old, new)}, told)
+
+
+def test_words_1_a_short_text_that_is_long_cannot_be_loaded():
+    refused(with_words("en/short.txt", "Please. " * 60), r"en/short\.txt: a short text takes \d messages")
 
 
 def test_templates_of_ones_own_get_the_same_check(tmp_path):

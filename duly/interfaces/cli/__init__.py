@@ -21,11 +21,13 @@ from duly.interfaces.cli import (
     deliver,
     deploy,
     disclose,
+    inbox,
     index,
     look,
     offer,
     plan,
     policy,
+    report,
     run,
     schedule,
     serve,
@@ -86,6 +88,9 @@ app.command("serve")(serve.serve)
 app.add_typer(deliver.deliver, name="deliver")
 app.command("run")(run.run)
 app.add_typer(database.database, name="database")
+app.command("inbox")(inbox.inbox)
+app.command("bounce")(report.bounce)
+app.command("receipt")(report.receipt)
 app.add_typer(vault.vault, name="vault")
 app.add_typer(bench.bench, name="bench")
 

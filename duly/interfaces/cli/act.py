@@ -308,6 +308,7 @@ def notify(
     """
     from duly.interfaces.cli import serve
     from duly.services.plan import OUTCOMES, plan_one
+    from duly.services.run import reach_of
 
     if kind not in _KINDS:
         raise InvalidInput(f"{kind!r} is no kind of notice", wanted=", ".join(_KINDS))
@@ -320,7 +321,9 @@ def notify(
         candidate = it.app.read_model.candidate(it.loan.id)
         assert candidate is not None  # the loan was found
         result = (outcome or "").replace("-", "_")
-        planned = plan_one(chosen, candidate, it.app.sender.address, it.now, result)
+        borrower = it.loan.terms.borrower
+        channels = reach_of(it.app).of(borrower, it.app.vault.preferences_of(borrower))
+        planned = plan_one(chosen, candidate, it.app.sender.address, it.now, result, channels)
         if planned is None or not planned.ready:
             why = reason(planned) if planned else "there is nothing of the kind to say"
             raise CannotBeSaid(f"{kind} cannot be said about this loan now: {why}")

@@ -61,6 +61,7 @@ def plan(
     from duly.bootstrap import Application
     from duly.domain import calendar
     from duly.services import plan as service
+    from duly.services.run import reach_of
 
     app = Application.from_environment(rpc=rpc)
     now = app.clock.now() if now is None else now
@@ -75,7 +76,16 @@ def plan(
     persons, wishes, together = _known_of_borrowers(app)
     candidates = app.read_model.candidates(calendar.local_day(now, calendar.EASTERNMOST))
     known = service.known_reminders(persons, app.read_model.reminders)
-    found = service.plan(candidates, who, now, persons, known, preferences=wishes, together=together)
+    found = service.plan(
+        candidates,
+        who,
+        now,
+        persons,
+        known,
+        preferences=wishes,
+        together=together,
+        reach=reach_of(app),
+    )
     planned = sorted(found, key=_order)
     if json:
         print_json(as_json(planned, who, now))
@@ -108,6 +118,7 @@ def _explained(app: "Application", loan: str, server: str, now: int) -> "Explana
     from duly.domain import calendar
     from duly.services import plan as service
     from duly.services.explain import explain
+    from duly.services.run import reach_of
 
     model = app.read_model
     candidate = model.candidate(model.find_loan(loan).id)
@@ -115,7 +126,7 @@ def _explained(app: "Application", loan: str, server: str, now: int) -> "Explana
     persons, wishes, together = _known_of_borrowers(app)
     known = service.known_reminders(persons, model.reminders)
     others = model.candidates(calendar.local_day(now, calendar.EASTERNMOST))
-    return explain(candidate, others, server, now, persons, known, wishes, together)
+    return explain(candidate, others, server, now, persons, known, wishes, together, reach_of(app))
 
 
 def parse_moment(text: str) -> int:

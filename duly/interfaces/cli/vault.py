@@ -88,9 +88,10 @@ def add(
       echo wang.fang@example.org | duly vault add 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --language zh
     """
     _nothing_else(ctx)
-    if address is None:
-        address = _ask_address()
     chosen = _channel(channel)
+    if address is None:
+        # An inbox is found by its borrower: there is nothing to ask for.
+        address = borrower if chosen is Channel.IN_APP else _ask_address()
     with _open() as opened:
         opened.add(borrower, chosen, address, language=language)
         kept = opened.kept(borrower, chosen)
@@ -187,6 +188,12 @@ def prefer(
     due_day: Annotated[
         bool | None, typer.Option("--due-day/--no-due-day", help="And on the due day itself.")
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHANNEL", help=f"The channel they like best: {', '.join(_CHANNELS)}; `any` for none."
+        ),
+    ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Forget all earlier wishes first.")] = False,
     json: Json = False,
 ) -> None:
@@ -199,7 +206,7 @@ def prefer(
     \b
     Example:
       duly vault prefer 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --hours 18:00-20:30 \\
-        --zone Europe/Athens --days-before 7,1
+        --zone Europe/Athens --days-before 7,1 --by sms
     """
     _nothing_else(ctx)
     from dataclasses import replace
@@ -220,6 +227,8 @@ def prefer(
             kept = replace(kept, days_before=parse_days_before(days_before))
         if due_day is not None:
             kept = replace(kept, on_due_day=due_day)
+        if by is not None:
+            kept = replace(kept, channel=None if by == "any" else _channel(by))
         if kept.zone:
             check_zone(kept.zone, protection.registered(app, borrower))
         app.vault.prefer(borrower, kept)
@@ -240,6 +249,7 @@ def preferences_in_words(preferences: "Preferences") -> dict[str, str]:
         "hours": hours_text(preferences.hours) if preferences.hours else "any that the policy allows",
         "time zone": preferences.zone or "as registered on chain",
         "reminders": days_text(preferences),
+        "channel": "any with consent" if preferences.channel is None else preferences.channel.label,
     }
 
 

@@ -114,8 +114,8 @@ class Schema:
         context.stamp(script, to)
 
 
-SERVICE: Final = Schema("service", "the service's database", "service_0003", "cursor")
-VAULT: Final = Schema("vault", "the contact vault", "vault_0002", "vault")
+SERVICE: Final = Schema("service", "the service's database", "service_0004", "cursor")
+VAULT: Final = Schema("vault", "the contact vault", "vault_0003", "vault")
 SCHEMAS: Final = (SERVICE, VAULT)
 
 
