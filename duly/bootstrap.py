@@ -279,6 +279,13 @@ class Application:
         """The ways to reach a borrower that are set. Raises: InvalidInput."""
         return self.new_carriers()
 
+    @property
+    def reaches_out(self) -> bool:
+        """Whether any channel is set that goes to the borrower; the inbox alone waits until they look."""
+        from duly.domain.consent import Channel
+
+        return any(channel is not Channel.IN_APP for channel in self.carriers)
+
     def new_carriers(self) -> "dict[Channel, Carrier]":
         """The same, with connections of their own: a carrier is for one thread at a time."""
         from duly.channels.email import EmailCarrier

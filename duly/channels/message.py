@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
+
+NO_WAY: Final = "there is no way to reach a borrower: neither a mail server nor a gateway is set"
+SET_A_WAY: Final = "Set DULY_SMTP_HOST and DULY_SMTP_SENDER, DULY_SMS_URL or DULY_PUSH_URL."
 
 
 class CarrierUnavailable(DulyError):

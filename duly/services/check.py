@@ -513,15 +513,10 @@ def _disk(app: "Application") -> Findings:
 
 def _channels(app: "Application") -> Findings:
     """Each channel is connected to, up to the log-in; nothing is sent."""
-    from duly.channels.message import CarrierUnavailable
+    from duly.channels.message import NO_WAY, SET_A_WAY, CarrierUnavailable
 
-    if not app.carriers:
-        yield Finding(
-            "channels",
-            Level.FAILURE,
-            "there is no way to reach a borrower",
-            "Set DULY_SMTP_HOST and DULY_SMTP_SENDER.",
-        )
+    if not app.reaches_out:
+        yield Finding("channels", Level.FAILURE, NO_WAY, SET_A_WAY)
         return
     for channel, carrier in app.carriers.items():
         name = channel.label

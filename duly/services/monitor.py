@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from duly.channels.message import NO_WAY
 from duly.domain.errors import DulyError
 from duly.services import telemetry
 
@@ -160,4 +161,4 @@ class Monitor:
                 problems.append(f"{channel.name.lower()}: {error.wrong}")
             finally:
                 carrier.close()
-        return "; ".join(problems) or (None if carriers else "there is no way to reach a borrower")
+        return "; ".join(problems) or (None if self._app.reaches_out else NO_WAY)

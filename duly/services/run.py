@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Self
 
-from duly.channels.message import CarrierUnavailable
+from duly.channels.message import NO_WAY, SET_A_WAY, CarrierUnavailable
 from duly.domain import calendar
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
@@ -354,7 +354,7 @@ def planned(app: "Application", now: int, loans: Collection[bytes] | None = None
 def reach_of(app: "Application") -> Reach:
     """On which channels borrowers can be reached: those that are set, and were not closed by a report."""
     found = set(app.carriers)
-    if not found - {Channel.IN_APP}:
+    if not app.reaches_out:
         # Another process delivers; by mail, unless told.
         found.add(Channel.EMAIL)
     return Reach(tuple(channel for channel in DELIVERABLE if channel in found), app.reports.closed())
@@ -384,11 +384,8 @@ def check(app: "Application", roles: Collection[Role] = tuple(Role)) -> None:
 
     Raises: DulyError, of the settings, the key, the vault or the deployment.
     """
-    if Role.DELIVER in roles and not app.carriers.keys() - {Channel.IN_APP}:
-        raise CarrierUnavailable(
-            "there is no way to reach a borrower: neither a mail server nor a gateway is set",
-            remedy="Set DULY_SMTP_HOST and DULY_SMTP_SENDER, DULY_SMS_URL or DULY_PUSH_URL.",
-        )
+    if Role.DELIVER in roles and not app.reaches_out:
+        raise CarrierUnavailable(NO_WAY, remedy=SET_A_WAY)
     _ = app.deployment, app.notice_store
     if set(roles) != {Role.INDEX}:
         _ = app.account, app.vault

@@ -232,7 +232,8 @@ def test_every_event_of_ours_is_known() -> None:
         if entry["type"] == "event"
     }
     foreign = {"Bound", "EIP712DomainChanged", "RoleAdminChanged", "RoleGranted", "RoleRevoked"}
-    assert told - foreign == {event.name for event in events.EVENTS}
+    told = {name for name in told - foreign if not name.startswith("DefaultAdmin")}
+    assert told == {event.name for event in events.EVENTS}
     assert len(decoders()) == len(events.EVENTS)
 
 

@@ -60,7 +60,7 @@ class Gate:
         return notices
 
     def resume(self) -> list[Any]:
-        return [SimpleNamespace(logs=events) for events in self.earlier]
+        return [self._receipt(events) for events in self.earlier]
 
     def most_gas(self) -> int:
         return self.most
@@ -73,12 +73,11 @@ class Gate:
     def send(self, batch: list[Notice], gas: int) -> Any:
         assert gas == self.estimate(batch) <= self.most
         self.batches.append(batch)
+        return self._receipt([self._event(each) for each in batch])
+
+    def _receipt(self, events: list[Event]) -> Any:
         return SimpleNamespace(
-            logs=[self._event(each) for each in batch],
-            transaction=bytes(32),
-            block=1,
-            gas_used=40_000 * len(batch),
-            gas_price=7,
+            logs=events, transaction=bytes(32), block=1, gas_used=40_000 * len(events), gas_price=7
         )
 
     def _event(self, notice: Notice) -> Event:

@@ -463,7 +463,9 @@ def test_a_partly_paid_instalment_is_split_by_the_order_of_payment():
 def test_basis_1_notices_are_served_with_the_templates_that_the_policy_was_published_with(published):
     policy = published and SimpleNamespace(templates=published, pack=load_pack("STRICT").pack_hash)
     model = SimpleNamespace(policy=lambda number: policy)
-    server = Server(None, None, model, None, None, None, TEMPLATES)  # type: ignore[arg-type]
+    server = Server(
+        None, SimpleNamespace(resume=list, most_gas=lambda: 0), model, None, None, None, TEMPLATES
+    )  # type: ignore[arg-type]
     ready = SimpleNamespace(ready=True, policy=1, id=b"", message=b"")
     if published == TEMPLATES.hash:
         assert server._fits(1)
