@@ -150,7 +150,7 @@ class Server:
             else:
                 contacts[each.id] = contact
         possible = [each for message in batch for each in message if each.id in contacts]
-        allowed = self._allowed(possible, refused)
+        allowed = self._allowed(possible, refused) if possible else set()
         contents: list[Content] = []
         notices: list[list[Notice]] = []
         for message in batch:

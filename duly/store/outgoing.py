@@ -14,7 +14,6 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
-    Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
@@ -31,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from duly.store.database import reading, writing
+from duly.store.migrations import SERVICE
 from duly.store.schema import BigInteger
 
 REMEMBERED: Final = 256
@@ -60,7 +60,7 @@ outgoing_table = Table(
     Column("what", Text),
     Column("raw", LargeBinary),
     Column("hash", LargeBinary),
-    Column("block", Integer),
+    Column("block", BigInteger),
     PrimaryKeyConstraint("chain", "sender", "nonce", "number"),
 )
 
@@ -89,8 +89,7 @@ class Outgoing:
 
     def __init__(self, engine: Engine, chain: bytes) -> None:
         self._engine, self._chain = engine, chain
-        with writing(engine) as connection:
-            metadata.create_all(connection)
+        SERVICE.prepare(engine)
 
     def take(self, sender: str, lowest: int, seconds: float) -> tuple[int, str]:
         """The lowest free nonce from this one on, and a token that tells who has it, for so many seconds."""

@@ -114,7 +114,7 @@ class Schema:
         context.stamp(script, to)
 
 
-SERVICE: Final = Schema("service", "the service's database", "service_0004", "cursor")
+SERVICE: Final = Schema("service", "the service's database", "service_0005", "cursor")
 VAULT: Final = Schema("vault", "the contact vault", "vault_0003", "vault")
 SCHEMAS: Final = (SERVICE, VAULT)
 
