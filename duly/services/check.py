@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Final
 
 from duly.config import MailSecurity
 from duly.domain.errors import DulyError
+from duly.store.database import exists, file_of
 
 if TYPE_CHECKING:
     from duly.bootstrap import Application
-    from duly.store.migrations import Schema
     from duly.store.readmodel import Cursor
 
 TIMEOUT: Final = 10.0
@@ -367,45 +367,6 @@ def batches_paid_by(app: "Application", balance: int) -> int:
 # ------------------------------------------------------------------------------------------ the store
 
 
-def _file_of(url: str) -> Path | None:
-    """The file of an SQLite database; None for every other."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return None
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        return None
-    return Path(parsed.database)
-
-
-def _exists(url: str) -> bool:
-    path = _file_of(url)
-    return path is None or path.exists()
-
-
-def _standing(url: str, schema: "Schema") -> tuple[bool, str | None]:
-    """Whether a database has tables of a schema, and at which revision, without changing anything.
-
-    Raises: DatabaseTooNew, DatabaseError.
-    """
-    from sqlalchemy import inspect
-
-    from duly.store.database import open_engine, reading
-
-    # Opened to be written to, a vault would begin to keep a write-ahead log.
-    path = _file_of(url) if schema.name == "vault" else None
-    engine = open_engine(f"sqlite:///file:{path.absolute()}?mode=ro&uri=true" if path else url)
-    try:
-        with reading(engine) as connection:
-            found = schema.revision(connection)
-            return found is not None or inspect(connection).has_table(schema.first_table), found
-    finally:
-        engine.dispose()
-
-
 def _indexed(app: "Application") -> "Cursor | None":
     """How far the chain was read. Where the database is of an older schema, to ask it would change it: None,
     too.
@@ -413,14 +374,14 @@ def _indexed(app: "Application") -> "Cursor | None":
     from duly.store.migrations import SERVICE
 
     url = app.settings.database
-    if not _exists(url) or _standing(url, SERVICE)[1] != SERVICE.head:
+    if not exists(url) or SERVICE.standing(url)[1] != SERVICE.head:
         return None
     return app.read_model.find_cursor()
 
 
 def _database(app: "Application") -> Findings:
     """Reachable and writable. Nothing is made or changed."""
-    if not _exists(app.settings.database):
+    if not exists(app.settings.database):
         yield Finding(
             "database", Level.WARNING, "there is none yet", "`duly index` makes it and reads the chain."
         )
@@ -454,9 +415,9 @@ def _schemas(app: "Application") -> Findings:
     from duly.store.migrations import SERVICE, VAULT
 
     for schema, url in ((SERVICE, app.settings.database), (VAULT, app.settings.vault)):
-        if not _exists(url):
+        if not exists(url):
             continue
-        made, found = _standing(url, schema)
+        made, found = schema.standing(url)
         if not made:
             yield Finding("schema", Level.WARNING, f"{schema.words} is empty", "Its first use fills it.")
         elif found == schema.head:
@@ -475,14 +436,14 @@ def _schemas(app: "Application") -> Findings:
 def _vault(app: "Application") -> Findings:
     from duly.store.migrations import VAULT
 
-    if not _exists(app.settings.vault):
+    if not exists(app.settings.vault):
         yield Finding(
             "vault",
             Level.WARNING,
             "there is none yet",
             "Make a master key with `duly vault init`; the first `duly vault add` makes the vault.",
         )
-    elif _standing(app.settings.vault, VAULT)[1] != VAULT.head:
+    elif VAULT.standing(app.settings.vault)[1] != VAULT.head:
         raise Unchecked("its schema")
     else:
         _ = app.vault
@@ -492,7 +453,7 @@ def _vault(app: "Application") -> Findings:
 def _disk(app: "Application") -> Findings:
     folders = {app.settings.deployments.absolute()}
     for url in (app.settings.database, app.settings.vault):
-        if path := _file_of(url):
+        if path := file_of(url):
             folders.add(path.absolute().parent)
     least: tuple[int, Path] | None = None
     for folder in folders:

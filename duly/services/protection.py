@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy.engine import make_url
-
 from duly.chain import logs
 from duly.chain.errors import explained
 from duly.domain.calendar import DAY
@@ -26,6 +24,7 @@ from duly.domain.notice import Notice
 from duly.domain.preferences import Preferences, hours_text
 from duly.services.policy import pack_published
 from duly.services.serve import salt_purpose
+from duly.store.database import exists
 from duly.store.notices import Content, Delivery
 from duly.store.readmodel import NothingIndexed
 from duly.store.vault import BorrowerRecord, Entry
@@ -64,7 +63,7 @@ def export(app: "Application", borrower: str) -> dict[str, Any]:
             for each in record.inbox
         ],
         "codes_sent_at": [_moment(at) for at in record.codes_sent_at],
-        **(_told(app, record.borrower) if has_database(app) else {}),
+        **(_told(app, record.borrower) if exists(app.settings.database) else {}),
         "log": [entry_json(entry) for entry in record.log],
     }
 
@@ -82,7 +81,7 @@ def preferences_json(preferences: Preferences) -> dict[str, Any]:
 
 def registered(app: "Application", borrower: str) -> Profile | None:
     """What the borrower registered on chain, as far as it was read; None where nothing is known of that."""
-    if has_database(app):
+    if exists(app.settings.database):
         with suppress(NothingIndexed):
             profile = app.read_model.profile(borrower.lower())
             return profile if profile.changes else None
@@ -312,7 +311,7 @@ def erase(app: "Application", borrowers: Iterable[str]) -> int:
     """
     every = [borrower.lower() for borrower in borrowers]
     erased = app.vault.erase(*every)
-    if has_database(app):
+    if exists(app.settings.database):
         with suppress(NothingIndexed):
             loans = [loan.id for borrower in every for loan in app.read_model.loans(borrower=borrower)]
             app.notice_store.forget_words(loans)
@@ -401,12 +400,6 @@ def _just_opened(app: "Application") -> set[str]:
         head = int(app.w3.eth.block_number)
     found = (logs.decode(log) for log in logs.fetch(app.w3, [ledger], read + 1, head))
     return {event.terms.borrower for event in found if isinstance(event, LoanOpened | LoanAmended)}
-
-
-def has_database(app: "Application") -> bool:
-    """There is a read model; asking it would make one where there is none."""
-    url = make_url(app.settings.database)
-    return url.get_backend_name() != "sqlite" or (bool(url.database) and Path(url.database or "").is_file())
 
 
 def _hex(value: bytes) -> str:

@@ -8,8 +8,9 @@ DatabaseError               the database cannot be used
 └── DatabaseTooNew          a later version of Duly made it
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from sqlalchemy import Connection, Engine, Row, Select, Table, create_engine, ev
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import StaticPool
 
 from duly.domain.errors import DulyError
 
 BUSY_SECONDS = 5
 """How long to wait for another program that is writing."""
+
+SETTING = "DULY_DATABASE"
+"""Where a database's URL is from, if nothing else is said."""
 
 _POSTGRESQL = ("postgresql", "postgres")
 _ROWS_AT_ONCE = 2_000
@@ -58,7 +63,13 @@ class DatabaseTooNew(DatabaseError):
     """A later version of Duly made the database."""
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(
+    url: str,
+    *,
+    setting: str = SETTING,
+    patience: int = BUSY_SECONDS,
+    set_up_sqlite: Callable[[Any], None] | None = None,
+) -> Engine:
     """An engine for a database URL, such as sqlite:///duly.db or postgresql://user@host/duly; "sqlite://" is
     in memory.
 
@@ -66,24 +77,27 @@ def open_engine(url: str) -> Engine:
     foreign keys held. PostgreSQL is spoken to with psycopg. Every error of the database comes as a
     `DatabaseError`.
 
+    setting: where the URL is from, to be named in errors. patience: seconds to wait for another program that
+    is writing. set_up_sqlite: told a new connection to SQLite, to set it up otherwise.
+
     Raises: DatabaseError, when the URL names no database.
     """
     try:
         parsed = parse_url(url)
         # No error repeats what was being written.
-        engine = create_engine(parsed, hide_parameters=True, **_options(parsed))
+        engine = create_engine(parsed, hide_parameters=True, **_options(parsed, patience))
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise DatabaseError(
             f"this is no database URL: {_shown(url)} ({type(error).__name__})",
             wanted="such as sqlite:///duly.db or postgresql://user@host/duly",
-            remedy="Correct DULY_DATABASE.",
+            remedy=f"Correct {setting}.",
         ) from None
-    event.listen(engine, "handle_error", _translate)
+    event.listen(engine, "handle_error", partial(_translate, setting))
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "connect", partial(_connect_sqlite, set_up_sqlite or _set_up_sqlite))
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        event.listen(engine, "connect", _set_up_postgresql)
+        event.listen(engine, "connect", partial(_set_up_postgresql, patience))
     return engine
 
 
@@ -96,15 +110,25 @@ def parse_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg") if parsed.drivername in _POSTGRESQL else parsed
 
 
-def exists(url: str) -> bool:
-    """A database is there: a file that was made, or a server's, which nobody can tell without asking."""
+def file_of(url: str) -> Path | None:
+    """The file of a database on SQLite; None for every other."""
     try:
         parsed = make_url(url)
     except ArgumentError:
+        return None
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database))
+
+
+def exists(url: str) -> bool:
+    """A database is there: a file that was made, or a server's, which nobody can tell without asking."""
+    try:
+        on_a_server = make_url(url).get_backend_name() != "sqlite"
+    except ArgumentError:
         return False
-    if parsed.get_backend_name() != "sqlite":
-        return True
-    return parsed.database not in (None, "", ":memory:") and Path(str(parsed.database)).is_file()
+    file = file_of(url)
+    return on_a_server or (file is not None and file.is_file())
 
 
 @contextmanager
@@ -126,7 +150,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     On SQLite the right to write is taken at once, so that what is read in it stays true until the end.
     """
     with engine.connect() as connection:
-        connection = connection.execution_options(duly_writing=True)
+        connection = connection.execution_options(duly_begin="BEGIN IMMEDIATE")
         with connection.begin():
             yield connection
 
@@ -139,10 +163,26 @@ def insert_once(connection: Connection, table: Table) -> "sqlite.Insert | postgr
 
 
 def rewrite(engine: Engine, *tables: Table) -> None:
-    """On PostgreSQL, write tables anew: rows that were deleted stay in their files until then."""
+    """Write tables anew, on SQLite all that there are: what was deleted stays in their files until then.
+
+    Raises: DatabaseLocked; DatabaseReadOnly, where they are not this user's: PostgreSQL itself only warns.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.connect().execution_options(duly_begin=None) as connection:
+            connection.exec_driver_sql("VACUUM")
+        return
     names = ", ".join(f'"{table.name}"' for table in tables)
+    files = "SELECT " + ", ".join(f"pg_relation_filenode('\"{table.name}\"')" for table in tables)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        before = connection.exec_driver_sql(files).one()
         connection.exec_driver_sql(f"VACUUM (FULL) {names}")
+        after = connection.exec_driver_sql(files).one()
+    if any(old == new for old, new in zip(before, after, strict=True)):
+        raise DatabaseReadOnly(
+            f"the tables of {_where(engine)} were not rewritten: what was deleted is still in their files",
+            wanted="this user as their owner",
+            remedy="ALTER TABLE … OWNER TO it, then do it again.",
+        )
 
 
 def streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
@@ -158,19 +198,28 @@ def translated(connection: Connection) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        _raise(_where(connection.engine), error, lost=isinstance(error, psycopg.OperationalError))
+        lost = isinstance(error, psycopg.OperationalError)
+        _raise(SETTING, _where(connection.engine), error, lost)
         raise
 
 
-def _options(url: URL) -> dict[str, Any]:
+def _options(url: URL, patience: int) -> dict[str, Any]:
     if url.get_backend_name() != "sqlite":
         return {"pool_pre_ping": True}
-    return {"connect_args": {"timeout": BUSY_SECONDS}}
+    arguments: dict[str, Any] = {"timeout": patience}
+    if url.database in (None, "", ":memory:"):
+        # There is one connection, for all threads: another one would be another database.
+        return {"connect_args": arguments | {"check_same_thread": False}, "poolclass": StaticPool}
+    return {"connect_args": arguments}
 
 
-def _set_up_sqlite(connection: Any, record: object) -> None:
+def _connect_sqlite(set_up: Callable[[Any], None], connection: Any, record: object) -> None:
     # SQLAlchemy's own BEGIN below, not the driver's late one.
     connection.isolation_level = None
+    set_up(connection)
+
+
+def _set_up_sqlite(connection: Any) -> None:
     cursor = connection.cursor()
     try:
         # A file that cannot be written to can still be read.
@@ -185,37 +234,37 @@ def _set_up_sqlite(connection: Any, record: object) -> None:
         # The default of 2 MB spills a range's pages to the disk before its commit; negative means KiB.
         cursor.execute("PRAGMA cache_size = -65536")
         cursor.execute("PRAGMA wal_autocheckpoint = 8192")
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
     finally:
         cursor.close()
 
 
-def _set_up_postgresql(connection: Any, record: object) -> None:
-    connection.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+def _set_up_postgresql(patience: int, connection: Any, record: object) -> None:
+    connection.execute(f"SET lock_timeout = '{patience}s'")
     connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writing = connection.get_execution_options().get("duly_writing")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    begin = connection.get_execution_options().get("duly_begin", "BEGIN")
+    if begin:
+        connection.exec_driver_sql(begin)
 
 
-def _translate(context: ExceptionContext) -> None:
+def _translate(setting: str, context: ExceptionContext) -> None:
     lost = context.connection is None or context.is_disconnect
-    _raise(_where(context.engine), context.original_exception, lost)
+    _raise(setting, _where(context.engine), context.original_exception, lost)
 
 
 def _where(engine: Engine | None) -> str:
     return engine.url.render_as_string(hide_password=True) if engine is not None else "the database"
 
 
-def _raise(where: str, error: BaseException, lost: bool) -> None:
+def _raise(setting: str, where: str, error: BaseException, lost: bool) -> None:
     """Put the driver's error into words, leaving out its own, which may quote what was being written."""
     text, state = str(error).strip(), getattr(error, "sqlstate", None) or ""
     if "database is locked" in text or "database table is locked" in text or state in _LOCKED:
         raise DatabaseLocked(
             f"another program is writing to {where}",
-            remedy=f"Waited {BUSY_SECONDS} seconds. Let the other one finish, then try again.",
+            remedy="Waited for it. Let the other one finish, then try again.",
         ) from error
     if "readonly database" in text or "attempt to write a readonly" in text or state in _READ_ONLY:
         raise DatabaseReadOnly(
@@ -227,7 +276,7 @@ def _raise(where: str, error: BaseException, lost: bool) -> None:
     if "file is not a database" in text or "file is encrypted" in text:
         raise NotADatabase(
             f"{where} is not a database",
-            remedy="Name another file in DULY_DATABASE; this one was left as it is.",
+            remedy=f"Name another file in {setting}; this one was left as it is.",
         ) from error
     if "unable to open database file" in text:
         raise DatabaseError(
@@ -240,7 +289,7 @@ def _raise(where: str, error: BaseException, lost: bool) -> None:
         ) from error
     if lost or state[:2] in _UNREACHABLE:
         raise DatabaseError(
-            f"{where} cannot be reached", remedy="Check that it runs, and the URL in DULY_DATABASE."
+            f"{where} cannot be reached", remedy=f"Check that it runs, and the URL in {setting}."
         ) from error
 
 

@@ -1,7 +1,7 @@
 """The contact vault: each borrower's own address, under a key of the borrower's own.
 
-A database apart from the read model. There is a place for the address at which a borrower wants to be
-reached, one a channel, and for nothing and nobody else (BORROWER-1).
+A database apart from the read model, on SQLite or PostgreSQL. There is a place for the address at which a
+borrower wants to be reached, one a channel, and for nothing and nobody else (BORROWER-1).
 
     master key ──HKDF──┬─► wraps the borrower's key ──HKDF──┬─► seals the borrower's address (AES-256-GCM)
                        ├─► person index                     ├─► salts of commitments and content hashes
@@ -24,10 +24,9 @@ import json
 import os
 import re
 import secrets
-import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
@@ -46,26 +45,32 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Row,
+    Select,
     String,
     Table,
     and_,
-    create_engine,
     delete,
-    event,
     func,
     insert,
+    inspect,
     select,
     update,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.exc import DBAPIError
 
 from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
 from duly.domain.preferences import NO_PREFERENCES, Preferences
 from duly.store.addresses import InvalidContact, masked, normalise
-from duly.store.database import insert_once
+from duly.store.database import (
+    DatabaseError,
+    file_of,
+    insert_once,
+    open_engine,
+    reading,
+    rewrite,
+    writing,
+)
 from duly.store.masterkey import (
     KEY_BYTES,
     InvalidMasterKey,
@@ -95,6 +100,8 @@ CODE_TRIES: Final = 5
 CODES: Final = ((3, 3_600), (5, 86_400))
 """How many codes may be sent in how many seconds: to one address, and to one borrower."""
 
+_PATIENCE: Final = 30
+"""Seconds to wait for another program that is writing: it may be rewriting the whole vault."""
 _LONGEST: Final = max(seconds for _, seconds in CODES)
 _NONCE_BYTES: Final = 12
 _BATCH: Final = 200
@@ -118,6 +125,7 @@ vault_table = Table(
     Column("log_count", Integer, nullable=False),
     Column("log_seal", LargeBinary, nullable=False),
 )
+_the_row: Final = select(vault_table)
 borrowers_table = Table(
     "borrowers",
     metadata,
@@ -278,6 +286,17 @@ class TooManyCodes(VaultError):
             remedy=f"The next one can be sent in {minutes} min.",
         )
         self.seconds = seconds
+
+
+class _OtherDatabase(VaultError):
+    """The database is something else."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{VAULT.setting} names another database, not a vault",
+            wanted="a database of its own, empty at first",
+            remedy=f"Look at {VAULT.setting}.",
+        )
 
 
 class AlteredLog(VaultError):
@@ -479,14 +498,14 @@ class _Session:
         seal = self.execute(select(log_table.c.seal).where(log_table.c.id == count)).scalar() or b""
         key = derive(self.own_key, b"duly/log/1")
         rows, by = [], _user()
-        for number, (reading, borrower, channel) in enumerate(readings, count + 1):
+        for number, (read, borrower, channel) in enumerate(readings, count + 1):
             values: dict[str, Any] = {
                 "id": number,
                 "at": now,
                 "borrower": borrower,
                 "channel": None if channel is None else int(channel),
-                "purpose": reading.purpose,
-                "about": reading.about,
+                "purpose": read.purpose,
+                "about": read.about,
                 "by": by,
             }
             seal = _log_seal(key, seal, values)
@@ -552,10 +571,8 @@ class Vault:
         """
         vault = cls(_open_engine(url), key, clock=clock)
         try:
-            with vault._transaction("BEGIN IMMEDIATE") as connection:
-                if connection.exec_driver_sql("PRAGMA application_id").scalar_one() != _APPLICATION:
-                    connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION}")
-                VAULT.upgrade(connection)
+            with vault._transaction(writing) as connection:
+                _prepare(connection)
                 if connection.execute(select(vault_table)).first() is None:
                     vault._create(connection)
             with vault._reading():
@@ -568,6 +585,7 @@ class Vault:
         own_key = secrets.token_bytes(KEY_BYTES)
         connection.execute(
             insert(vault_table).values(
+                id=1,
                 generation=1,
                 key_check=self._keys.check,
                 own_key=self._keys.wrap(b"duly/vault/own/1", own_key),
@@ -676,9 +694,10 @@ class Vault:
             raise UnknownBorrower(_text(raw))
 
     def erase(self, *borrowers: str) -> int:
-        """Forget borrowers: keys, addresses and index entries, down to the bytes of the database's file.
+        """Forget borrowers: keys, addresses and index entries, down to the bytes of the database's files.
 
         Nothing on chain, in a notice or in a backup without its master key can be linked to them any more.
+        The same goes for PostgreSQL's write-ahead log.
         The log keeps that their addresses were read, and for a day it stays known how many codes were sent to
         the borrower, not where.
 
@@ -703,9 +722,18 @@ class Vault:
         return erased
 
     def _compact(self) -> None:
-        # Deleted rows were overwritten (secure_delete); this also rewrites pages that rows were moved out of.
-        with _clear_errors(), self._engine.connect() as connection:
-            connection.exec_driver_sql("VACUUM")
+        """Leave nothing of what was deleted in the database's files."""
+        try:
+            with _clear_errors():
+                # On SQLite deleted rows were overwritten (secure_delete), but not pages that rows were moved
+                # out of.
+                rewrite(self._engine, *(table for table in metadata.sorted_tables if table is not log_table))
+        except (DatabaseError, VaultError) as error:
+            raise VaultError(
+                f"it is done, but what was deleted is still in the vault's files: {error.wrong}",
+                wanted=error.wanted,
+                remedy=f"{error.remedy} Erasing anyone, also whom the vault does not know, does the rest.",
+            ) from None
 
     # ---------------------------------------------------------------------------------------- verifying
 
@@ -927,8 +955,8 @@ class Vault:
         Raises: VaultError, where no rotation runs, or the new key is not at hand.
         """
         fresh = self._keys if new is None else _Keys.of(new)
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            row = connection.execute(select(vault_table)).one()
+        with self._transaction(writing) as connection:
+            row = connection.execute(_the_row.with_for_update()).one()
             if row.next_check is not None:
                 if not hmac.compare_digest(row.next_check, fresh.check):
                     raise WrongMasterKey
@@ -1384,24 +1412,26 @@ class Vault:
     # ------------------------------------------------------------------------------------------- innards
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Connection]:
-        with _clear_errors(), self._engine.begin() as connection:
-            connection.exec_driver_sql(begin)
+    def _transaction(
+        self, kind: Callable[[Engine], AbstractContextManager[Connection]]
+    ) -> Iterator[Connection]:
+        with _clear_errors(), kind(self._engine) as connection:
             yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[_Session]:
-        with self._transaction("BEGIN") as connection:
-            yield self._session(connection)
+        with self._transaction(reading) as connection:
+            yield self._session(connection, _the_row)
 
     @contextmanager
     def _writing(self) -> Iterator[_Session]:
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            yield self._session(connection)
+        # One writes at a time: on SQLite there is one right to write, on PostgreSQL the row is locked.
+        with self._transaction(writing) as connection:
+            yield self._session(connection, _the_row.with_for_update())
 
-    def _session(self, connection: Connection) -> _Session:
+    def _session(self, connection: Connection, query: Select[Any]) -> _Session:
         # In every transaction: another process may have rotated the master key meanwhile.
-        row = connection.execute(select(vault_table)).first()
+        row = connection.execute(query).first()
         if row is not None and hmac.compare_digest(row.key_check, self._keys.check):
             return _Session(connection, row, self._keys, False)
         if row is None or not hmac.compare_digest(row.next_check or b"", self._keys.check):
@@ -1552,49 +1582,55 @@ def _text(borrower: bytes) -> str:
 
 
 def _open_engine(url: str) -> Engine:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise InvalidInput("DULY_VAULT is not a database URL", wanted="sqlite:///duly-vault.db") from None
-    if parsed.get_backend_name() != "sqlite":
-        raise InvalidInput("the vault is kept in SQLite so far", wanted="sqlite:///duly-vault.db")
-    path = parsed.database
-    if not path or path == ":memory:":
-        engine = create_engine(
-            parsed, poolclass=StaticPool, connect_args={"check_same_thread": False}, hide_parameters=True
-        )
-    else:
+    file = file_of(url)
+    if file is not None:
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
-            raise VaultError(f"the vault {path} cannot be opened: {error.strerror}") from None
-        engine = create_engine(parsed, connect_args={"timeout": 30}, hide_parameters=True)
+            raise VaultError(f"the vault {file} cannot be opened: {error.strerror}") from None
+    return open_engine(url, setting=VAULT.setting, patience=_PATIENCE, set_up_sqlite=_set_up_sqlite)
 
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _: object) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        pages = cursor.execute("PRAGMA page_count").fetchone()[0]
-        if pages and cursor.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
-            raise VaultError(
-                f"{path} is another database, not a vault",
-                wanted="a file of its own",
-                remedy="Look at DULY_VAULT.",
-            )
-        # secure_delete overwrites what is deleted in the file itself. A write-ahead log would keep it until
-        # that is truncated, so there is none; the rollback journal, which holds it too, is gone with the
-        # commit. What VACUUM sets aside stays in memory.
-        for pragma in (
-            "journal_mode=DELETE",
-            "secure_delete=ON",
-            "temp_store=MEMORY",
-            "foreign_keys=ON",
-            "synchronous=EXTRA",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
 
-    return engine
+def _set_up_sqlite(connection: Any) -> None:
+    cursor = connection.cursor()
+    pages = cursor.execute("PRAGMA page_count").fetchone()[0]
+    if pages and cursor.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+        raise _OtherDatabase
+    # secure_delete overwrites what is deleted in the file itself. A write-ahead log would keep it until
+    # that is truncated, so there is none; the rollback journal, which holds it too, is gone with the
+    # commit. What VACUUM sets aside stays in memory.
+    for pragma in (
+        "journal_mode=DELETE",
+        "secure_delete=ON",
+        "temp_store=MEMORY",
+        "foreign_keys=ON",
+        "synchronous=EXTRA",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def prepare(url: str) -> None:
+    """Make the vault's tables, or bring those of an older schema forward. No key is needed.
+
+    Raises: VaultError, DatabaseError.
+    """
+    engine = _open_engine(url)
+    try:
+        with _clear_errors(), writing(engine) as connection:
+            _prepare(connection)
+    finally:
+        engine.dispose()
+
+
+def _prepare(connection: Connection) -> None:
+    """The same of a database that is a vault, or empty to become one."""
+    if connection.dialect.name == "sqlite":
+        if connection.exec_driver_sql("PRAGMA application_id").scalar_one() != _APPLICATION:
+            connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION}")
+    elif VAULT.revision(connection) is None and inspect(connection).get_table_names():
+        raise _OtherDatabase
+    VAULT.upgrade(connection)
 
 
 @contextmanager
@@ -1602,8 +1638,8 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        # The driver's own words, never the statement's parameters.
+        # Never the driver's own words: they may quote what was being written.
         raise VaultError(
-            f"the vault's database failed: {error.orig}",
-            remedy="See that DULY_VAULT names the vault, that it can be written, and that nothing holds it.",
+            f"the vault's database failed: {type(error.orig).__name__}",
+            remedy=f"See that {VAULT.setting} names the vault, and what its own log tells.",
         ) from None

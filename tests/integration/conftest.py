@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -18,12 +19,19 @@ from duly.services.bench import postgresql
 from duly.services.policy import load_pack
 from duly.services.render import templates_hash
 from duly.store.database import open_engine
-from duly.store.migrations import SERVICE
+from duly.store.migrations import SERVICE, VAULT
 from scripts.anvil import free_port, wait_for_port
+
+# A slow machine is no failure.
+hypothesis.settings.register_profile("integration", deadline=None)
+hypothesis.settings.load_profile("integration")
 
 # What is tested on SQLite there is tested on PostgreSQL here.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "unit"))
-pytest.register_assert_rewrite("test_migrations", "test_notice_store", "test_readmodel")
+pytest.register_assert_rewrite(
+    *("test_cli_database", "test_cli_vault", "test_inbox", "test_migrations", "test_notice_store"),
+    *("test_readmodel", "test_vault", "test_vault_log", "test_vault_rotation"),
+)
 
 ANVIL = Path(__file__).resolve().parents[2] / "build/bin/anvil"
 
@@ -116,10 +124,11 @@ def create() -> Iterator[Callable[[str], str]]:
         # Processes are killed in these tests, machines are not.
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("SELECT pg_reload_conf()")
-        connection.execute("CREATE DATABASE made")
-        engine = open_engine(server("made"))
-        SERVICE.prepare(engine)
-        engine.dispose()
+        for name, schema in (("made", SERVICE), ("made_vault", VAULT)):
+            connection.execute(f"CREATE DATABASE {name}")
+            engine = open_engine(server(name))
+            schema.prepare(engine)
+            engine.dispose()
 
         def create(after: str) -> str:
             name = f"test_{next(numbers)}"
@@ -139,6 +148,12 @@ def fresh(create: Callable[[str], str]) -> Callable[[], str]:
 def url(fresh: Callable[[], str]) -> str:
     """The address of such a database."""
     return fresh()
+
+
+@pytest.fixture
+def vault_url(create: Callable[[str], str]) -> str:
+    """The address of a database with the contact vault's tables, and nothing in them."""
+    return create("made_vault")
 
 
 @pytest.fixture

@@ -54,6 +54,12 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def vault_url(tmp_path: Path) -> str:
+    """The address of a contact vault that is still to be made."""
+    return f"sqlite:///{tmp_path / 'vault.db'}"
+
+
+@pytest.fixture
 def empty(tmp_path: Path) -> str:
     """The address of a database in which there is nothing at all."""
     return f"sqlite:///{tmp_path / 'empty.db'}"

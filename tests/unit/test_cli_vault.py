@@ -22,9 +22,9 @@ ADDRESS = "wang.fang@example.org"
 
 
 @pytest.fixture(autouse=True)
-def _settings(tmp_path, monkeypatch):
+def _settings(tmp_path, vault_url, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DULY_VAULT", f"sqlite:///{tmp_path / 'vault.db'}")
+    monkeypatch.setenv("DULY_VAULT", vault_url)
     run("vault", "init", "one.key")
     monkeypatch.setenv("DULY_MASTER_KEY_FILE", str(tmp_path / "one.key"))
 

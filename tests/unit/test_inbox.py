@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import execute, stored
 from scene import borrower
-from sqlalchemy import text
 from test_deliver import KEY, NOW, PLACE, Scene
 from typer.testing import CliRunner
 
@@ -33,8 +32,8 @@ def message(who: str = WHO, notice: int = 1, body: str = "Something private 还�
 
 
 @pytest.fixture
-def vault(tmp_path: Path) -> Any:
-    with Vault.open(f"sqlite:///{tmp_path}/vault.db", KEY, clock=lambda: NOW) as vault:
+def vault(vault_url: str) -> Any:
+    with Vault.open(vault_url, KEY, clock=lambda: NOW) as vault:
         vault.add(WHO, Channel.EMAIL, "wang.fang@example.org", language="zh")
         yield vault
 
@@ -61,14 +60,16 @@ def test_gate_2_what_is_put_there_twice_is_there_once(vault, carrier):
     assert [each.body for each in vault.inbox(WHO)] == [message().body]
 
 
-def test_priv_1_an_inbox_is_sealed_and_goes_with_its_borrower(vault, carrier, tmp_path):
+def test_priv_1_an_inbox_is_sealed_and_goes_with_its_borrower(vault, carrier, vault_url):
     carrier.send(message())
-    assert "还款".encode() not in (tmp_path / "vault.db").read_bytes()
+    ((letter,),) = execute(vault_url, "SELECT sealed_letter FROM inbox")
+    data = stored(vault_url)
+    assert letter in data
+    assert "还款".encode() not in data
     assert vault.erase(WHO) == 1
     with pytest.raises(UnknownBorrower):
         vault.inbox(WHO)
-    with vault._engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM inbox")).scalar_one() == 0
+    assert letter not in stored(vault_url)
     assert carrier.send(message()) == Receipt(Result.REFUSED, "unknown borrower")
 
 
@@ -80,9 +81,8 @@ def test_an_inbox_outlives_the_master_key(vault, carrier):
     assert len(vault.inbox(WHO)) == 1
 
 
-def test_a_vault_that_does_not_answer_is_tried_again(vault, carrier):
-    with vault._engine.begin() as connection:
-        connection.execute(text("DROP TABLE inbox"))
+def test_a_vault_that_does_not_answer_is_tried_again(vault, carrier, vault_url):
+    execute(vault_url, "DROP TABLE inbox")
     assert carrier.send(message()) == Receipt(Result.DEFERRED, "inbox unavailable")
 
 
@@ -195,14 +195,14 @@ def test_what_is_owed_is_delivered_in_the_app_without_a_contact(tmp_path):
     assert words.content_hash(letter.proofs[0][1]) == content_hash
 
 
-def test_the_inbox_is_shown(tmp_path, monkeypatch):
+def test_the_inbox_is_shown(tmp_path, vault_url, monkeypatch):
     for name, value in {
-        "DULY_VAULT": f"sqlite:///{tmp_path}/v.db",
+        "DULY_VAULT": vault_url,
         "DULY_MASTER_KEY": "5a" * 32,
         "DULY_DATABASE": f"sqlite:///{tmp_path}/d.db",
     }.items():
         monkeypatch.setenv(name, value)
-    with Vault.open(f"sqlite:///{tmp_path}/v.db", KEY) as vault:
+    with Vault.open(vault_url, KEY) as vault:
         vault.add(WHO, Channel.EMAIL, "b@example.org")
         InAppCarrier(lambda: vault).send(message())
     shown = CliRunner().invoke(app, ["inbox", WHO])

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import sqlite3
 import stat
 
 import pytest
+from databases import execute, rows, stored
 from eth_abi import encode
 from eth_utils import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
 from duly.domain.consent import Channel
-from duly.domain.errors import DulyError, InvalidInput
+from duly.domain.errors import DulyError
 from duly.domain.preferences import NO_PREFERENCES, Preferences
 from duly.store import vault as module
+from duly.store.database import DatabaseError, DatabaseTooNew, NotADatabase, open_engine
+from duly.store.migrations import SERVICE
 from duly.store.vault import (
     InvalidContact,
     InvalidMasterKey,
@@ -42,8 +44,8 @@ def key() -> MasterKey:
 
 
 @pytest.fixture
-def url(tmp_path) -> str:
-    return f"sqlite:///{tmp_path / 'vault.db'}"
+def url(vault_url) -> str:
+    return vault_url
 
 
 @pytest.fixture
@@ -181,9 +183,9 @@ def test_who_wrote_from_an_address_is_found(vault):
     assert vault.borrowers_at(Channel.EMAIL, ADDRESS) == []
 
 
-def test_the_person_index_does_not_tell_the_address(vault, tmp_path):
+def test_the_person_index_does_not_tell_the_address(vault):
     vault.add(BORROWER, Channel.EMAIL, ADDRESS)
-    elsewhere = Vault.open(f"sqlite:///{tmp_path / 'other.db'}", MasterKey.generate())
+    elsewhere = Vault.open("sqlite://", MasterKey.generate())
     elsewhere.add(BORROWER, Channel.EMAIL, ADDRESS)
     assert vault.person_of(BORROWER) != elsewhere.person_of(BORROWER)
     elsewhere.close()
@@ -205,64 +207,57 @@ def test_cap_1_asking_for_one_and_for_all_agree(links):
 # --------------------------------------------------------------------------------------------------- sealing
 
 
-def test_priv_1_nothing_readable_is_in_the_file(vault, tmp_path):
+def test_priv_1_nothing_readable_is_in_the_file(vault, url):
     vault.add(BORROWER, Channel.EMAIL, ADDRESS)
-    data = (tmp_path / "vault.db").read_bytes()
+    data = stored(url)
+    assert bytes.fromhex(BORROWER[2:]) in data
     assert b"wang" not in data
     assert b"example" not in data
 
 
-def test_what_was_sealed_for_one_cannot_be_read_as_anothers(vault, tmp_path):
+def test_what_was_sealed_for_one_cannot_be_read_as_anothers(vault, url):
     vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, "other@example.org")])
-    with sqlite3.connect(tmp_path / "vault.db") as database:
-        database.execute(
-            "UPDATE contacts SET sealed_address = (SELECT sealed_address FROM contacts WHERE borrower = ?)"
-            " WHERE borrower = ?",
-            (bytes.fromhex(OTHER[2:]), bytes.fromhex(BORROWER[2:])),
-        )
+    execute(url, "UPDATE contacts SET sealed_address = (SELECT max(sealed_address) FROM contacts)")
     with pytest.raises(VaultError, match="was altered"):
-        address_of(vault, BORROWER, Channel.EMAIL)
+        [address_of(vault, one, Channel.EMAIL) for one in (BORROWER, OTHER)]
 
 
-def test_a_key_moved_to_another_borrower_is_refused(vault, tmp_path):
+def test_a_key_moved_to_another_borrower_is_refused(vault, url):
     vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, "other@example.org")])
-    with sqlite3.connect(tmp_path / "vault.db") as database:
-        database.execute("UPDATE keys SET wrapped_key = (SELECT max(wrapped_key) FROM keys)")
+    execute(url, "UPDATE keys SET wrapped_key = (SELECT max(wrapped_key) FROM keys)")
     with pytest.raises(VaultError, match="was altered"):
         [vault.salt_for(one, b"x") for one in (BORROWER, OTHER)]
 
 
-def test_sealed_addresses_do_not_tell_their_length(vault, tmp_path):
+def test_sealed_addresses_do_not_tell_their_length(vault, url):
     vault.add_all(
         [(BORROWER, Channel.EMAIL, "a@b.cc"), (OTHER, Channel.EMAIL, "a.longer.address@example.org")]
     )
-    with sqlite3.connect(tmp_path / "vault.db") as database:
-        assert database.execute("SELECT count(DISTINCT length(sealed_address)) FROM contacts").fetchone() == (
-            1,
-        )
+    assert execute(url, "SELECT count(DISTINCT length(sealed_address)) FROM contacts") == [(1,)]
 
 
 # --------------------------------------------------------------------------------------------------- erasing
 
 
-def stored_bytes(path) -> list[bytes]:
-    with sqlite3.connect(path) as database:
-        keys = database.execute("SELECT wrapped_key FROM keys").fetchall()
-        contacts = database.execute("SELECT sealed_address FROM contacts").fetchall()
-        contacts += database.execute("SELECT person FROM persons").fetchall()
-    return [value for row in keys + contacts for value in row]
+def sealed(url) -> list[bytes]:
+    queries = (
+        "SELECT wrapped_key FROM keys",
+        "SELECT sealed_address FROM contacts",
+        "SELECT person FROM persons",
+    )
+    return [value for query in queries for (value,) in execute(url, query)]
 
 
-def test_priv_1_erasing_leaves_no_byte_behind(vault, tmp_path):
+def test_priv_1_erasing_leaves_no_byte_behind(vault, url):
     borrowers = [f"0x{keccak(bytes([number]))[:20].hex()}" for number in range(200)]
     vault.add_all((borrower, Channel.EMAIL, f"{borrower}@example.org") for borrower in borrowers)
-    before = stored_bytes(tmp_path / "vault.db")
+    before, data = sealed(url), stored(url)
+    assert all(value in data for value in before)
     assert vault.erase(*borrowers[::2]) == 100
-    kept = set(stored_bytes(tmp_path / "vault.db"))
-    files = [path.read_bytes() for path in tmp_path.iterdir()]
+    kept, data = set(sealed(url)), stored(url)
     lost = [value for value in before if value not in kept]
     assert len(lost) == 300
-    assert not [value for value in lost if any(value in data for data in files)]
+    assert not [value for value in lost if value in data]
     assert set(vault.borrowers()) == set(borrowers[1::2])
 
 
@@ -279,11 +274,10 @@ def test_priv_1_who_comes_back_is_somebody_else(vault):
     assert vault.salt_for(BORROWER, b"content") != salt
 
 
-def guessed(path, master: MasterKey, commitment: bytes, candidates: list[str]) -> list[str]:
+def guessed(data: bytes, master: MasterKey, commitment: bytes, candidates: list[str]) -> list[str]:
     """Whose commitment it may be, for somebody who has the vault's bytes, the master key and a list of
     candidates: every key that was ever wrapped in the file is tried, and every 32 bytes of it as key or salt.
     """
-    data = path.read_bytes()
     keys = set()
     wrapper = module.AESGCM(master.derive(b"wrap"))
     borrower = bytes.fromhex(BORROWER[2:])
@@ -305,29 +299,26 @@ def guessed(path, master: MasterKey, commitment: bytes, candidates: list[str]) -
     ]
 
 
-def test_priv_1_after_erasing_nothing_can_be_linked(vault, key, tmp_path):
+def test_priv_1_after_erasing_nothing_can_be_linked(vault, key, url):
     candidates = ["someone.else@example.org", ADDRESS]
     vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, "other@example.org")])
     code = vault.new_code(BORROWER, Channel.EMAIL)
     commitment = vault.check_code(BORROWER, Channel.EMAIL, code.code).hash
     content = keccak(vault.salt_for(BORROWER, b"content") + b"words")
-    path = tmp_path / "vault.db"
-    own_key = module._Keys.of(key).unwrap(
-        b"duly/vault/own/1", sqlite3.connect(path).execute("SELECT own_key FROM vault").fetchone()[0]
-    )
+    ((wrapped,),) = execute(url, "SELECT own_key FROM vault")
+    own_key = module._Keys.of(key).unwrap(b"duly/vault/own/1", wrapped)
     # What of the address is in the file, in forms that whoever has the master key can make again.
     traces = [
         module._person(key.derive(b"person"), Channel.EMAIL, ADDRESS),
         module._limited(module.derive(own_key, b"duly/codes/1"), Channel.EMAIL, ADDRESS),
     ]
-    before = path.read_bytes()
-    assert guessed(path, key, commitment, candidates) == [ADDRESS]
+    before = stored(url)
+    assert guessed(before, key, commitment, candidates) == [ADDRESS]
     assert all(trace in before for trace in traces)
 
     vault.erase(BORROWER)
-    assert [each.name for each in tmp_path.iterdir()] == ["vault.db"]
-    after = path.read_bytes()
-    assert guessed(path, key, commitment, candidates) == []
+    after = stored(url)
+    assert guessed(after, key, commitment, candidates) == []
     assert not any(trace in after for trace in traces)
     # Nor a content hash, though the words are known.
     salts = {keccak(after[at : at + 32] + b"words") for at in range(len(after) - 31)}
@@ -338,7 +329,7 @@ def test_priv_1_after_erasing_nothing_can_be_linked(vault, key, tmp_path):
     assert [entry.purpose for entry in vault.log(BORROWER)] == ["verification", "erasure"]
 
 
-def test_wishes_are_kept_beside_the_language_and_erased_with_the_rest(vault, key, tmp_path):
+def test_wishes_are_kept_beside_the_language_and_erased_with_the_rest(vault, url):
     wishes = Preferences(hours=(1080, 1230), zone="Europe/Athens", days_before=(7, 1), on_due_day=False)
     with pytest.raises(UnknownBorrower):
         vault.prefer(BORROWER, wishes)
@@ -351,10 +342,9 @@ def test_wishes_are_kept_beside_the_language_and_erased_with_the_rest(vault, key
     assert vault.preferences() == {BORROWER: wishes}
     assert vault.preferences_of(BORROWER) == vault.record(BORROWER).preferences == wishes
     assert vault.record(OTHER).preferences == NO_PREFERENCES
-    path = tmp_path / "vault.db"
-    assert b"Europe/Athens" in path.read_bytes()
+    assert b"Europe/Athens" in stored(url)
     vault.erase(BORROWER)
-    assert b"Europe/Athens" not in path.read_bytes()
+    assert b"Europe/Athens" not in stored(url)
     assert vault.preferences_of(BORROWER) == NO_PREFERENCES
     # Who takes all wishes back is like whoever never told any.
     vault.prefer(OTHER, wishes)
@@ -373,12 +363,12 @@ def test_what_another_process_erased_is_gone_at_once(vault, url, key):
 # ------------------------------------------------------------------------------------------------ master key
 
 
-def test_a_wrong_master_key_is_told_at_opening_and_loses_nothing(vault, url, key, tmp_path):
+def test_a_wrong_master_key_is_told_at_opening_and_loses_nothing(vault, url, key):
     vault.add(BORROWER, Channel.EMAIL, ADDRESS)
-    before = (tmp_path / "vault.db").read_bytes()
+    before = rows(url)
     with pytest.raises(WrongMasterKey, match="nothing was changed"):
         Vault.open(url, MasterKey.generate())
-    assert (tmp_path / "vault.db").read_bytes() == before
+    assert rows(url) == before
     assert address_of(Vault.open(url, key), BORROWER, Channel.EMAIL) == ADDRESS
 
 
@@ -434,27 +424,57 @@ def test_a_key_file_is_its_owners_alone(key, tmp_path):
 # -------------------------------------------------------------------------------------------------- database
 
 
-def test_the_vaults_file_is_its_owners_alone(vault, tmp_path):
-    assert stat.S_IMODE((tmp_path / "vault.db").stat().st_mode) == 0o600
+def test_the_vaults_file_is_its_owners_alone(key, tmp_path):
+    with Vault.open(f"sqlite:///{tmp_path / 'a.db'}", key) as vault:
+        vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+        assert [each.name for each in tmp_path.iterdir()] == ["a.db"]
+    assert stat.S_IMODE((tmp_path / "a.db").stat().st_mode) == 0o600
 
 
-def test_another_database_is_not_taken_for_a_vault(tmp_path, key):
-    with sqlite3.connect(tmp_path / "other.db") as database:
-        database.execute("CREATE TABLE loans (id)")
+def test_another_database_is_not_taken_for_a_vault(empty, key):
+    execute(empty, "CREATE TABLE loans (id INTEGER)", "INSERT INTO loans VALUES (1)")
     with pytest.raises(VaultError, match="another database"):
-        Vault.open(f"sqlite:///{tmp_path / 'other.db'}", key)
+        Vault.open(empty, key)
+    assert rows(empty) == {"loans": [(1,)]}
 
 
-@pytest.mark.parametrize("url", ["postgresql://localhost/x", "nonsense"])
-def test_other_urls(url, key):
-    with pytest.raises(InvalidInput):
+def test_vault_and_service_are_not_kept_in_one_database(url, empty, key):
+    engine = open_engine(empty)
+    SERVICE.prepare(engine)
+    before = rows(empty)
+    with pytest.raises(DulyError) as caught:
+        Vault.open(empty, key)
+    assert "DULY_VAULT" in caught.value.remedy
+    assert rows(empty) == before
+    engine.dispose()
+    Vault.open(url, key).close()
+    engine = open_engine(url)
+    with pytest.raises(DatabaseError, match="this database is the contact vault"):
+        SERVICE.prepare(engine)
+    engine.dispose()
+
+
+def test_a_vault_of_a_later_program_is_refused_and_left_alone(vault, url, key):
+    execute(url, "UPDATE alembic_version SET version_num = 'vault_9999'")
+    before = rows(url)
+    with pytest.raises(DatabaseTooNew, match="vault_9999"):
         Vault.open(url, key)
+    assert rows(url) == before
+
+
+@pytest.mark.parametrize("wrong", ["oracle://user:sesame@host/x", "nonsense"])
+def test_other_urls(wrong, key):
+    with pytest.raises(DatabaseError, match="no database URL") as caught:
+        Vault.open(wrong, key)
+    assert caught.value.remedy == "Correct DULY_VAULT."
+    assert "sesame" not in str(caught.value)
 
 
 def test_a_file_that_is_no_database(tmp_path, key):
     (tmp_path / "text").write_text("nothing of the kind" * 100)
-    with pytest.raises(VaultError):
+    with pytest.raises(NotADatabase) as caught:
         Vault.open(f"sqlite:///{tmp_path / 'text'}", key)
+    assert "DULY_VAULT" in caught.value.remedy
     with pytest.raises(VaultError, match="cannot be opened"):
         Vault.open(f"sqlite:///{tmp_path / 'no' / 'where'}", key)
 
@@ -472,6 +492,7 @@ def test_many_processes_at_once(url):
         process.start()
     for process in processes:
         process.join()
+        assert process.exitcode == 0
     with Vault.open(url, MasterKey.from_text("5a" * 32)) as vault:
         assert len(vault.borrowers()) == 20
 

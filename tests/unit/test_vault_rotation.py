@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
-import sqlite3
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
+from databases import execute, stored
 
 from duly.bootstrap import Application
 from duly.config import Settings
@@ -36,8 +36,8 @@ def borrower(number: int) -> str:
 
 
 @pytest.fixture
-def url(tmp_path) -> str:
-    return f"sqlite:///{tmp_path / 'vault.db'}"
+def url(vault_url) -> str:
+    return vault_url
 
 
 @pytest.fixture
@@ -77,20 +77,17 @@ def test_either_key_opens_the_vault_until_the_end(vault, url):
             assert each.salt_for(borrower(1), b"x") == salt
 
 
-def test_nothing_stays_under_the_old_key(vault, tmp_path):
+def test_nothing_stays_under_the_old_key(vault, url):
     old_index = module._person(OLD.derive(b"person"), EMAIL, "b1@example.org")
-    assert old_index in (tmp_path / "vault.db").read_bytes()
-    wrapped = [row[0] for row in _rows(tmp_path, "SELECT wrapped_key FROM keys")]
-    vault.rotate(NEW)
-    data = (tmp_path / "vault.db").read_bytes()
-    assert old_index not in data
-    assert not any(each in data for each in wrapped)
-    assert {row[0] for row in _rows(tmp_path, "SELECT generation FROM keys")} == {2}
-
-
-def _rows(tmp_path, query):
-    with sqlite3.connect(tmp_path / "vault.db") as database:
-        return database.execute(query).fetchall()
+    wrapped = [value for (value,) in execute(url, "SELECT wrapped_key FROM keys")]
+    vault.prepare_rotation(NEW)
+    ((bridge,),) = execute(url, "SELECT bridge FROM vault")
+    before = stored(url)
+    assert all(each in before for each in (old_index, bridge, *wrapped))
+    vault.finish_rotation(NEW)
+    after = stored(url)
+    assert not any(each in after for each in (old_index, bridge, *wrapped))
+    assert execute(url, "SELECT DISTINCT generation FROM keys") == [(2,)]
 
 
 def test_another_rotation_waits(vault):
@@ -106,7 +103,7 @@ def test_another_rotation_waits(vault):
         vault.rotate(NEW)
 
 
-def test_a_rotation_can_be_given_up(vault, url, tmp_path):
+def test_a_rotation_can_be_given_up(vault, url):
     vault.prepare_rotation(NEW)
     with Vault.open(url, NEW) as newer, pytest.raises(VaultError, match="old key"):
         newer.abandon_rotation()
@@ -115,20 +112,28 @@ def test_a_rotation_can_be_given_up(vault, url, tmp_path):
         Vault.open(url, NEW)
     with pytest.raises(VaultError, match="no rotation"):
         vault.abandon_rotation()
-    assert {row[0] for row in _rows(tmp_path, "SELECT generation FROM keys")} == {1}
+    assert execute(url, "SELECT DISTINCT generation FROM keys") == [(1,)]
     vault.rotate(THIRD)
     assert address(vault, 7) == "b7@example.org"
 
 
-def _rotate(url: str, pause: float, finish: bool) -> None:
+def _rotate(url: str, steps: int | None, reached, finish: bool) -> None:
+    """Rotate, one borrower at a time; after so many steps tell so, and wait to be killed."""
     module._BATCH = 1
-    rewrap = Vault._rewrap
+    writing, left = Vault._writing, steps
 
-    def slowly(self, session, fresh, most):
-        time.sleep(pause)
-        return rewrap(self, session, fresh, most)
+    @contextlib.contextmanager
+    def counted(self):
+        nonlocal left
+        with writing(self) as session:
+            yield session
+            if left == 0:
+                # In the midst of a transaction, which is never committed.
+                reached.set()
+                signal.pause()
+        left = None if left is None else left - 1
 
-    Vault._rewrap = slowly
+    Vault._writing = counted
     try:
         vault = Vault.open(url, OLD)
     except WrongMasterKey:
@@ -151,50 +156,56 @@ def _read(url: str, key: MasterKey, stop, failures, count) -> None:
             except Exception as error:
                 failures.put(repr(error))
                 return
-            count.value += 1
+            with count:
+                count.notify_all()
 
 
 def test_a_killed_rotation_is_taken_up_again_while_others_read(vault, url):
     context = multiprocessing.get_context("fork")
     vault.close()
     stop, failures = context.Event(), context.Queue()
-    counts = [context.Value("i", 0) for _ in range(2)]
-    older = context.Process(target=_read, args=(url, OLD, stop, failures, counts[0]))
-    older.start()
 
-    def rotate(kill_after: float | None, finish: bool = False) -> None:
-        process = context.Process(target=_rotate, args=(url, 0.01, finish))
+    def reads(count) -> None:
+        """Wait until somebody has read so often again."""
+        for _ in range(5):
+            with count:
+                assert count.wait(60), failures.get_nowait()
+
+    def rotate(kill_after: int | None, finish: bool = False) -> None:
+        reached = context.Event()
+        process = context.Process(target=_rotate, args=(url, kill_after, reached, finish))
         process.start()
         if kill_after is not None:
-            time.sleep(kill_after)
+            assert reached.wait(60)
             os.kill(process.pid, signal.SIGKILL)
         process.join(60)
-        assert kill_after is not None or process.exitcode == 0
+        assert process.exitcode == (0 if kill_after is None else -signal.SIGKILL)
 
-    for _ in range(3):
-        rotate(0.5)
+    counts = [context.Condition() for _ in range(2)]
+    older = context.Process(target=_read, args=(url, OLD, stop, failures, counts[0]))
+    older.start()
+    for steps in (0, 7, 40):
+        rotate(steps)
     rotate(None)
     # The services are started again with the new key, one after the other: both read.
     newer = context.Process(target=_read, args=(url, NEW, stop, failures, counts[1]))
     newer.start()
-    while min(count.value for count in counts) < 5:
-        assert failures.empty(), failures.get()
-        time.sleep(0.05)
+    for count in counts:
+        reads(count)
     # From here on the old key is not used any more; the reader with the new one notices nothing.
-    os.kill(older.pid, signal.SIGKILL)
+    older.kill()
     older.join(10)
-    rotate(0.4, finish=True)
+    # Two steps find out that it is prepared; the others delete what the old key wrapped.
+    rotate(5, finish=True)
+    with pytest.raises(WrongMasterKey):
+        Vault.open(url, OLD)
     rotate(None, finish=True)
-    before = counts[1].value
-    while counts[1].value < before + 5:
-        assert failures.empty(), failures.get()
-        time.sleep(0.05)
+    reads(counts[1])
     stop.set()
     newer.join(20)
     assert failures.empty()
-    with pytest.raises(WrongMasterKey):
-        Vault.open(url, OLD)
     with Vault.open(url, NEW) as rotated:
+        assert execute(url, "SELECT DISTINCT generation FROM keys") == [(2,)]
         assert [address(rotated, number) for number in range(1, 51)] == [
             f"b{number}@example.org" for number in range(1, 51)
         ]

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from duly.store.database import DatabaseError, DatabaseOutdated, DatabaseTooNew, reading, writing
+from duly.store.database import (
+    DatabaseError,
+    DatabaseOutdated,
+    DatabaseTooNew,
+    file_of,
+    open_engine,
+    reading,
+    writing,
+)
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -32,13 +40,14 @@ _one_at_a_time = threading.Lock()  # revisions speak through `alembic.op`, which
 @dataclass(frozen=True, slots=True)
 class Schema:
     """The tables of a database. `head`: the last of its revisions. `first_table`: by which a database that
-    was made before there were revisions is known.
+    was made before there were revisions is known. `setting`: where its URL is from.
     """
 
     name: str
     words: str
     head: str
     first_table: str
+    setting: str
 
     def revision(self, connection: Connection) -> str | None:
         """The revision that a database is at; None where it has no tables of this schema, or they were made
@@ -58,11 +67,33 @@ class Schema:
                     wanted=f"{self.words}, in a database of its own",
                     remedy="Look at DULY_DATABASE and DULY_VAULT.",
                 )
+        if not found.startswith(f"{self.name}_"):
+            raise DatabaseError(
+                "this database is another program's",
+                wanted=f"{self.words}, in a database of its own",
+                remedy=f"Look at {self.setting}.",
+            )
         raise DatabaseTooNew(
             f"the database has schema {found}, which this program does not know",
             wanted=f"{self.head} or older",
             remedy="A newer Duly made it: use that one. Nothing was changed.",
         )
+
+    def standing(self, url: str) -> tuple[bool, str | None]:
+        """Whether the database at a URL has the tables, and the revision that it is at. Nothing is changed.
+
+        Raises: as `revision`.
+        """
+        # Opened as others are, a vault in a file would begin to keep a write-ahead log.
+        file = file_of(url) if self is VAULT else None
+        url = f"sqlite:///file:{file.absolute()}?mode=ro&uri=true" if file else url
+        engine = open_engine(url, setting=self.setting)
+        try:
+            with reading(engine) as connection:
+                found = self.revision(connection)
+                return found is not None or inspect(connection).has_table(self.first_table), found
+        finally:
+            engine.dispose()
 
     def revisions(self) -> list[str]:
         """All revisions, the first first."""
@@ -114,8 +145,8 @@ class Schema:
         context.stamp(script, to)
 
 
-SERVICE: Final = Schema("service", "the service's database", "service_0005", "cursor")
-VAULT: Final = Schema("vault", "the contact vault", "vault_0003", "vault")
+SERVICE: Final = Schema("service", "the service's database", "service_0005", "cursor", "DULY_DATABASE")
+VAULT: Final = Schema("vault", "the contact vault", "vault_0003", "vault", "DULY_VAULT")
 SCHEMAS: Final = (SERVICE, VAULT)
 
 
