@@ -7,11 +7,11 @@
 | `DULY_KEY_FILE` | encrypted key (keystore, JSON) that sends transactions | |
 | `DULY_KEY_PASSPHRASE`, `DULY_KEY_PASSPHRASE_FILE` | its passphrase; asked for where it is missing | |
 | `DULY_PRIVATE_KEY` | raw key in hex, for local chains only | the well-known development account there |
-| `DULY_SIGNER_URL` | remote signer (Web3Signer, Clef) that has the key instead | |
+| `DULY_SIGNER_URL`, `DULY_SIGNER_URL_FILE` | remote signer (Web3Signer, Clef) that has the key instead | |
 | `DULY_SIGNER_ADDRESS` | which of the signer's accounts, where it has several | |
 | `DULY_FEE_CEILING` | gwei for a unit of gas that a transaction offers at most | 500 |
 | `DULY_TEMPLATES` | folder of notice templates of one's own (docs/words.md) | those of the program |
-| `DULY_RPC_WS` | the node's websocket, which wakes `duly run` at each block | `DULY_RPC` where that is one |
+| `DULY_RPC_WS`, `DULY_RPC_WS_FILE` | the node's websocket, which wakes `duly run` | `DULY_RPC` where that is one |
 | `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks, or N deep | `finalized`; `latest` locally |
 | `DULY_DATABASE`, `DULY_DATABASE_FILE` | read model, as an SQLAlchemy address | sqlite:///duly.db |
 | `DULY_VAULT`, `DULY_VAULT_FILE` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |
@@ -25,10 +25,13 @@
 | `DULY_SMTP_USER`, `DULY_SMTP_PASSWORD`, `DULY_SMTP_PASSWORD_FILE` | log-in, where the server wants one | |
 | `DULY_SMTP_SENDER` | address that mail comes from | |
 | `DULY_SMTP_BOUNCES` | address that takes `name+anything@`, to which undeliverable mail goes | the sender |
-| `DULY_SMS_URL`, `DULY_PUSH_URL` | HTTP gateway for SMS, for push messages (docs/channels.md) | |
-| `DULY_SMS_TOKEN`, `DULY_PUSH_TOKEN` | bearer token for it | |
-| `DULY_SMS_APPRISE`, `DULY_PUSH_APPRISE` | instead of a gateway: an Apprise URL with `{address}` in it | |
-| `DULY_SMTP_CONNECTIONS` | connections to it at once, in each worker | 4 |
+| `DULY_SMTP_CONNECTIONS` | connections to the mail server at once, in each worker | 4 |
+| `DULY_SMS_URL`, `DULY_SMS_URL_FILE` | HTTP gateway for SMS (docs/channels.md) | |
+| `DULY_SMS_TOKEN`, `DULY_SMS_TOKEN_FILE` | bearer token for it | |
+| `DULY_SMS_APPRISE`, `DULY_SMS_APPRISE_FILE` | instead: an Apprise URL with `{address}` in it | |
+| `DULY_PUSH_URL`, `DULY_PUSH_URL_FILE` | HTTP gateway for push messages | |
+| `DULY_PUSH_TOKEN`, `DULY_PUSH_TOKEN_FILE` | bearer token for it | |
+| `DULY_PUSH_APPRISE`, `DULY_PUSH_APPRISE_FILE` | instead: an Apprise URL | |
 | `DULY_LISTEN` | where `duly run` answers to a monitoring system: host:port | |
 | `DULY_LOG_FORMAT` | how `duly run` writes its log: `json` or `console` | `console` on a terminal |
 | `DULY_LOG_LEVEL` | from `debug`, `info`, `warning` or `error` on | `info`; `warning` with `console` |
@@ -57,6 +60,7 @@ _PREFIX: Final = "DULY_"
 _KEY = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
 _CHANNELS: Final = {channel.label: channel for channel in Channel}
 _GWEI: Final = 10**9
+_IN_MEMORY: Final = ("sqlite://", "sqlite:///:memory:")
 _SCHEMES: Final = ("http", "https", "ws", "wss")
 _BOUNCES: Final = re.compile(r"[A-Za-z0-9._-]{1,15}@[A-Za-z0-9.-]+")
 
@@ -149,7 +153,7 @@ class Settings:
     Secrets do not show when settings are printed.
     """
 
-    rpc: str = DEFAULT_RPC
+    rpc: str = field(default=DEFAULT_RPC, repr=False)
     deployments: Path = Path("deployments")
     key_file: Path | None = None
     key_passphrase: str | None = field(default=None, repr=False)
@@ -194,8 +198,7 @@ class Settings:
             templates=reader.folder("TEMPLATES"),
             rpc_ws=reader.websocket(),
             finality=reader.finality(),
-            database=reader.secret("DATABASE") or "sqlite:///duly.db",
-            vault=reader.secret("VAULT") or "sqlite:///duly-vault.db",
+            **reader.databases(),
             master_key=reader.master_key(),
             master_key_file=reader.path("MASTER_KEY_FILE"),
             master_key_keyring=reader.keyring(),
@@ -246,9 +249,16 @@ class _Reader:
         value = self._values.get(name)
         return value.strip() if value is not None and strip else value
 
-    def secret(self, name: str) -> str | None:
-        """A value that may stand in a file of its own, less the end of its line."""
-        value = self.optional(name, strip=False)
+    def given(self, *names: str) -> list[str]:
+        """Which of these variables are set, or name a file that holds their value."""
+        return [each for name in names for each in (name, f"{name}_FILE") if each in self._values]
+
+    def secret(self, name: str, *, strip: bool = False) -> str | None:
+        """A value that may stand in a file of its own, less the end of its line.
+
+        strip: blanks around it are none of it.
+        """
+        value = self.optional(name, strip=strip)
         path = self.path(f"{name}_FILE")
         if path is None:
             return value
@@ -262,7 +272,14 @@ class _Reader:
             return None
         if not found.strip():
             self.problem(f"{name}_FILE", f"{path} is empty")
-        return found or None
+        return (found.strip() if strip else found) or None
+
+    def databases(self) -> dict[str, str]:
+        database = self.secret("DATABASE", strip=True) or "sqlite:///duly.db"
+        vault = self.secret("VAULT", strip=True) or "sqlite:///duly-vault.db"
+        if database == vault and vault not in _IN_MEMORY:
+            self.problem("VAULT", "the same as DULY_DATABASE; the vault needs a database of its own")
+        return {"database": database, "vault": vault}
 
     def endpoint(self, name: str) -> Endpoint | None:
         value = self.optional(name)
@@ -287,7 +304,7 @@ class _Reader:
             return default
 
     def rpc(self) -> str:
-        value = (self.secret("RPC") or DEFAULT_RPC).strip()
+        value = self.secret("RPC", strip=True) or DEFAULT_RPC
         try:
             parts = urlsplit(value)
             named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value) is not None
@@ -302,7 +319,7 @@ class _Reader:
         return value
 
     def websocket(self) -> str | None:
-        value = self.optional("RPC_WS")
+        value = self.secret("RPC_WS", strip=True)
         if value is not None:
             try:
                 parts = urlsplit(value)
@@ -335,7 +352,7 @@ class _Reader:
         return bytes.fromhex(match[1])
 
     def signer(self) -> str | None:
-        value = self.optional("SIGNER_URL")
+        value = self.secret("SIGNER_URL", strip=True)
         if value is None:
             return None
         if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", value):
@@ -410,17 +427,15 @@ class _Reader:
         if host is None:
             orphans = [
                 _PREFIX + name
-                for name in (
+                for name in self.given(
                     "SMTP_PORT",
                     "SMTP_TLS",
                     "SMTP_USER",
                     "SMTP_PASSWORD",
-                    "SMTP_PASSWORD_FILE",
                     "SMTP_SENDER",
                     "SMTP_CONNECTIONS",
                     "SMTP_BOUNCES",
                 )
-                if name in self._values
             ]
             if orphans:
                 self.problem("SMTP_HOST", f"missing, though {', '.join(orphans)} is set")
@@ -450,7 +465,8 @@ class _Reader:
     def gateways(self) -> dict[Channel, Gateway]:
         found: dict[Channel, Gateway] = {}
         for channel in (Channel.SMS, Channel.PUSH):
-            url, token = self.optional(f"{channel.name}_URL"), self.optional(f"{channel.name}_TOKEN")
+            url = self.secret(f"{channel.name}_URL", strip=True)
+            token = self.secret(f"{channel.name}_TOKEN", strip=True)
             if url is None:
                 if token is not None:
                     self.problem(f"{channel.name}_URL", f"missing, though DULY_{channel.name}_TOKEN is set")
@@ -477,13 +493,13 @@ class _Reader:
         found: dict[Channel, str] = {}
         for channel in (Channel.SMS, Channel.PUSH):
             name = f"{channel.name}_APPRISE"
-            url = self.optional(name)
+            url = self.secret(name, strip=True)
             if url is None:
                 continue
             if not re.fullmatch(r"[a-z0-9]+://[^\s,]+", url) or url.count("{address}") != 1:
                 self.problem(name, "not one URL such as ntfys://ntfy.example.org/{address}")
-            if f"{channel.name}_URL" in self._values:
-                self.problem(name, f"DULY_{channel.name}_URL is set as well; give one of them")
+            for other in self.given(f"{channel.name}_URL"):
+                self.problem(name, f"{_PREFIX}{other} is set as well; give one of them")
             found[channel] = url
         return found
 

@@ -182,6 +182,43 @@ def test_secrets_may_stand_in_files(tmp_path: Path) -> None:
     assert settings.database == "sqlite:///of-a-file.db"
 
 
+SECRETS = {
+    "RPC": "https://node.example/key",
+    "RPC_WS": "wss://node.example/key",
+    "DATABASE": "postgresql://me:key@host/duly",
+    "VAULT": "postgresql://me:key@host/vault",
+    "KEY_PASSPHRASE": "open sesame",
+    "SIGNER_URL": "https://me:key@signer.example",
+    "SMTP_PASSWORD": "hunter2",
+    "SMS_URL": "https://sms.example/key",
+    "SMS_TOKEN": "hunter3",
+    "PUSH_APPRISE": "ntfys://key@ntfy.example.org/{address}",
+}
+
+
+def test_every_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    files = {}
+    for name, value in SECRETS.items():
+        (tmp_path / name).write_text(value + "\n")
+        files[f"{name}_FILE"] = str(tmp_path / name)
+    more = {"SMTP_HOST": "mail.example", "SMTP_SENDER": "a@b.example", "SMTP_USER": "me"}
+    settings = read(**files, **more)
+    assert settings == read(**SECRETS, **more)
+    told = repr(settings)
+    assert not any(value in told for value in SECRETS.values())
+
+
+def test_two_ways_for_one_channel_are_found_in_files_too(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("https://sms.example")
+    with pytest.raises(InvalidSettings, match="DULY_SMS_URL_FILE is set as well"):
+        read(SMS_APPRISE="ntfys://ntfy.example.org/{address}", SMS_URL_FILE=str(tmp_path / "url"))
+
+
+def test_service_and_vault_are_not_in_one_database() -> None:
+    with pytest.raises(InvalidSettings, match="DULY_VAULT: the same as DULY_DATABASE"):
+        read(DATABASE="postgresql:///duly", VAULT="postgresql:///duly")
+
+
 def test_a_secret_stands_in_one_place(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(InvalidSettings) as caught:
