@@ -6,9 +6,9 @@ ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PROJECT_ENVIRONMENT=/opt/duly
 WORKDIR /src
 # The packages first: they change seldom.
 COPY pyproject.toml uv.lock LICENSE README.md ./
-RUN uv sync --locked --no-dev --no-install-project
+RUN uv sync --locked --no-dev --extra apprise --no-install-project
 COPY duly ./duly
-RUN uv sync --locked --no-dev --no-editable
+RUN uv sync --locked --no-dev --extra apprise --no-editable
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /var/lib/duly --create-home duly

@@ -11,7 +11,7 @@
 | `DULY_SIGNER_ADDRESS` | which of the signer's accounts, where it has several | |
 | `DULY_FEE_CEILING` | gwei for a unit of gas that a transaction offers at most | 500 |
 | `DULY_TEMPLATES` | folder of notice templates of one's own (docs/words.md) | those of the program |
-| `DULY_RPC_WS`, `DULY_RPC_WS_FILE` | the node's websocket, which wakes `duly run` | `DULY_RPC` where that is one |
+| `DULY_RPC_WS`, `DULY_RPC_WS_FILE` | the node's websocket, which wakes `duly run` | `DULY_RPC` if it is |
 | `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks, or N deep | `finalized`; `latest` locally |
 | `DULY_DATABASE`, `DULY_DATABASE_FILE` | read model, as an SQLAlchemy address | sqlite:///duly.db |
 | `DULY_VAULT`, `DULY_VAULT_FILE` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |

@@ -12,6 +12,7 @@ import yaml
 from prometheus_client import REGISTRY
 
 from duly.config import InvalidSettings, Settings
+from duly.domain.consent import Channel
 from duly.interfaces.cli import app
 from duly.interfaces.cli.run import _roles
 from duly.services import telemetry
@@ -23,6 +24,7 @@ OPERATING = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 UNITS = ROOT / "deploy/systemd"
 SERVICE = (UNITS / "duly@.service").read_text()
+DULY_CONF = ROOT / "deploy/etc/duly.conf"
 
 ALERTS = [
     rule
@@ -160,34 +162,91 @@ def settings() -> set[str]:
     return set(re.findall(r"DULY_\w+", str(caught.value))) - {"DULY_UNHEARD"}
 
 
+MUST = {"DULY_SMTP_HOST": "mail.example", "DULY_SMTP_USER": "me", "DULY_SMTP_SENDER": "notices@example.org"}
+EVERYTHING = MUST | {
+    "DULY_RPC_WS_FILE": "/run/secrets/rpc_ws",
+    "DULY_KEY_FILE": "",
+    "DULY_KEY_PASSPHRASE_FILE": "",
+    "DULY_SIGNER_URL_FILE": "/run/secrets/signer",
+    "DULY_SIGNER_ADDRESS": "0x" + "5e" * 20,
+    "DULY_FEE_CEILING": "20",
+    "DULY_FINALITY": "12",
+    "DULY_PER_MINUTE": "email=600,sms=60",
+    "DULY_SMTP_BOUNCES": "bounces@example.org",
+    "DULY_SMTP_CONNECTIONS": "8",
+    "DULY_SMS_URL": "https://sms.example",
+    "DULY_SMS_TOKEN_FILE": "/run/secrets/sms",
+    "DULY_PUSH_APPRISE_FILE": "/run/secrets/push",
+}
+"""What may stand in .env."""
+SECRETS = {
+    "rpc": "http://node.example:8545",
+    "rpc_ws": "wss://node.example",
+    "database": "postgresql+psycopg://x/duly",
+    "vault": "postgresql+psycopg://x/duly_vault",
+    "signer": "https://signer.example",
+    "push": "ntfys://ntfy.example.org/{address}",
+}
+
+
+def filled_in(text: str, given: dict[str, str]) -> str:
+    """As compose puts variables into it."""
+
+    def value(match: re.Match[str]) -> str:
+        name, kind, default = match.groups()
+        found = given.get(name)
+        if kind == ":?":
+            assert found, name
+        return default if found is None or (kind == ":-" and not found) else found
+
+    return re.sub(r"\$\{(\w+)(:-|-|:\?)([^}]*)\}", value, text)
+
+
 @pytest.mark.parametrize("name", list(OURS))
 def test_compose_starts_what_exists(name: str, tmp_path: Path, settings: set[str]) -> None:
     service = OURS[name]
     command = parsed(service["command"])
     if command.info_name == "run":
         assert _roles(command.params["role"])
-    given = {key: value for key, value in service["environment"].items() if key.startswith("DULY_")}
-    assert given.keys() <= settings
-    # As compose fills them in, with files for the secrets.
-    contents = {
-        "rpc": "http://node.example:8545",
-        "database": "postgresql+psycopg://x",
-        "vault": "sqlite:///v.db",
-    }
-    environment = {}
-    for key, value in given.items():
-        value = re.sub(r"\$\{\w+:\?[^}]*\}", "notices@example.org", value)
-        value = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
-        if value.startswith("/run/secrets/"):
-            secret = value.rpartition("/")[2]
-            assert secret in service["secrets"], key
-            (tmp_path / secret).write_text(contents.get(secret, "secret"))
-            value = str(tmp_path / secret)
-        environment[key] = value
-    assert Settings.from_environment(environment).rpc == contents["rpc"]
-    assert set(service["secrets"]) == {
-        value.rpartition("/")[2] for value in given.values() if value.startswith("/run/secrets/")
-    }
+    assert service["environment"].keys() <= settings
+    used = set()
+    for given in (MUST, EVERYTHING):
+        environment = {}
+        for key, value in service["environment"].items():
+            value = filled_in(value, given)
+            if value.startswith("/run/secrets/"):
+                secret = value.rpartition("/")[2]
+                used.add(secret)
+                assert secret in service["secrets"], key
+                (tmp_path / secret).write_text(SECRETS.get(secret, "secret"))
+                value = str(tmp_path / secret)
+            environment[key] = value
+        found = Settings.from_environment(environment)
+        assert found.rpc == SECRETS["rpc"]
+        if given is EVERYTHING:
+            assert found.finality == 12
+            assert found.rpc_ws == SECRETS["rpc_ws"]
+            if name != "index":
+                assert (found.key_file, found.signer_url) == (None, SECRETS["signer"])
+                assert set(found.gateways) | set(found.apprise) == {Channel.SMS, Channel.PUSH}
+    assert set(service["secrets"]) == used
+
+
+# What no deployment is told: raw keys, what is for people at a machine, and what only tests set.
+NOWHERE = {"PRIVATE_KEY", "MASTER_KEY_KEYRING", "ANVIL_PORT"}
+
+
+@pytest.mark.parametrize("where", ["compose.yaml", "deploy"])
+def test_every_deployment_has_a_place_for_every_setting(where: str, settings: set[str]) -> None:
+    files = (
+        [ROOT / where]
+        if where.endswith(".yaml")
+        else [*UNITS.rglob("*.conf*"), DULY_CONF, *UNITS.glob("*@*")]
+    )
+    text = "\n".join(file.read_text() for file in files if file.is_file())
+    told = {name.removeprefix("DULY_").removesuffix("_FILE") for name in re.findall(r"DULY_\w+", text)}
+    wanted = {name.removeprefix("DULY_").removesuffix("_FILE") for name in settings}
+    assert wanted - NOWHERE == told
 
 
 def test_compose_fills_every_role() -> None:
@@ -228,13 +287,56 @@ def test_compose_is_whole() -> None:
     }
 
 
+def merged(role: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The credentials and the settings of a role's unit, all drop-ins switched on: as systemd puts them
+    together.
+    """
+    drop_ins = [*(UNITS / "duly@.service.d").iterdir(), *UNITS.glob(f"duly@{role}.service.d/*")]
+    credentials: dict[str, str] = {}
+    values = dict(re.findall(r"^#?(DULY_\w+)=(.*)$", DULY_CONF.read_text(), re.M))
+    gone = set()
+    for text in [SERVICE, *(path.read_text() for path in sorted(drop_ins, key=lambda each: each.name))]:
+        for key, value in re.findall(r"^(LoadCredential|Environment|UnsetEnvironment)=(.*)$", text, re.M):
+            if key == "LoadCredential":
+                name, _, path = value.partition(":")
+                credentials = credentials | {name: path} if name else {}
+            elif key == "Environment":
+                name, _, text_ = value.partition("=")
+                values[name] = text_
+            else:
+                gone |= set(value.split())
+    return credentials, {name: value for name, value in values.items() if name not in gone}
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_the_units_hand_over_what_the_settings_take(role: Role, tmp_path: Path) -> None:
+    credentials, values = merged(role)
+    contents = {"rpc.ws": SECRETS["rpc_ws"], "sms": "token", "push": "token"}
+    for name, path in credentials.items():
+        assert path == f"/etc/duly/secrets/{name}"
+        (tmp_path / name).write_text(contents.get(name, SECRETS.get(name, "secret")))
+    environment = {
+        name: value.replace("%d", str(tmp_path)).replace("/etc/duly", str(tmp_path))
+        for name, value in values.items()
+        if name.startswith("DULY_")
+    }
+    (tmp_path / "templates").mkdir()
+    found = Settings.from_environment(environment)
+    assert (found.rpc, found.rpc_ws, found.finality) == (SECRETS["rpc"], SECRETS["rpc_ws"], 12)
+    # Nothing is handed over that no setting names.
+    assert {value.rpartition("/")[2] for value in values.values() if "%d" in value} == credentials.keys()
+    if role is not Role.INDEX:
+        assert set(found.gateways) == {Channel.SMS, Channel.PUSH}
+        assert (found.key_file, found.signer_url) == (None, SECRETS["signer"])
+        assert found.mail is not None
+        assert found.mail.bounces
+
+
 def test_who_reads_the_chain_gets_no_key() -> None:
-    assert set(OURS["index"]["secrets"]) == {"rpc", "database"}
-    override = (UNITS / "duly@index.service.d/no-keys.conf").read_text()
-    left = set(re.findall(r"^LoadCredential=([\w.]+):", override, re.M))
-    gone = set(" ".join(re.findall(r"^UnsetEnvironment=(.*)$", override, re.M)).split())
-    handed = dict(re.findall(r"^Environment=(DULY_\w+)=%d/([\w.]+)$", SERVICE, re.M))
-    assert {name for name, file in handed.items() if file not in left} <= gone
+    assert set(OURS["index"]["secrets"]) == {"rpc", "rpc_ws", "database"}
+    credentials, values = merged("index")
+    assert set(credentials) == {"rpc", "rpc.ws", "database"}
+    assert not re.findall(r"DULY_(?:KEY|VAULT|MASTER|SIGNER|SMTP|SMS|PUSH)\w*", " ".join(values))
 
 
 def test_the_image_runs_the_program_as_nobody_in_particular() -> None:
