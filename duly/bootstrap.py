@@ -224,8 +224,17 @@ class Application:
         """What tells of each new block; None where no websocket is known."""
         from duly.chain.wake import Wake
 
-        address = self.settings.rpc_ws or (self.rpc if self.rpc.startswith("ws") else None)
-        return Wake(address) if address else None
+        return Wake(self.websocket) if self.websocket else None
+
+    @cached_property
+    def websocket(self) -> str | None:
+        """The address of the node's websocket, where one is known. Raises: InvalidNetwork."""
+        from duly.chain import networks
+
+        if self.settings.rpc_ws is not None:
+            return self.settings.rpc_ws
+        address = networks.address_of(self.rpc)
+        return address if address.startswith(("ws://", "wss://")) else None
 
     # ------------------------------------------------------------------------------------ the store
 

@@ -549,6 +549,16 @@ class LogReader:
             return -1
         return max(-1, last.number - finality) if isinstance(finality, int) else last.number
 
+    def final_block(self, finality: str | int) -> Block | None:
+        """That block; None where there is none yet.
+
+        Raises: NodeError, ChainUnavailable.
+        """
+        if isinstance(finality, str):
+            return self.block(finality)
+        number = self.final(finality)
+        return self.block(number) if number >= 0 else None
+
     def blocks(self, numbers: Sequence[int]) -> list[Block | None]:
         """Blocks by number, asked for at once where the node can."""
         try:

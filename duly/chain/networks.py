@@ -125,6 +125,14 @@ def is_name(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text) is not None
 
 
+def address_of(node: str) -> str:
+    """The address of a node that is told by its address or by its network's name.
+
+    Raises: InvalidNetwork.
+    """
+    return find_network(node).url if is_name(node) else node
+
+
 def connect(url: str, expected: int | None = None) -> Web3:
     """A chain to talk to.
 

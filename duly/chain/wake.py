@@ -19,11 +19,36 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
+from duly.chain.errors import ChainUnavailable, cause_of
+from duly.chain.networks import shown_url
+
 _QUESTION: Final = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]})
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _OPENS_WITHIN: Final = 10.0
 _LOOK: Final = 0.2
+
+
+def look(url: str) -> int:
+    """Subscribe to new blocks once, and let go of it again.
+
+    Returns: the id of the chain whose blocks they are.
+    Raises: ChainUnavailable.
+    """
+    try:
+        with connect(url, open_timeout=_OPENS_WITHIN, close_timeout=1) as connection:
+            connection.send(json.dumps({"jsonrpc": "2.0", "id": 0, "method": "eth_chainId", "params": []}))
+            told = json.loads(connection.recv(_OPENS_WITHIN))
+            connection.send(_QUESTION)
+            answer = json.loads(connection.recv(_OPENS_WITHIN))
+            if "error" in answer:
+                raise ValueError
+            return int(told["result"], 16)
+    except (OSError, TimeoutError, WebSocketException, ValueError, LookupError, TypeError) as error:
+        raise ChainUnavailable(
+            f"the websocket at {shown_url(url)} does not tell new blocks ({cause_of(error)})",
+            remedy="Correct DULY_RPC_WS, or leave it out: new blocks are then looked for every 15 seconds.",
+        ) from None
 
 
 class Wake:

@@ -19,6 +19,7 @@ from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from duly.config import MailSecurity
 from duly.domain.errors import DulyError
@@ -51,7 +52,9 @@ _NEEDED: Final = (
     "alembic.migration",
     "alembic.operations",
     "alembic.script",
+    "duly.chain.keys",
     "duly.chain.logs",
+    "duly.chain.wake",
     "duly.channels.email",
     "duly.services.deploy",
     "duly.services.render",
@@ -114,6 +117,7 @@ def everything(app: "Application", *, timeout: float = TIMEOUT, told: Told = lam
     keyless = "key" in failed or chain.missing is not None
     rest: dict[str, Callable[[], Findings]] = {
         "head": chain.head,
+        "websocket": chain.websocket,
         "finality": chain.finality,
         "clock": chain.clock,
         "contracts": chain.contracts,
@@ -208,8 +212,9 @@ class _Chain:
 
         app = self._app
         w3, chain = app.w3, networks.chain_name(app.chain_id)
-        where = networks.shown_url(app.rpc)
-        yield Finding("node", Level.OK, f"chain {chain} at {where}")
+        where = networks.shown_url(networks.address_of(app.rpc))
+        named = f", the network {app.rpc}" if networks.is_name(app.rpc) else ""
+        yield Finding("node", Level.OK, f"chain {chain} at {where}{named}")
         with explained("asking whether the node is synchronised"):
             syncing = w3.eth.syncing
         if syncing is not False:
@@ -249,24 +254,53 @@ class _Chain:
         self.need()
         from duly.chain.logs import LogReader
 
-        name = self._app.finality
-        block = LogReader(self._app.w3, ()).block(name)
+        which = self._app.finality
+        name = f"{which:,} deep" if isinstance(which, int) else f"{which}"
+        block = LogReader(self._app.w3, ()).final_block(which)
         if block is None:
             yield Finding(
                 "finality",
                 Level.WARNING,
-                f"the chain has no {name} block yet",
-                "On a young chain wait; where there never is one, set DULY_FINALITY to safe or latest.",
+                f"the chain has no block yet that is {name}",
+                "On a young chain wait; where there never is one, set DULY_FINALITY to another.",
             )
         else:
-            yield Finding("finality", Level.OK, f"acts on {name} blocks, now {block.number:,}")
+            yield Finding("finality", Level.OK, f"acts on blocks that are {name}, now {block.number:,}")
+
+    def websocket(self) -> Findings:
+        """Without it, or where it does not answer, the service is slower, and nothing else."""
+        from duly.chain import networks
+        from duly.chain.errors import ChainUnavailable
+        from duly.chain.wake import look
+
+        url = self._app.websocket
+        if url is None:
+            yield Finding("websocket", Level.OK, "none; new blocks are looked for every 15 seconds")
+            return
+        try:
+            chain = look(url)
+        except ChainUnavailable as error:
+            yield Finding("websocket", Level.WARNING, error.wrong, error.remedy)
+            return
+        self.need()
+        if chain == self._app.chain_id:
+            yield Finding("websocket", Level.OK, f"{networks.shown_url(url)} tells new blocks")
+        else:
+            yield Finding(
+                "websocket",
+                Level.FAILURE,
+                f"{networks.shown_url(url)} is of another chain, {networks.chain_name(chain)}",
+                "Point DULY_RPC_WS at the chain of DULY_RPC.",
+            )
 
     def clock(self) -> Findings:
         """This machine's time against the one in the node's answers, which comes from another machine."""
         self.need()
         import requests
 
-        url = self._app.rpc
+        from duly.chain import networks
+
+        url = networks.address_of(self._app.rpc)
         if not url.startswith(("http://", "https://")):
             yield Finding("clock", Level.OK, "this node tells no time of its own; see head")
             return
@@ -320,12 +354,29 @@ class _Chain:
 
 
 def _key(app: "Application", chain: _Chain) -> Findings:
+    from duly.chain import networks
+
     chain.need()
-    address = app.account.address
-    yield Finding("key", Level.OK, f"opens; it is {address}")
-    settings = app.settings
-    if settings.key_file is None and not app.is_local:
-        yield Finding("key", Level.WARNING, "the key is not in a keystore file", "Set DULY_KEY_FILE.")
+    settings, address = app.settings, app.account.address
+    if settings.signer_url is None:
+        yield Finding("key", Level.OK, f"opens; it is {address}")
+        if settings.key_file is None and not app.is_local:
+            yield Finding(
+                "key",
+                Level.WARNING,
+                "the key is not in a keystore file",
+                "Set DULY_KEY_FILE or DULY_SIGNER_URL.",
+            )
+        return
+    where = networks.shown_url(settings.signer_url)
+    yield Finding("key", Level.OK, f"the signer at {where} has it; it is {address}")
+    if not _guarded(settings.signer_url):
+        yield Finding(
+            "key",
+            Level.WARNING,
+            "what the signer is asked to sign crosses the network unencrypted",
+            "Whoever gets in between can have other things signed: use https, or a tunnel.",
+        )
 
 
 def _loans(app: "Application", keyless: bool) -> Findings:
@@ -342,7 +393,7 @@ def _loans(app: "Application", keyless: bool) -> Findings:
             "loans",
             Level.WARNING,
             "the key is lender or servicer of no loan on which something is owed",
-            "Check DULY_KEY_FILE; a lender appoints a servicer on the ledger (appointServicer).",
+            "See whether it is the right key; a lender appoints a servicer on the ledger (appointServicer).",
         )
 
 
@@ -350,9 +401,11 @@ def _gas(app: "Application", chain: _Chain, keyless: bool) -> Findings:
     if keyless:
         raise Unchecked("the key")
     chain.need()
-    batches = batches_paid_by(app, app.sender.balance())
+    balance = app.sender.balance()
+    batches = batches_paid_by(app, balance)
     level = Level.OK if batches >= FEW_BATCHES else Level.WARNING if batches else Level.FAILURE
-    told = f"pays for {batches:,} full batches at the fees of the moment" if batches else "pays for no batch"
+    pays = f"{batches:,} full batches at the fees of the moment" if batches else "no batch"
+    told = f"{balance / 10**18:,.4f} of the chain's coin pay for {pays}"
     remedy = None if level is Level.OK else f"Send some of the chain's coin to {app.account.address}."
     yield Finding("gas", level, told, remedy)
 
@@ -417,7 +470,11 @@ def _schemas(app: "Application") -> Findings:
     for schema, url in ((SERVICE, app.settings.database), (VAULT, app.settings.vault)):
         if not exists(url):
             continue
-        made, found = schema.standing(url)
+        try:
+            made, found = schema.standing(url)
+        except DulyError as error:
+            yield Finding("schema", Level.FAILURE, f"{schema.words}: {error.wrong}", error.remedy)
+            continue
         if not made:
             yield Finding("schema", Level.WARNING, f"{schema.words} is empty", "Its first use fills it.")
         elif found == schema.head:
@@ -489,6 +546,14 @@ def _channels(app: "Application") -> Findings:
             yield Finding("channels", Level.OK, f"{name}: takes messages")
         finally:
             carrier.close()
+    for channel, gateway in app.settings.gateways.items():
+        if gateway.token is None and not _guarded(gateway.url, alone=True):
+            yield Finding(
+                "channels",
+                Level.WARNING,
+                f"{channel.label}: the gateway is given no token",
+                f"Set DULY_{channel.name}_TOKEN, unless the gateway's address itself is the secret.",
+            )
     mail = app.settings.mail
     if mail and mail.security is MailSecurity.NONE and mail.host not in _LOOPBACK:
         yield Finding(
@@ -497,6 +562,12 @@ def _channels(app: "Application") -> Findings:
             "mail crosses the network unencrypted",
             "Set DULY_SMTP_TLS to starttls or tls.",
         )
+
+
+def _guarded(url: str, *, alone: bool = False) -> bool:
+    """Nobody reads on the way to an address: it is this machine's or, unless that alone counts, https."""
+    parts = urlsplit(url)
+    return parts.hostname in _LOOPBACK or (parts.scheme == "https" and not alone)
 
 
 def _templates(app: "Application", chain: _Chain) -> Findings:

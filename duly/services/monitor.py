@@ -112,9 +112,9 @@ class Monitor:
         from duly.chain.logs import LogReader
 
         app = self._app
-        head = LogReader(app.w3, ()).block(app.finality)
+        head = LogReader(app.w3, ()).final_block(app.finality)
         if head is None:
-            return f"the chain has no {app.finality} block"
+            return "the chain has no block yet that may be acted on"
         self._head = head
         telemetry.HEAD_BLOCK.set(head.number)
         telemetry.HEAD_TIME.set(head.timestamp)

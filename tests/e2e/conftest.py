@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from stage import START, Mailbox, Stage
 
+from duly.services import bench
 from scripts.anvil import anvil as anvil_at
+from scripts.signer import RemoteKeys, served
 
 
 @pytest.fixture
@@ -29,6 +32,19 @@ def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
         mailbox.close()
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Callable[[str], str]]:
+    """Makes an empty database on PostgreSQL, and tells its address."""
+    with bench.postgresql() as server, psycopg.connect(server("postgres"), autocommit=True) as connection:
+
+        def make(name: str) -> str:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            connection.execute(f"CREATE DATABASE {name}")
+            return server(name)
+
+        yield make
+
+
 @pytest.fixture
 def stage(tmp_path: Path, mailbox: Mailbox) -> Iterator[Stage]:
     """Contracts, a lender and the service's settings, at noon UTC of a working day."""
@@ -38,3 +54,28 @@ def stage(tmp_path: Path, mailbox: Mailbox) -> Iterator[Stage]:
             yield stage
         finally:
             stage.app.close()
+
+
+@pytest.fixture
+def deployed(tmp_path: Path, mailbox: Mailbox, postgresql: Callable[[str], str]) -> Iterator[Stage]:
+    """The same as compose.yaml and the systemd units set it up: database and vault on PostgreSQL, secrets in
+    files, a remote signer, the node's websocket.
+    """
+    with anvil_at(timestamp=START) as url:
+        stage = Stage(url, tmp_path, mailbox, postgresql("duly"), postgresql("duly_vault"))
+        with served(RemoteKeys(keys=(bytes(stage.servicer.account.key),))) as signer:
+            secrets = {
+                "RPC": url,
+                "RPC_WS": url.replace("http", "ws"),
+                "DATABASE": stage.settings.database,
+                "VAULT": stage.settings.vault,
+                "SIGNER_URL": signer,
+            }
+            for name, value in secrets.items():
+                (tmp_path / name.lower()).write_text(value + "\n")
+                stage.more |= {f"DULY_{name}": "", f"DULY_{name}_FILE": str(tmp_path / name.lower())}
+            stage.more |= {"DULY_PRIVATE_KEY": "", "DULY_FINALITY": "1", "DULY_FEE_CEILING": "200"}
+            try:
+                yield stage
+            finally:
+                stage.app.close()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -79,17 +80,22 @@ class Mailbox:
 
 
 class Stage:
-    """The deployment, its lender, and the service's settings. The servicer serves."""
+    """The deployment, its lender, and the service's settings. The servicer serves.
 
-    def __init__(self, url: str, directory: Path, mailbox: Mailbox) -> None:
+    database, vault: where they are kept, by default in files.
+    """
+
+    def __init__(
+        self, url: str, directory: Path, mailbox: Mailbox, database: str = "", vault: str = ""
+    ) -> None:
         self.url, self.directory, self.mailbox = url, directory, mailbox
         key = directory / "master.key"
         MasterKey.generate().create_file(key)
         self.settings = Settings(
             rpc=url,
             deployments=directory / "deployments",
-            database=f"sqlite:///{directory / 'duly.db'}",
-            vault=f"sqlite:///{directory / 'vault.db'}",
+            database=database or f"sqlite:///{directory / 'duly.db'}",
+            vault=vault or f"sqlite:///{directory / 'vault.db'}",
             master_key_file=key,
             mail=MailServer(
                 host="127.0.0.1",
@@ -116,6 +122,7 @@ class Stage:
         ):
             self.lender.send(call)
         self._loans = 0
+        self.more: dict[str, str] = {}
 
     def lend(
         self, count: int, *, language: str = "en", reachable: bool = True, mail: str = ""
@@ -138,9 +145,14 @@ class Stage:
         borrower.sender.send(call, gas=600_000)
         return loan_id(terms, SigningDomain(self.app.chain_id, self.contracts.ledger.address))
 
+    def application(self, master_key: Path) -> Application:
+        """Another one, with another key to the vault."""
+        settings = replace(self.settings, master_key_file=master_key)
+        return Application(settings, w3=self.w3, account=self.servicer.account)
+
     @property
     def environment(self) -> dict[str, str]:
-        """The same settings, as an operator sets them."""
+        """The same settings, as an operator sets them; `more` in place of some, or beside them."""
         settings, mail = self.settings, self.settings.mail
         assert mail is not None
         mine = {
@@ -158,7 +170,8 @@ class Stage:
             "PYTHONPATH": str(ROOT),
         }
         others = {name: value for name, value in os.environ.items() if not name.startswith("DULY_")}
-        return others | mine
+        # What is set to nothing is not set.
+        return others | mine | self.more
 
     def start(self, *arguments: str, given: bool = False) -> "subprocess.Popen[str]":
         """A `duly` command, in a process of its own. given: something is piped in."""

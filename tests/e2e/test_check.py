@@ -37,12 +37,42 @@ def test_everything_is_in_place(ready: Stage) -> None:
     levels = {(each["check"], each["level"]) for each in told["findings"]}
     assert {level for _, level in levels} == {"ok"}
     assert {name for name, _ in levels} == {
-        "node", "deployment", "key", "head", "finality", "clock", "contracts", "database", "schema", "vault",
-        "channels", "templates", "loans", "gas", "disk",
+        "node", "deployment", "key", "head", "finality", "websocket", "clock", "contracts", "database",
+        "schema", "vault", "channels", "templates", "loans", "gas", "disk",
     }  # fmt: skip
     # Neither the borrower nor a secret is told.
     assert "borrower" not in str(told)
     assert ready.servicer.account.key.hex() not in str(told)
+
+
+def test_what_compose_and_units_set_up_is_in_place(deployed: Stage) -> None:
+    deployed.lend(1)
+    deployed.rpc("evm_mine")
+    deployed.app.indexer.run()
+    told = deployed.duly("check")
+    assert told["healthy"], told
+    assert {each["level"] for each in told["findings"]} == {"ok"}, told
+    found = {each["check"]: each["found"] for each in told["findings"]}
+    assert "the signer at http://127.0.0.1:" in found["key"]
+    assert found["websocket"].endswith("tells new blocks")
+    assert found["finality"].startswith("acts on blocks that are 1 deep")
+    assert "the contact vault is at vault_" in str(told)
+    deployed.more |= {
+        "DULY_SIGNER_URL_FILE": "",
+        "DULY_SIGNER_URL": "http://127.0.0.1:1/hush",
+        "DULY_RPC_WS_FILE": "",
+        "DULY_RPC_WS": "ws://127.0.0.1:1/hush",
+        "DULY_VAULT_FILE": "",
+        "DULY_VAULT": deployed.settings.vault.replace("duly_vault", "nowhere"),
+    }
+    told = deployed.duly("check", code=1)
+    bad = {each["check"]: each for each in told["findings"] if each["level"] != "ok"}
+    assert bad.keys() == {"key", "websocket", "schema", "vault", "loans", "gas"}
+    assert "does not answer" in bad["key"]["found"]
+    assert bad["websocket"]["level"] == "warning"
+    assert "DULY_VAULT" in bad["vault"]["remedy"]
+    assert bad["gas"]["found"] == "not checked: the key comes first"
+    assert "hush" not in str(told)
 
 
 def test_what_broke_is_found(ready: Stage) -> None:

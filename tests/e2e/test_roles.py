@@ -65,6 +65,40 @@ def test_roles_of_their_own_do_together_what_one_process_does(stage: Stage) -> N
         stopped(process)
 
 
+def test_roles_on_postgresql_with_a_remote_signer(deployed: Stage) -> None:
+    stage = deployed
+    roles = [stage.start("run", "--role", role) for role in ("index", "plan", "serve", "deliver", "deliver")]
+    stage.lend(2)
+    # Nothing is acted on before another block is built upon it.
+    stage.rpc("evm_mine")
+    until(lambda: stage.mailbox.count() > 2 and mined_until_mailed(stage, 2))
+    # The master key is changed while they run: either key opens the vault, and they are started one by one.
+    new = stage.directory / "new.key"
+    stage.duly("vault", "rotate", "--new-key-file", str(new))
+    stage.lend(1)
+    until(lambda: mined_until_mailed(stage, 3))
+    stage.more["DULY_MASTER_KEY_FILE"] = str(new)
+    for number, role in enumerate(("plan", "serve", "deliver"), 1):
+        stopped(roles[number])
+        roles[number] = stage.start("run", "--role", role)
+    stopped(roles.pop())
+    stage.duly("vault", "rotate", "--finish")
+    stage.app.close()
+    stage.app = stage.application(new)
+    stage.lend(1)
+    until(lambda: mined_until_mailed(stage, 4))
+    for process in roles:
+        stopped(process)
+    assert set(stage.mailbox.notices().values()) == {1}
+    assert stage.duly("deliver", "list", code=0)["uncertain"] == []
+
+
+def mined_until_mailed(stage: Stage, count: int) -> bool:
+    """Whether so many notices came; if not, the chain goes on by a block."""
+    stage.rpc("evm_mine")
+    return len(stage.mailbox.mails()) >= count
+
+
 def test_a_second_service_waits_and_takes_over(stage: Stage) -> None:
     stage.lend(1)
     first = stage.start("run")

@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from duly.bootstrap import Application
+from duly.chain.errors import ChainUnavailable
 from duly.channels.message import CarrierUnavailable
-from duly.config import MailSecurity, MailServer, Settings
+from duly.config import Gateway, MailSecurity, MailServer, Settings
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
 from duly.interfaces.cli import app as cli
@@ -96,6 +97,7 @@ def test_with_everything_down_every_check_ends(tmp_path: Path) -> None:
         "deployment": ["warning"],
         "key": ["warning"],
         "head": ["warning"],
+        "websocket": ["ok"],
         "finality": ["warning"],
         "clock": ["warning"],
         "contracts": ["warning"],
@@ -173,7 +175,8 @@ def test_each_channel_is_looked_at() -> None:
         Channel.SMS: Carrier(),
     }
     mail = SimpleNamespace(security=MailSecurity.NONE, host="mail.example")
-    app: Any = SimpleNamespace(carriers=carriers, reaches_out=True, settings=SimpleNamespace(mail=mail))
+    settings = SimpleNamespace(mail=mail, gateways={})
+    app: Any = SimpleNamespace(carriers=carriers, reaches_out=True, settings=settings)
     found = [(each.level, each.found) for each in check._channels(app)]
     assert found == [
         (Level.FAILURE, "email: no mail"),
@@ -181,6 +184,65 @@ def test_each_channel_is_looked_at() -> None:
         (Level.WARNING, "mail crosses the network unencrypted"),
     ]
     assert all(carrier.closed for carrier in carriers.values())
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "warned"),
+    [
+        ("https://sms.example/send", None, True),
+        ("https://sms.example/send", "t0ken", False),
+        # Nobody else gets there.
+        ("http://127.0.0.1:8080", None, False),
+    ],
+)
+def test_a_gateway_without_a_token(url: str, token: str | None, warned: bool) -> None:
+    settings = SimpleNamespace(mail=None, gateways={Channel.SMS: Gateway(url=url, token=token)})
+    app: Any = SimpleNamespace(carriers={}, reaches_out=True, settings=settings)
+    found = [(each.level, each.found) for each in check._channels(app)]
+    assert found == ([(Level.WARNING, "sms: the gateway is given no token")] if warned else [])
+
+
+def test_the_websocket(monkeypatch: pytest.MonkeyPatch) -> None:
+    chains = {"wss://node.example/SECRET": 1, "wss://other.example": 10}
+
+    def look(url: str) -> int:
+        if url not in chains:
+            raise ChainUnavailable("it does not answer", remedy="Correct it.")
+        return chains[url]
+
+    monkeypatch.setattr("duly.chain.wake.look", look)
+    told = {}
+    for url in (None, *chains, "wss://down.example"):
+        app: Any = SimpleNamespace(websocket=url, chain_id=1)
+        (told[url],) = check._Chain(app).websocket()
+    assert [each.level for each in told.values()] == [
+        Level.OK, Level.OK, Level.FAILURE, Level.WARNING,
+    ]  # fmt: skip
+    assert told[None].found == "none; new blocks are looked for every 15 seconds"
+    assert told["wss://node.example/SECRET"].found == "wss://node.example tells new blocks"
+    assert told["wss://other.example"].found == "wss://other.example is of another chain, 10 (OP Mainnet)"
+    assert told["wss://down.example"].remedy
+
+
+@pytest.mark.parametrize(
+    ("url", "levels"),
+    [
+        ("https://me:hunter2@signer.example/x", [Level.OK]),
+        ("http://127.0.0.1:9000", [Level.OK]),
+        ("http://signer.example", [Level.OK, Level.WARNING]),
+    ],
+)
+def test_a_remote_signer(url: str, levels: list[Level]) -> None:
+    app: Any = SimpleNamespace(
+        settings=Settings(signer_url=url), account=SimpleNamespace(address="0xAb"), is_local=False
+    )
+    found = list(check._key(app, check._Chain(app)))
+    assert [each.level for each in found] == levels
+    assert (
+        found[0].found
+        == f"the signer at {url.replace('me:hunter2@', '').removesuffix('/x')} has it; it is 0xAb"
+    )
+    assert SECRET not in repr(found)
 
 
 @pytest.mark.parametrize(

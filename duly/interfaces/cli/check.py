@@ -22,16 +22,17 @@ def check(
 ) -> None:
     """Look at everything that the service needs, and say what to do about what is missing.
 
-    The node (chain, synchronised, age of its head, finality, clock), the deployed contracts' code against the
-    one that comes with this version, the key and its gas, the loans that it may serve, the databases and
-    their schemas, vault and master key, the channels up to their log-in, the templates against the policies
-    in force, the disk. Nothing is sent, made or changed.
+    The node (chain, synchronised, age of its head, finality, websocket, clock), the deployed contracts' code
+    against the one that comes with this version, the key or its remote signer, its gas, the loans that it may
+    serve, the databases and their schemas, vault and master key, the channels up to their log-in, the
+    templates against the policies in force, the disk. Nothing is sent, made or changed.
 
     Exit code 1 where something failed; warnings alone are no failure.
 
     \b
     Examples:
       duly check
+      duly check --network sepolia
       duly check --json | jq '.findings[] | select(.level != "ok")'
     """
     from duly.bootstrap import Application
