@@ -69,12 +69,10 @@ def test_roles_on_postgresql_with_a_remote_signer(deployed: Stage) -> None:
     stage = deployed
     roles = [stage.start("run", "--role", role) for role in ("index", "plan", "serve", "deliver", "deliver")]
     stage.lend(2)
-    # Nothing is acted on before another block is built upon it.
-    stage.rpc("evm_mine")
-    until(lambda: stage.mailbox.count() > 2 and mined_until_mailed(stage, 2))
+    until(lambda: mined_until_mailed(stage, 2))
     # The master key is changed while they run: either key opens the vault, and they are started one by one.
     new = stage.directory / "new.key"
-    stage.duly("vault", "rotate", "--new-key-file", str(new))
+    rotate(stage, "--new-key-file", str(new))
     stage.lend(1)
     until(lambda: mined_until_mailed(stage, 3))
     stage.more["DULY_MASTER_KEY_FILE"] = str(new)
@@ -82,7 +80,7 @@ def test_roles_on_postgresql_with_a_remote_signer(deployed: Stage) -> None:
         stopped(roles[number])
         roles[number] = stage.start("run", "--role", role)
     stopped(roles.pop())
-    stage.duly("vault", "rotate", "--finish")
+    rotate(stage, "--finish")
     stage.app.close()
     stage.app = stage.application(new)
     stage.lend(1)
@@ -93,8 +91,14 @@ def test_roles_on_postgresql_with_a_remote_signer(deployed: Stage) -> None:
     assert stage.duly("deliver", "list", code=0)["uncertain"] == []
 
 
+def rotate(stage: Stage, *options: str) -> None:
+    process = stage.start("vault", "rotate", *options)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, error
+
+
 def mined_until_mailed(stage: Stage, count: int) -> bool:
-    """Whether so many notices came; if not, the chain goes on by a block."""
+    """Whether so many notices came. Nothing is acted on before another block is built upon it."""
     stage.rpc("evm_mine")
     return len(stage.mailbox.mails()) >= count
 
