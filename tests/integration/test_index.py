@@ -7,7 +7,7 @@ import pytest
 from world import BORROWERS, LENDER, START, Crowd, World, anvil, assert_mirrors, dump
 
 from duly.chain import networks
-from duly.chain.logs import FIRST_WINDOW
+from duly.chain.logs import FIRST_WINDOW, LogReader
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
 from duly.domain.events import EVENTS, LoanOpened, Repaid
@@ -263,6 +263,15 @@ def test_only_final_blocks(world: World, model: ReadModel) -> None:
     world.rpc("anvil_mine", hex(70))
     assert opened <= indexer.run().last < world.w3.eth.block_number
     assert model.loan(loan)
+
+
+def test_the_last_block_that_may_be_acted_on(world: World) -> None:
+    reader, last = LogReader(world.w3, ()), world.w3.eth.block_number
+    for finality, number in (("latest", last), (0, last), (3, last - 3)):
+        block = reader.final_block(finality)
+        assert block is not None
+        assert block.number == number
+    assert reader.final_block(last + 1) is None
 
 
 @pytest.mark.parametrize("depth", [0, 1, 5])

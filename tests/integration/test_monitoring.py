@@ -93,12 +93,14 @@ class Parts:
         self.cursor: Any = SimpleNamespace(block=Block(118, bytes(32), 1_999_999_976))
         self.carrier = Carrier()
         self.finality = Finality.LATEST
+        self.reaches_out = True
         self.w3 = None
         self.read_model = SimpleNamespace(find_cursor=lambda: self.cursor)
         self.notice_store = SimpleNamespace(backlog=lambda since, dead: Backlog(3, 1_999_999_900, 2, 1, 1, 4))
         self.carriers = {Channel.EMAIL: self.carrier}
         monkeypatch.setattr(
-            "duly.chain.logs.LogReader", lambda w3, addresses: SimpleNamespace(block=lambda _: self.head())
+            "duly.chain.logs.LogReader",
+            lambda w3, addresses: SimpleNamespace(final_block=lambda _: self.head()),
         )
 
 

@@ -13,7 +13,8 @@ from web3 import HTTPProvider, Web3
 from websockets.sync.server import ServerConnection, serve
 
 from duly.chain import wake as module
-from duly.chain.wake import Wake
+from duly.chain.errors import ChainUnavailable
+from duly.chain.wake import Wake, look
 from scripts.anvil import free_port
 
 FOREVER = 30.0
@@ -55,6 +56,28 @@ def test_a_block_wakes_and_is_told_once(node: Node) -> None:
         until(lambda: not wake.wait(0.3))
         threading.Timer(0.1, rpc.make_request, ("evm_mine", [])).start()
         assert wake.wait(FOREVER)
+
+
+def test_a_look_tells_whose_blocks_they_are(node: Node) -> None:
+    assert look(f"ws://127.0.0.1:{node.port}") == 31337
+    with pytest.raises(ChainUnavailable, match="does not tell new blocks") as raised:
+        look(f"ws://127.0.0.1:{free_port()}/secret")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "words", ['{"id":1,"error":{"code":-32601}}', "no JSON", "[]", '{"id":0,"result":1}']
+)
+def test_a_look_at_a_node_that_does_not_subscribe(words: str) -> None:
+    port = free_port()
+
+    def answer(connection: ServerConnection) -> None:
+        for _ in range(2):
+            connection.recv()
+            connection.send(words)
+
+    with a_node(port, answer), pytest.raises(ChainUnavailable):
+        look(f"ws://127.0.0.1:{port}")
 
 
 def test_where_nobody_answers_one_waits_the_whole_time() -> None:

@@ -54,6 +54,14 @@ def test_a_network_that_is_not_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
         networks.connect("sepulia")
 
 
+def test_a_network_whose_node_is_a_websocket_wakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEPOLIA_RPC_URL", "wss://node.example/key")
+    assert Application(Settings(rpc="sepolia")).websocket == "wss://node.example/key"
+    assert Application(Settings(rpc="http://node.example")).websocket is None
+    ours = Settings(rpc="http://node.example", rpc_ws="ws://other.example")
+    assert Application(ours).websocket == "ws://other.example"
+
+
 def test_a_file_of_ones_own_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / networks.CONFIG
