@@ -730,14 +730,22 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         (position.overdue, position.fees) = debt.arrears(curve, past);
         position.firstUnpaid = debt.firstUnpaid(curve);
         if (position.overdue != 0) position.missed = past + 1 - position.firstUnpaid;
-        if (past < curve.instalments && debt.owed() != 0) {
-            position.next = curve.schedule == Schedule.Bullet ? curve.instalments : past + 1;
-            position.nextDueDay = debt.dueDay(position.next);
-            uint256 due = curve.cumulative(position.next);
-            if (due > debt.paid) position.nextAmount = due - debt.paid;
+        if (position.firstUnpaid != 0) position.firstUnpaidDueDay = debt.dueDay(position.firstUnpaid);
+        (position.next, position.nextDueDay, position.nextAmount) = debt.next(curve, past);
+    }
+
+    /// @inheritdoc ILoanLedger
+    function loanSlots(
+        bytes32 id
+    ) external view returns (uint256 opening, uint256 calendar, uint256 amounts, uint256 curves) {
+        Origin storage origin = _origins[id];
+        Debt storage debt = _debts[id];
+        assembly ("memory-safe") {
+            opening := sload(origin.slot)
+            calendar := sload(debt.slot)
+            amounts := sload(add(debt.slot, 1))
+            curves := sload(add(debt.slot, 2))
         }
-        if (position.firstUnpaid == position.next) position.firstUnpaidDueDay = position.nextDueDay;
-        else if (position.firstUnpaid != 0) position.firstUnpaidDueDay = debt.dueDay(position.firstUnpaid);
     }
 
     /// @inheritdoc ILoanLedger

@@ -124,9 +124,10 @@ library Amortization {
     function cumulative(Curve memory curve, uint256 k) internal pure returns (uint256 sum) {
         unchecked {
             if (k >= curve.instalments) return curve.total;
-            if (curve.schedule == Schedule.Bullet) return 0;
+            Schedule schedule = curve.schedule;
+            if (schedule == Schedule.Bullet) return 0;
             sum = k * curve.instalment;
-            if (curve.schedule == Schedule.EqualPrincipal) sum += _interestOfFirst(curve, k);
+            if (schedule == Schedule.EqualPrincipal) sum += _interestOfFirst(curve, k);
             // A loan that was settled early has a smaller total than its schedule.
             if (sum > curve.total) sum = curve.total;
         }
