@@ -12,7 +12,7 @@ import {IPolicyBook} from "./interfaces/IPolicyBook.sol";
 import {Amortization} from "./libraries/Amortization.sol";
 import {Calendar} from "./libraries/Calendar.sol";
 import {Debt, Loans, Origin} from "./libraries/Loans.sol";
-import {PackedLimits, PackedProfile} from "./libraries/Packed.sol";
+import {PackedLimits, PackedProfile, PackedSaid} from "./libraries/Packed.sol";
 import {Rolling} from "./libraries/Rolling.sol";
 
 /// @title NoticeRegistry
@@ -63,7 +63,7 @@ contract NoticeRegistry is INoticeRegistry {
         uint256 past;
         PackedLimits limits;
         PackedProfile profile;
-        Said said;
+        PackedSaid said;
     }
 
     /// What the ledger lets a notice of some kind say.
@@ -156,7 +156,7 @@ contract NoticeRegistry is INoticeRegistry {
         if (reason != Refusal.None) return (reason, actual, required, 0);
 
         // Effect
-        _say(notice, kind, facts);
+        _say(loan, kind, facts, ground.instalment);
         id = EfficientHashLib.hash(uint256(loan), uint256(kind), ground.basis, ground.serial);
         emit NoticeServed(
             id,
@@ -207,37 +207,38 @@ contract NoticeRegistry is INoticeRegistry {
     }
 
     /// Keep what has been said about the loan once this notice is.
-    function _say(Notice calldata notice, Kind kind, Facts memory facts) private {
-        Said memory said = facts.said;
+    function _say(bytes32 loan, Kind kind, Facts memory facts, uint256 instalment) private {
+        PackedSaid said = facts.said;
         if (kind == Kind.InstalmentUpcoming || kind == Kind.DueToday || kind == Kind.PaidAhead) {
-            if (said.next != notice.instalment) {
-                said.next = notice.instalment;
-                said.upcoming = 0;
-                said.flags &= ~(DUE_TODAY | AHEAD);
+            if (said.next() != instalment) {
+                said = said.withNext(uint16(instalment)).withUpcoming(0);
+                said = said.withFlags(said.flags() & ~(DUE_TODAY | AHEAD));
             }
-            if (kind == Kind.InstalmentUpcoming) ++said.upcoming;
+            if (kind == Kind.InstalmentUpcoming) said = said.withUpcoming(said.upcoming() + 1);
         } else if (kind == Kind.Overdue) {
-            if (said.missed != notice.instalment) {
-                said.missed = notice.instalment;
-                said.overdue = 0;
-            }
-            ++said.overdue;
+            if (said.missed() != instalment) said = said.withMissed(uint16(instalment)).withOverdue(0);
+            said = said.withOverdue(said.overdue() + 1);
         } else if (kind == Kind.PaymentReceived) {
-            said.received = facts.debt.paid;
+            said = said.withReceived(facts.debt.paid);
         } else if (kind == Kind.LoanAssigned) {
-            SeldomSaid storage seldom = _seldomSaid[notice.loan];
+            SeldomSaid storage seldom = _seldomSaid[loan];
             seldom.lender = facts.debt.lender;
             ++seldom.assignments;
         } else if (kind == Kind.Arrears) {
-            SeldomSaid storage seldom = _seldomSaid[notice.loan];
+            SeldomSaid storage seldom = _seldomSaid[loan];
             seldom.arrearsAt = uint32(block.timestamp);
             ++seldom.arrears;
         } else if (kind == Kind.ConsentChanged) {
-            _seldomSaid[notice.loan].consents = uint32(facts.profile.changes());
+            _seldomSaid[loan].consents = uint32(facts.profile.changes());
         }
-        said.flags |= _flagOf(kind);
-        if (!facts.reminder) said.services = uint72(uint256(said.services).push(block.timestamp, SERVICES_PER_DAY));
-        _said[notice.loan] = said;
+        said = said.withFlags(said.flags() | _flagOf(kind));
+        if (!facts.reminder) {
+            said = said.withServices(uint72(said.services().push(block.timestamp, SERVICES_PER_DAY)));
+        }
+        Said storage stored = _said[loan];
+        assembly ("memory-safe") {
+            sstore(stored.slot, said)
+        }
     }
 
     // ------------------------------------------------------------------------------------------------- asking
@@ -266,7 +267,7 @@ contract NoticeRegistry is INoticeRegistry {
         if (reason != Refusal.None) return (reason, actual, required);
         // What the notice itself said does not speak against it.
         if (notice.kind == Kind.PaymentReceived && notice.amount <= facts.debt.paid) {
-            facts.said.received = facts.debt.paid - notice.amount;
+            facts.said = facts.said.withReceived(facts.debt.paid - notice.amount);
         }
         Ground memory ground;
         ground.served = true;
@@ -305,7 +306,7 @@ contract NoticeRegistry is INoticeRegistry {
             timestamp = _later(timestamp, reminders.newest(facts.limits.perWeek()) + 7 days);
         } else {
             if (kind == Kind.Arrears) timestamp = _later(timestamp, _nextArrears(loan));
-            timestamp = _later(timestamp, uint256(facts.said.services).newest(SERVICES_PER_DAY) + 1 days);
+            timestamp = _later(timestamp, facts.said.services().newest(SERVICES_PER_DAY) + 1 days);
         }
         timestamp = _nextInHours(timestamp, facts, facts.limits.lead());
         if (Calendar.localDay(timestamp, calendar) > ground.lastDay) return 0;
@@ -342,7 +343,12 @@ contract NoticeRegistry is INoticeRegistry {
         facts.today = debt.today();
         (, , facts.past) = debt.assess(facts.curve, debt.aggrieved ? desk.feesRestUntil(loan) : 0);
         facts.profile = consents.storedProfile(facts.origin.borrower);
-        facts.said = _said[loan];
+        Said storage stored = _said[loan];
+        PackedSaid said;
+        assembly ("memory-safe") {
+            said := sload(stored.slot)
+        }
+        facts.said = said;
     }
 
     /// Why a notice is refused to its server, with what was and what was wanted; `None` where it is not.
@@ -417,22 +423,22 @@ contract NoticeRegistry is INoticeRegistry {
         Ground memory ground
     ) private view returns (Refusal, uint256, uint256) {
         Debt memory debt = facts.debt;
-        Said memory said = facts.said;
+        PackedSaid said = facts.said;
         ground.lastDay = type(uint256).max;
         if (kind == Kind.LoanOpened) {
             ground.amount = debt.principal;
-            return _once(ground, said.flags & OPENED != 0);
+            return _once(ground, said.flags() & OPENED != 0);
         }
         if (kind == Kind.LoanRepaid) {
             ground.amount = debt.paid;
             Status status = debt.statusOf(facts.origin);
             if (status != Status.Repaid) return (Refusal.NoBasis, uint256(status), uint256(Status.Repaid));
-            return _once(ground, said.flags & REPAID != 0);
+            return _once(ground, said.flags() & REPAID != 0);
         }
         if (kind == Kind.PaymentReceived) {
             ground.basis = debt.paid;
             // An amendment takes what was paid ahead over to another loan.
-            if (debt.paid > said.received) ground.amount = debt.paid - said.received;
+            if (debt.paid > said.received()) ground.amount = debt.paid - said.received();
             if (debt.paid == 0) return (Refusal.NoBasis, 0, 1);
             return ground.amount == 0 ? (Refusal.AlreadySaid, 1, 1) : (Refusal.None, 0, 0);
         }
@@ -444,7 +450,7 @@ contract NoticeRegistry is INoticeRegistry {
             ground.amount = late + fees;
             // At least a day after the due day, so that the instalment is overdue when the day has come.
             ground.firstDay = debt.dueDay(ground.instalment) + facts.limits.overdueDays();
-            if (said.missed == ground.instalment) ground.serial = said.overdue;
+            if (said.missed() == ground.instalment) ground.serial = said.overdue();
             return (Refusal.None, 0, 0);
         }
         (uint256 overdue, ) = debt.arrears(facts.curve, facts.past);
@@ -454,18 +460,18 @@ contract NoticeRegistry is INoticeRegistry {
         if (next == 0 || ahead != (missing == 0)) return (Refusal.NoBasis, missing, ahead ? 0 : 1);
         ground.instalment = ground.basis = next;
         ground.amount = missing;
-        bool spoken = said.next == next;
+        bool spoken = said.next() == next;
         if (ahead) {
             ground.lastDay = dueDay;
-            return _once(ground, spoken && said.flags & AHEAD != 0);
+            return _once(ground, spoken && said.flags() & AHEAD != 0);
         }
         if (kind == Kind.DueToday) {
             ground.firstDay = ground.lastDay = dueDay;
-            return _once(ground, spoken && said.flags & DUE_TODAY != 0);
+            return _once(ground, spoken && said.flags() & DUE_TODAY != 0);
         }
         ground.firstDay = dueDay - facts.limits.upcomingDays();
         ground.lastDay = dueDay - 1;
-        if (spoken) ground.serial = said.upcoming;
+        if (spoken) ground.serial = said.upcoming();
         return (Refusal.None, 0, 0);
     }
 
@@ -478,7 +484,7 @@ contract NoticeRegistry is INoticeRegistry {
     ) private view returns (Refusal, uint256, uint256) {
         Origin memory origin = facts.origin;
         Debt memory debt = facts.debt;
-        bool known = facts.said.flags & _flagOf(kind) != 0;
+        bool known = facts.said.flags() & _flagOf(kind) != 0;
         uint256 found;
         uint256 wanted = 1;
         if (kind == Kind.LoanAmended) {
@@ -566,7 +572,7 @@ contract NoticeRegistry is INoticeRegistry {
             (reason, actual, required) = _notBefore(Refusal.TooSoon, _nextArrears(loan));
             if (reason != Refusal.None) return (reason, actual, required);
         }
-        return _notBefore(Refusal.ServiceCap, uint256(facts.said.services).newest(SERVICES_PER_DAY) + 1 days);
+        return _notBefore(Refusal.ServiceCap, facts.said.services().newest(SERVICES_PER_DAY) + 1 days);
     }
 
     /// The reason, until a moment.
