@@ -49,6 +49,18 @@ contract NoticeRegistry is INoticeRegistry {
     mapping(bytes32 loan => Said) private _said;
     mapping(bytes32 loan => SeldomSaid) private _seldomSaid;
 
+    /// What the ledger lets a notice of some kind say.
+    /// @dev `served` is asked with: what such a notice said already does not speak against it.
+    struct Ground {
+        uint256 instalment;
+        uint256 amount;
+        uint256 firstDay;
+        uint256 lastDay;
+        uint256 basis;
+        uint256 serial;
+        bool served;
+    }
+
     /// What every decision is made from; some kinds need more, and ask for it. A batch fills the same memory for each notice.
     /// @param debt With lateness assessed.
     /// @param today In the loan's calendar.
@@ -64,18 +76,7 @@ contract NoticeRegistry is INoticeRegistry {
         PackedLimits limits;
         PackedProfile profile;
         PackedSaid said;
-    }
-
-    /// What the ledger lets a notice of some kind say.
-    /// @dev `served` is asked with: what such a notice said already does not speak against it.
-    struct Ground {
-        uint256 instalment;
-        uint256 amount;
-        uint256 firstDay;
-        uint256 lastDay;
-        uint256 basis;
-        uint256 serial;
-        bool served;
+        Ground ground;
     }
 
     /// The last reminder of a batch that was served.
@@ -151,11 +152,11 @@ contract NoticeRegistry is INoticeRegistry {
         if (reason != Refusal.None) return (reason, actual, required, 0);
         address borrower = facts.origin.borrower;
         bool together = facts.reminder && _continues(notice, borrower, last);
-        Ground memory ground;
-        (reason, actual, required) = _decide(notice, kind, facts, ground, together);
+        (reason, actual, required) = _decide(notice, kind, facts, together);
         if (reason != Refusal.None) return (reason, actual, required, 0);
 
         // Effect
+        Ground memory ground = facts.ground;
         _say(loan, kind, facts, ground.instalment);
         id = EfficientHashLib.hash(uint256(loan), uint256(kind), ground.basis, ground.serial);
         emit NoticeServed(
@@ -252,8 +253,7 @@ contract NoticeRegistry is INoticeRegistry {
         _learn(notice.loan, notice.kind, facts);
         (reason, actual, required) = _checkServer(facts, server);
         if (reason != Refusal.None) return (reason, actual, required);
-        Ground memory ground;
-        return _decide(notice, notice.kind, facts, ground, false);
+        return _decide(notice, notice.kind, facts, false);
     }
 
     /// @inheritdoc INoticeRegistry
@@ -269,9 +269,8 @@ contract NoticeRegistry is INoticeRegistry {
         if (notice.kind == Kind.PaymentReceived && notice.amount <= facts.debt.paid) {
             facts.said = facts.said.withReceived(facts.debt.paid - notice.amount);
         }
-        Ground memory ground;
-        ground.served = true;
-        return _decideButCaps(notice, notice.kind, facts, ground, 0);
+        facts.ground.served = true;
+        return _decideButCaps(notice, notice.kind, facts, 0);
     }
 
     /// @inheritdoc INoticeRegistry
@@ -284,8 +283,8 @@ contract NoticeRegistry is INoticeRegistry {
         Facts memory facts;
         _learn(loan, kind, facts);
         if (facts.origin.borrower == address(0)) return 0;
-        Ground memory ground;
-        (Refusal reason, , ) = _ground(loan, kind, facts, ground);
+        Ground memory ground = facts.ground;
+        (Refusal reason, , ) = _ground(loan, kind, facts);
         if (reason != Refusal.None || instalment != ground.instalment) return 0;
         (reason, , ) = _checkConsent(kind, channel, facts.profile);
         if (reason != Refusal.None) return 0;
@@ -352,16 +351,14 @@ contract NoticeRegistry is INoticeRegistry {
     }
 
     /// Why a notice is refused to its server, with what was and what was wanted; `None` where it is not.
-    /// @param ground Filled with what the ledger lets the notice say.
     /// @param together It is part of a message that passed the caps.
     function _decide(
         Notice calldata notice,
         Kind kind,
         Facts memory facts,
-        Ground memory ground,
         bool together
     ) private view returns (Refusal reason, uint256 actual, uint256 required) {
-        (reason, actual, required) = _decideButCaps(notice, kind, facts, ground, facts.limits.lead());
+        (reason, actual, required) = _decideButCaps(notice, kind, facts, facts.limits.lead());
         if (reason != Refusal.None || together) return (reason, actual, required);
         return facts.reminder ? _checkCaps(facts) : _checkServices(notice.loan, kind, facts);
     }
@@ -371,10 +368,9 @@ contract NoticeRegistry is INoticeRegistry {
         Notice calldata notice,
         Kind kind,
         Facts memory facts,
-        Ground memory ground,
         uint256 lead
     ) private view returns (Refusal reason, uint256 actual, uint256 required) {
-        (reason, actual, required) = _checkGround(notice, kind, facts, ground);
+        (reason, actual, required) = _checkGround(notice, kind, facts);
         if (reason != Refusal.None) return (reason, actual, required);
         (reason, actual, required) = _checkConsent(kind, notice.channel, facts.profile);
         if (reason != Refusal.None) return (reason, actual, required);
@@ -400,10 +396,10 @@ contract NoticeRegistry is INoticeRegistry {
     function _checkGround(
         Notice calldata notice,
         Kind kind,
-        Facts memory facts,
-        Ground memory ground
+        Facts memory facts
     ) private view returns (Refusal reason, uint256 actual, uint256 required) {
-        (reason, actual, required) = _ground(notice.loan, kind, facts, ground);
+        (reason, actual, required) = _ground(notice.loan, kind, facts);
+        Ground memory ground = facts.ground;
         if (reason == Refusal.NoBasis) return (reason, actual, required);
         if (notice.instalment != ground.instalment) {
             return (Refusal.WrongInstalment, notice.instalment, ground.instalment);
@@ -419,12 +415,13 @@ contract NoticeRegistry is INoticeRegistry {
     function _ground(
         bytes32 loan,
         Kind kind,
-        Facts memory facts,
-        Ground memory ground
+        Facts memory facts
     ) private view returns (Refusal, uint256, uint256) {
         Debt memory debt = facts.debt;
         PackedSaid said = facts.said;
-        ground.lastDay = type(uint256).max;
+        Ground memory ground = facts.ground;
+        (ground.instalment, ground.amount, ground.basis, ground.serial) = (0, 0, 0, 0);
+        (ground.firstDay, ground.lastDay) = (0, type(uint256).max);
         if (kind == Kind.LoanOpened) {
             ground.amount = debt.principal;
             return _once(ground, said.flags() & OPENED != 0);
@@ -442,7 +439,7 @@ contract NoticeRegistry is INoticeRegistry {
             if (debt.paid == 0) return (Refusal.NoBasis, 0, 1);
             return ground.amount == 0 ? (Refusal.AlreadySaid, 1, 1) : (Refusal.None, 0, 0);
         }
-        if (kind > Kind.PaidAhead) return _groundOfOthers(loan, kind, facts, ground);
+        if (kind > Kind.PaidAhead) return _groundOfOthers(loan, kind, facts);
         if (kind == Kind.Overdue) {
             ground.instalment = ground.basis = debt.firstUnpaid(facts.curve);
             if (ground.instalment == 0) return (Refusal.NoBasis, 0, 1);
@@ -479,11 +476,11 @@ contract NoticeRegistry is INoticeRegistry {
     function _groundOfOthers(
         bytes32 loan,
         Kind kind,
-        Facts memory facts,
-        Ground memory ground
+        Facts memory facts
     ) private view returns (Refusal, uint256, uint256) {
         Origin memory origin = facts.origin;
         Debt memory debt = facts.debt;
+        Ground memory ground = facts.ground;
         bool known = facts.said.flags() & _flagOf(kind) != 0;
         uint256 found;
         uint256 wanted = 1;
@@ -553,13 +550,15 @@ contract NoticeRegistry is INoticeRegistry {
     function _checkCaps(
         Facts memory facts
     ) private view returns (Refusal reason, uint256 actual, uint256 required) {
-        uint256 reminders = facts.profile.reminders();
-        PackedLimits limits = facts.limits;
-        (reason, actual, required) = _notBefore(Refusal.TooSoon, reminders.newest(1) + limits.gap());
-        if (reason != Refusal.None) return (reason, actual, required);
-        (reason, actual, required) = _notBefore(Refusal.DayCap, reminders.newest(limits.perDay()) + 1 days);
-        if (reason != Refusal.None) return (reason, actual, required);
-        return _notBefore(Refusal.WeekCap, reminders.newest(limits.perWeek()) + 7 days);
+        unchecked {
+            uint256 reminders = facts.profile.reminders();
+            PackedLimits limits = facts.limits;
+            (reason, actual, required) = _notBefore(Refusal.TooSoon, reminders.newest(1) + limits.gap());
+            if (reason != Refusal.None) return (reason, actual, required);
+            (reason, actual, required) = _notBefore(Refusal.DayCap, reminders.newest(limits.perDay()) + 1 days);
+            if (reason != Refusal.None) return (reason, actual, required);
+            return _notBefore(Refusal.WeekCap, reminders.newest(limits.perWeek()) + 7 days);
+        }
     }
 
     /// CAP-2
