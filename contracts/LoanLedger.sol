@@ -10,7 +10,7 @@ import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 import {Multicallable} from "solady/utils/Multicallable.sol";
 import {SignatureCheckerLib} from "solady/utils/SignatureCheckerLib.sol";
 
-import {ILoanLedger, Instalment, Loan, Position, Schedule, Status, Terms} from "./interfaces/ILoanLedger.sol";
+import {ILoanLedger, Instalment, Loan, Position, Status, Terms} from "./interfaces/ILoanLedger.sol";
 import {IGrievanceDesk} from "./interfaces/IGrievanceDesk.sol";
 import {IPolicyBook} from "./interfaces/IPolicyBook.sol";
 import {Agreement} from "./libraries/Agreement.sol";
@@ -269,7 +269,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         debt.paid += uint80(amount);
         emit Repaid(id, msg.sender, amount, debt.paid);
         // A bullet's interest is not paid before its end: it goes on from its beginning.
-        uint256 k = curve.schedule == Schedule.Bullet ? 0 : past;
+        uint256 k = curve.schedule == Amortization.BULLET ? 0 : past;
         amendment = _goOn(id, debt, Rest(k, 0, earned.balance - repaid, 0, 0));
 
         // Interaction
@@ -451,7 +451,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
 
         // Effect: go on from the first unpaid instalment, or the next one where it is paid ahead.
         if (k > past) k = past;
-        if (curve.schedule == Schedule.Bullet) k = 0;
+        if (curve.schedule == Amortization.BULLET) k = 0;
         amendment = _goOn(id, debt, Rest(k, intervals, curve.balance(k), paid - curve.cumulative(k), fees));
     }
 
@@ -740,6 +740,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     ) external view returns (uint256 opening, uint256 calendar, uint256 amounts, uint256 curves) {
         Origin storage origin = _origins[id];
         Debt storage debt = _debts[id];
+        // The first is all of {Origin}, the others are all of {Debt}.
         assembly ("memory-safe") {
             opening := sload(origin.slot)
             calendar := sload(debt.slot)

@@ -36,7 +36,7 @@ contract NoticeRegistry is INoticeRegistry {
     uint8 private constant DUE_TODAY = 2;
     uint8 private constant REPAID = 4;
     uint8 private constant AHEAD = 8;
-    /// The flag that it was said, of each kind that is said once; a byte for each, the first last.
+    /// Those and the rest, see {Said}: a byte for each kind, the first last; zero for what may be said more than once.
     uint256 private constant FLAGS = 0x201008040000020001;
 
     ILoanLedger public immutable ledger;
@@ -61,7 +61,9 @@ contract NoticeRegistry is INoticeRegistry {
         bool served;
     }
 
-    /// What every decision is made from; some kinds need more, and ask for it. A batch fills the same memory for each notice.
+    /// What every decision is made from; some kinds need more, and ask for it. A batch fills the same memory for each notice:
+    /// making a struct anew costs more than filling it.
+    /// @param reminder The notice is one.
     /// @param debt With lateness assessed.
     /// @param today In the loan's calendar.
     /// @param past How many instalments are past due.
@@ -130,7 +132,8 @@ contract NoticeRegistry is INoticeRegistry {
                     required
                 );
             }
-            // Nothing of a notice is needed for the next: memory that only grows costs more with every one.
+            // Memory that only grows costs more with every notice. Nothing that was made for one is needed for the next: `facts` and
+            // `last` were made before, and only their members are set, never to what was made since.
             assembly ("memory-safe") {
                 mstore(0x40, free)
             }
@@ -237,6 +240,7 @@ contract NoticeRegistry is INoticeRegistry {
             said = said.withServices(uint72(said.services().push(block.timestamp, SERVICES_PER_DAY)));
         }
         Said storage stored = _said[loan];
+        // {Said} is one slot, and `facts.said` was what stood in it.
         assembly ("memory-safe") {
             sstore(stored.slot, said)
         }
@@ -324,7 +328,8 @@ contract NoticeRegistry is INoticeRegistry {
 
     // ------------------------------------------------------------------------------------------------- deciding
 
-    /// Fill in the facts about a loan; of one that was never opened, that it has no borrower.
+    /// Fill in the facts about a loan, all but the ground; of one that was never opened, only that it has no borrower.
+    /// @param facts Of the notice before, where there was one in the batch.
     function _learn(bytes32 loan, Kind kind, Facts memory facts) private view {
         (Origin memory origin, Debt memory debt) = (facts.origin, facts.debt);
         (uint256 policy, address lender) = (origin.policy, debt.lender);
@@ -334,16 +339,19 @@ contract NoticeRegistry is INoticeRegistry {
             debt.unpack(calendar, amounts, curves);
         }
         if (origin.borrower == address(0)) return;
-        // The loans of a batch are mostly one lender's, under one policy.
+        // The loans of a batch are mostly one lender's, under one policy: both are asked about only where they change. In one
+        // transaction their answers do not: a batch calls nobody but our own. No loan has the lender or the policy zero, which
+        // stand here before the first notice and after an unknown loan.
         if (debt.lender != lender) facts.servicer = ledger.servicerOf(debt.lender);
         if (origin.policy != policy) facts.limits = policyBook.packedContactOf(origin.policy);
         debt.draw(facts.curve);
         facts.reminder = _isReminder(kind);
         facts.today = debt.today();
         (, , facts.past) = debt.assess(facts.curve, debt.aggrieved ? desk.feesRestUntil(loan) : 0);
-        facts.profile = consents.storedProfile(facts.origin.borrower);
-        Said storage stored = _said[loan];
+        facts.profile = consents.storedProfile(origin.borrower);
         PackedSaid said;
+        Said storage stored = _said[loan];
+        // {Said} is one slot.
         assembly ("memory-safe") {
             said := sload(stored.slot)
         }
@@ -420,6 +428,7 @@ contract NoticeRegistry is INoticeRegistry {
         Debt memory debt = facts.debt;
         PackedSaid said = facts.said;
         Ground memory ground = facts.ground;
+        // The notice before may have left something.
         (ground.instalment, ground.amount, ground.basis, ground.serial) = (0, 0, 0, 0);
         (ground.firstDay, ground.lastDay) = (0, type(uint256).max);
         if (kind == Kind.LoanOpened) {
@@ -466,8 +475,11 @@ contract NoticeRegistry is INoticeRegistry {
             ground.firstDay = ground.lastDay = dueDay;
             return _once(ground, spoken && said.flags() & DUE_TODAY != 0);
         }
-        ground.firstDay = dueDay - facts.limits.upcomingDays();
-        ground.lastDay = dueDay - 1;
+        unchecked {
+            // Nothing is due within the first days of 1970.
+            ground.firstDay = dueDay - facts.limits.upcomingDays();
+            ground.lastDay = dueDay - 1;
+        }
         if (spoken) ground.serial = said.upcoming();
         return (Refusal.None, 0, 0);
     }
@@ -547,6 +559,7 @@ contract NoticeRegistry is INoticeRegistry {
     }
 
     /// CAP-1
+    /// @dev The arithmetic is of moments and small numbers.
     function _checkCaps(
         Facts memory facts
     ) private view returns (Refusal reason, uint256 actual, uint256 required) {
@@ -611,8 +624,11 @@ contract NoticeRegistry is INoticeRegistry {
     }
 
     /// The flag that it was said, of what is said once.
+    /// @dev There are fewer kinds than a word has bytes.
     function _flagOf(Kind kind) private pure returns (uint8) {
-        return uint8(FLAGS >> (8 * uint256(kind)));
+        unchecked {
+            return uint8(FLAGS >> (8 * uint256(kind)));
+        }
     }
 
     /// The grievance that a kind is about.

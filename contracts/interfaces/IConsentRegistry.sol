@@ -120,7 +120,7 @@ interface IConsentRegistry {
     function profileOf(address borrower) external view returns (Profile memory);
 
     /// @notice The same in the word that it is stored in, for the gate.
-    /// @dev So called that the compiler tries it first, as `ILoanLedger.loanSlots` is.
+    /// @dev By its name it comes first, as `ILoanLedger.loanSlots` comes second.
     function storedProfile(address borrower) external view returns (PackedProfile);
 
     /// @notice The salted hash of the borrower's contact; zero where there is none.

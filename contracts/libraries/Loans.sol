@@ -50,7 +50,8 @@ library Loans {
 
     // ------------------------------------------------------------------------------------------------- reading
 
-    /// Fill in a debt from the three words that it is stored in, and its origin from the one.
+    /// Fill in a debt from the three words that it is stored in. Solidity packs the fields of a struct from the lowest bit on, in
+    /// the order in which they are declared.
     function unpack(
         Debt memory debt,
         uint256 calendar,
@@ -76,6 +77,7 @@ library Loans {
         debt.assessed = uint16(curves >> 240);
     }
 
+    /// Fill in an origin from its word.
     function unpack(Origin memory origin, uint256 opening) internal pure {
         origin.borrower = address(uint160(opening));
         origin.openedAt = uint32(opening >> 160);
@@ -111,7 +113,7 @@ library Loans {
 
     /// The same, where there is a curve to fill in.
     function draw(Debt memory debt, Amortization.Curve memory curve) internal pure {
-        curve.schedule = debt.schedule;
+        curve.schedule = uint256(debt.schedule);
         curve.principal = debt.principal;
         curve.rate = Amortization.periodRate(debt.rate, Calendar.periodsPerYear(debt.frequency));
         curve.instalments = debt.instalments;
@@ -150,8 +152,8 @@ library Loans {
         }
     }
 
-    /// The next instalment to fall due, its due day, and what is missing so that it will be paid, instalments before it included;
-    /// nothing after the last.
+    /// The next instalment to fall due, its due day, and what is missing so that it will be paid, instalments before it included.
+    /// Zero after the last, and where nothing is owed.
     /// @param past How many instalments are past due.
     function next(
         Debt memory debt,
@@ -160,7 +162,7 @@ library Loans {
     ) internal pure returns (uint256 k, uint256 day, uint256 missing) {
         unchecked {
             if (past == curve.instalments || owed(debt) == 0) return (0, 0, 0);
-            k = curve.schedule == Schedule.Bullet ? curve.instalments : past + 1;
+            k = curve.schedule == Amortization.BULLET ? curve.instalments : past + 1;
             day = dueDay(debt, k);
             uint256 due = curve.cumulative(k);
             if (due > debt.paid) missing = due - debt.paid;

@@ -13,7 +13,7 @@ library Rolling {
     uint256 private constant EVERY_OTHER = 1 | (1 << (2 * AGE_BITS)) | (1 << (4 * AGE_BITS));
 
     /// Add a moment, no earlier than the newest, and forget the oldest so that `size` remain.
-    function push(uint256 moments, uint256 timestamp, uint256 size) internal pure returns (uint256 pushed) {
+    function push(uint256 moments, uint256 timestamp, uint256 size) internal pure returns (uint256) {
         unchecked {
             uint256 since = timestamp - uint32(moments);
             // All before is long ago, or never was.
@@ -35,7 +35,8 @@ library Rolling {
         }
     }
 
-    /// Every other age, all at once, by how much more time passed. Between them is the room for what exceeds 20 bits: long ago.
+    /// The first, third and fifth age, all at once, older by `since`. The bit above each tells that it is long ago now.
+    /// @dev `since` has no more bits than an age, so a sum ends within the age above it, which was masked out.
     function _older(uint256 ages, uint256 since) private pure returns (uint256) {
         unchecked {
             ages = (ages & EVERY_OTHER * LONG_AGO) + since * EVERY_OTHER;
