@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from duly.domain.consent import Channel
     from duly.services.deliver import Deliverer
     from duly.services.index import Indexer
+    from duly.services.queue import Queue
     from duly.services.serve import Server
     from duly.services.templates import TemplateSet
+    from duly.store.leases import Leases
     from duly.store.notices import NoticeStore
     from duly.store.readmodel import ReadModel
     from duly.store.vault import Vault
@@ -203,7 +205,9 @@ class Application:
         if settings.master_key is not None:
             key = MasterKey.from_text(settings.master_key)
         elif settings.master_key_file is not None:
-            key = MasterKey.from_file(settings.master_key_file)
+            file = settings.master_key_file
+            guarded = settings.credentials is not None and file.is_relative_to(settings.credentials)
+            key = MasterKey.from_file(file, guarded=guarded)
         elif settings.master_key_keyring is not None:
             key = MasterKey.from_keyring(settings.master_key_keyring)
         else:
@@ -226,6 +230,10 @@ class Application:
     @cached_property
     def carriers(self) -> "dict[Channel, Carrier]":
         """The ways to reach a borrower: e-mail, where a mail server is set. Raises: InvalidInput."""
+        return self.new_carriers()
+
+    def new_carriers(self) -> "dict[Channel, Carrier]":
+        """The same, with connections of their own: a carrier is for one thread at a time."""
         if self.settings.mail is None:
             return {}
         from duly.channels.email import EmailCarrier
@@ -266,6 +274,10 @@ class Application:
     @cached_property
     def deliverer(self) -> "Deliverer":
         """Delivers the notices that were served with the application's key."""
+        return self.deliverer_with(self.carriers)
+
+    def deliverer_with(self, carriers: "dict[Channel, Carrier]") -> "Deliverer":
+        """The same, over other carriers."""
         from duly.services.deliver import Deliverer
 
         return Deliverer(
@@ -274,14 +286,35 @@ class Application:
             read_model=self.read_model,
             store=self.notice_store,
             vault=self.vault,
-            carriers=self.carriers,
+            carriers=carriers,
             clock=self.clock,
         )
+
+    @cached_property
+    def queue(self) -> "Queue":
+        """The queue of what is to be delivered. From then on the read model puts notices into it.
+
+        Raises: InvalidInput, DatabaseError.
+        """
+        from duly.services.queue import Queue
+
+        queue = Queue(self.read_model.engine, self.notice_store, self.settings.per_minute)
+        self.read_model.on_served = queue.on_served
+        return queue
+
+    @cached_property
+    def leases(self) -> "Leases":
+        """Who does what on this database. Raises: DatabaseError."""
+        from duly.store.leases import Leases
+
+        return Leases(self.read_model.engine, self.notice_store.worker)
 
     def close(self) -> None:
         """Let go of what was opened: connections to the mail server and the databases."""
         for carrier in self.__dict__.get("carriers", {}).values():
             carrier.close()
+        if "queue" in self.__dict__:
+            self.queue.close()
         if "vault" in self.__dict__:
             self.vault.close()
         if "read_model" in self.__dict__:

@@ -2,23 +2,31 @@
 
 | variable | meaning | default |
 |---|---|---|
-| `DULY_RPC` | the node: an http or ws address, or `tester:`, a chain in the process | http://127.0.0.1:8545 |
+| `DULY_RPC`, `DULY_RPC_FILE` | the node: http or ws address, `tester:` in process | http://127.0.0.1:8545 |
 | `DULY_DEPLOYMENTS` | folder of the deployments' records | deployments |
 | `DULY_KEY_FILE` | encrypted key (keystore, JSON) that sends transactions | |
-| `DULY_KEY_PASSPHRASE` | its passphrase; asked for where it is missing | |
+| `DULY_KEY_PASSPHRASE`, `DULY_KEY_PASSPHRASE_FILE` | its passphrase; asked for where it is missing | |
 | `DULY_PRIVATE_KEY` | raw key in hex, for local chains only | the well-known development account there |
 | `DULY_TEMPLATES` | folder of notice templates of one's own (docs/words.md) | those of the program |
 | `DULY_FINALITY` | act on `finalized`, `safe` or `latest` blocks | `finalized`; `latest` on local chains |
-| `DULY_DATABASE` | read model, as an SQLAlchemy address | sqlite:///duly.db |
-| `DULY_VAULT` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |
+| `DULY_DATABASE`, `DULY_DATABASE_FILE` | read model, as an SQLAlchemy address | sqlite:///duly.db |
+| `DULY_VAULT`, `DULY_VAULT_FILE` | contact vault, as an SQLAlchemy address | sqlite:///duly-vault.db |
 | `DULY_MASTER_KEY` | the vault's master key: 32 bytes, in hex or base64 | |
 | `DULY_MASTER_KEY_FILE` | file that holds it instead (`duly vault init` makes one) | |
 | `DULY_MASTER_KEY_KEYRING` | entry of the system's keyring that holds it instead: service/name | |
+| `DULY_PER_MINUTE` | most messages a minute on a channel, such as email=600,sms=60 | no limit |
 | `DULY_SMTP_HOST` | mail server; without it no e-mail is sent | |
 | `DULY_SMTP_PORT` | its port | 465 with `tls`, 587 with `starttls`, 25 with `none` |
 | `DULY_SMTP_TLS` | `starttls`, `tls` or `none` | `starttls` |
-| `DULY_SMTP_USER`, `DULY_SMTP_PASSWORD` | log-in, where the server wants one | |
+| `DULY_SMTP_USER`, `DULY_SMTP_PASSWORD`, `DULY_SMTP_PASSWORD_FILE` | log-in, where the server wants one | |
 | `DULY_SMTP_SENDER` | address that mail comes from | |
+| `DULY_SMTP_CONNECTIONS` | connections to it at once, in each worker | 4 |
+| `DULY_LISTEN` | where `duly run` answers to a monitoring system: host:port | |
+| `DULY_LOG_FORMAT` | how `duly run` writes its log: `json` or `console` | `console` on a terminal |
+| `DULY_LOG_LEVEL` | from `debug`, `info`, `warning` or `error` on | `info`; `warning` with `console` |
+
+A name that ends in `_FILE` is that of a file which holds the value: how containers and service managers hand
+over what is secret.
 """
 
 import os
@@ -30,13 +38,16 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
+from duly.domain.consent import Channel
 from duly.domain.errors import InvalidInput
 
 DEFAULT_RPC: Final = "http://127.0.0.1:8545"
+MAIL_CONNECTIONS: Final = 4
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _PREFIX: Final = "DULY_"
 _KEY = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
+_CHANNELS: Final = {channel.label: channel for channel in Channel}
 _SCHEMES: Final = ("http", "https", "ws", "wss")
 
 
@@ -50,6 +61,22 @@ class Finality(StrEnum):
     FINALIZED = "finalized"
     SAFE = "safe"
     LATEST = "latest"
+
+
+class LogFormat(StrEnum):
+    """How the log is written: a line of JSON for each event, or words for people."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    """From where on events are written to the log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class MailSecurity(StrEnum):
@@ -73,6 +100,26 @@ class MailServer:
     sender: str
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    connections: int = MAIL_CONNECTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where something listens. An IPv6 address stands without its brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """From host:port, such as 127.0.0.1:9464; port 0 takes any that is free. None where it is not."""
+        match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})", text, re.ASCII)
+        if match is None or int(match[3]) > 65_535:
+            return None
+        return cls(match[1] or match[2], int(match[3]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +143,12 @@ class Settings:
     master_key_file: Path | None = None
     master_key_keyring: str | None = None
     mail: MailServer | None = None
+    per_minute: Mapping[Channel, int] = field(default_factory=dict)
+    listen: Endpoint | None = None
+    log_format: LogFormat | None = None
+    log_level: LogLevel | None = None
+    credentials: Path | None = None
+    """The folder in which systemd hands over secrets; others than their owner cannot enter it."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -108,16 +161,21 @@ class Settings:
             rpc=reader.rpc(),
             deployments=Path(reader.text("DEPLOYMENTS", "deployments")),
             key_file=reader.file("KEY_FILE"),
-            key_passphrase=reader.optional("KEY_PASSPHRASE", strip=False),
+            key_passphrase=reader.secret("KEY_PASSPHRASE"),
             private_key=reader.key("PRIVATE_KEY"),
             templates=reader.folder("TEMPLATES"),
             finality=reader.choice("FINALITY", Finality, None),
-            database=reader.text("DATABASE", "sqlite:///duly.db"),
-            vault=reader.text("VAULT", "sqlite:///duly-vault.db"),
+            database=reader.secret("DATABASE") or "sqlite:///duly.db",
+            vault=reader.secret("VAULT") or "sqlite:///duly-vault.db",
             master_key=reader.master_key(),
             master_key_file=reader.path("MASTER_KEY_FILE"),
             master_key_keyring=reader.keyring(),
             mail=reader.mail(),
+            per_minute=reader.per_minute(),
+            listen=reader.endpoint("LISTEN"),
+            log_format=reader.choice("LOG_FORMAT", LogFormat, None),
+            log_level=reader.choice("LOG_LEVEL", LogLevel, None),
+            credentials=reader.credentials,
         )
         reader.finish()
         return settings
@@ -135,6 +193,8 @@ class _Reader:
         }
         self._known: set[str] = {"ANVIL_PORT"}  # read by tools/brownie_launcher.py
         self._problems: list[str] = []
+        folder = environment.get("CREDENTIALS_DIRECTORY")
+        self.credentials = Path(folder) if folder else None
 
     def finish(self) -> None:
         unknown = sorted(self._values.keys() - self._known)
@@ -155,6 +215,33 @@ class _Reader:
         value = self._values.get(name)
         return value.strip() if value is not None and strip else value
 
+    def secret(self, name: str) -> str | None:
+        """A value that may stand in a file of its own, less the end of its line."""
+        value = self.optional(name, strip=False)
+        path = self.path(f"{name}_FILE")
+        if path is None:
+            return value
+        if value is not None:
+            self.problem(name, f"{_PREFIX}{name}_FILE is set as well; give one of them")
+        try:
+            found = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            self.problem(f"{name}_FILE", f"{path} cannot be read: {reason}")
+            return None
+        if not found.strip():
+            self.problem(f"{name}_FILE", f"{path} is empty")
+        return found or None
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        value = self.optional(name)
+        if value is None:
+            return None
+        found = Endpoint.parse(value)
+        if found is None:
+            self.problem(name, f"{value!r} is not host:port, such as 127.0.0.1:9464")
+        return found
+
     def text(self, name: str, default: str) -> str:
         return self.optional(name) or default
 
@@ -169,7 +256,7 @@ class _Reader:
             return default
 
     def rpc(self) -> str:
-        value = self.text("RPC", DEFAULT_RPC)
+        value = (self.secret("RPC") or DEFAULT_RPC).strip()
         try:
             parts = urlsplit(value)
             right = value == "tester:" or (parts.scheme in _SCHEMES and bool(parts.hostname))
@@ -231,13 +318,22 @@ class _Reader:
 
     def mail(self) -> MailServer | None:
         host, sender = self.optional("SMTP_HOST"), self.optional("SMTP_SENDER")
-        user, password = self.optional("SMTP_USER"), self.optional("SMTP_PASSWORD", strip=False)
+        user, password = self.optional("SMTP_USER"), self.secret("SMTP_PASSWORD")
         security = self.choice("SMTP_TLS", MailSecurity, MailSecurity.STARTTLS) or MailSecurity.STARTTLS
         port = self._port(_MAIL_PORTS[security])
+        connections = self._connections()
         if host is None:
             orphans = [
                 _PREFIX + name
-                for name in ("SMTP_PORT", "SMTP_TLS", "SMTP_USER", "SMTP_PASSWORD", "SMTP_SENDER")
+                for name in (
+                    "SMTP_PORT",
+                    "SMTP_TLS",
+                    "SMTP_USER",
+                    "SMTP_PASSWORD",
+                    "SMTP_PASSWORD_FILE",
+                    "SMTP_SENDER",
+                    "SMTP_CONNECTIONS",
+                )
                 if name in self._values
             ]
             if orphans:
@@ -250,8 +346,41 @@ class _Reader:
         if (user is None) != (password is None):
             self.problem("SMTP_USER", "DULY_SMTP_USER and DULY_SMTP_PASSWORD go together")
         return MailServer(
-            host=host, port=port, security=security, sender=sender or "", user=user, password=password
+            host=host,
+            port=port,
+            security=security,
+            sender=sender or "",
+            user=user,
+            password=password,
+            connections=connections,
         )
+
+    def per_minute(self) -> dict[Channel, int]:
+        value = self.optional("PER_MINUTE")
+        found: dict[Channel, int] = {}
+        for part in (value or "").split(","):
+            if not part.strip():
+                continue
+            name, _, number = (each.strip() for each in part.partition("="))
+            channel = _CHANNELS.get(name.lower())
+            if channel is None or not re.fullmatch(r"[1-9][0-9]{0,6}", number, re.ASCII):
+                self.problem(
+                    "PER_MINUTE",
+                    f"{part.strip()!r} is not such as email=600: a channel of "
+                    f"{', '.join(_CHANNELS)}, and how many messages a minute",
+                )
+            else:
+                found[channel] = int(number)
+        return found
+
+    def _connections(self) -> int:
+        value = self.optional("SMTP_CONNECTIONS")
+        if value is None:
+            return MAIL_CONNECTIONS
+        if not re.fullmatch(r"[0-9]{1,2}", value, re.ASCII) or not 1 <= int(value) <= 64:
+            self.problem("SMTP_CONNECTIONS", f"{value!r} is not a number from 1 to 64")
+            return MAIL_CONNECTIONS
+        return int(value)
 
     def _port(self, default: int) -> int:
         value = self.optional("SMTP_PORT")

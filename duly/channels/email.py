@@ -1,4 +1,4 @@
-"""E-mail over SMTP, one message after the other on one connection.
+"""E-mail over SMTP, on a few connections, one message after the other on each.
 
 What matters is to know whether a message went out. Before its text a server has nothing to deliver, so
 whatever goes wrong until then is certain: not sent. From the final dot on only the server's answer tells;
@@ -10,15 +10,18 @@ itself.
 """
 
 import asyncio
+import base64
+import binascii
 import contextlib
 import re
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
-from email.utils import getaddresses
+from email.utils import format_datetime, getaddresses
+from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import quote
 
@@ -45,6 +48,7 @@ _T = TypeVar("_T")
 _START_INPUT: Final = 354
 _CLOSING: Final = 421
 _DOT: Final = re.compile(rb"(?m)^\.")
+_LONGEST_LINE: Final = 78
 _LANGUAGES: Final = {"zh": "zh-Hans"}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TEXT_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -57,7 +61,6 @@ class EmailCarrier:
 
     def __init__(self, server: MailServer, *, timeout: float = TIMEOUT) -> None:
         self._server = server
-        self._timeout = timeout
         try:
             ((name, spec),) = getaddresses([server.sender])
             self._sender = Address(display_name=name, addr_spec=spec)
@@ -68,12 +71,18 @@ class EmailCarrier:
         if _CONTROL.search(server.sender):
             raise InvalidInput("DULY_SMTP_SENDER holds control characters", wanted="Name <name@example.org>")
         self._runner: asyncio.Runner | None = None
-        self._client: aiosmtplib.SMTP | None = None
+        self._lines = [_Line(server, self._sender, timeout) for _ in range(server.connections)]
+        self._heads = lru_cache(256)(self._head)
 
     def __repr__(self) -> str:
         return f"EmailCarrier({self._server.host}:{self._server.port})"
 
     # ------------------------------------------------------------------------------------------ the port
+
+    @property
+    def at_once(self) -> int:
+        """Two on each connection, so that a quick one does not wait for the others; one on a single one."""
+        return 2 * len(self._lines) if len(self._lines) > 1 else 1
 
     def ready(self) -> None:
         """Connect, where there is no connection that works.
@@ -81,7 +90,7 @@ class EmailCarrier:
         Raises: CarrierUnavailable.
         """
         try:
-            self._run(self._connected())
+            self._run(self._lines[0].connected())
         except (SMTPException, OSError) as error:
             server = self._server
             raise CarrierUnavailable(
@@ -91,21 +100,48 @@ class EmailCarrier:
 
     def send(self, message: Message | CodeMessage) -> Receipt:
         """Send one mail, at most once."""
-        try:
-            recipient, data = self._compose(message)
-        except (ValueError, IndexError):  # the parser's, of an empty address
-            return Receipt(Result.REFUSED, "malformed")
-        return self._run(self._send(recipient, data))
+        return self.send_all([message])[0]
+
+    def send_all(self, messages: Sequence[Message | CodeMessage]) -> list[Receipt]:
+        """Send mails, each at most once."""
+        receipts: dict[int, Receipt] = {}
+        mails: list[tuple[int, str, bytes]] = []
+        for number, message in enumerate(messages):
+            try:
+                mails.append((number, *self._compose(message)))
+            except (ValueError, IndexError):  # the parser's, of an empty address
+                receipts[number] = Receipt(Result.REFUSED, "malformed")
+        if mails:
+            receipts |= self._run(self._send_all(mails))
+        return [receipts[number] for number in range(len(messages))]
+
+    async def _send_all(self, mails: Sequence[tuple[int, str, bytes]]) -> dict[int, Receipt]:
+        left, receipts = iter(mails), dict[int, Receipt]()
+
+        async def work(line: _Line) -> None:
+            for number, recipient, data in left:
+                receipts[number] = await line.send(recipient, data)
+
+        lines = self._lines[: len(mails)]
+        if len(lines) == 1:
+            await work(lines[0])
+        else:
+            await asyncio.gather(*map(work, lines))
+        return receipts
 
     def close(self) -> None:
         """Say goodbye to the server."""
-        if self._client is not None:
-            with contextlib.suppress(SMTPException, OSError):
-                self._run(self._quit())
-            self._client = None
         if self._runner is not None:
+            for line in self._lines:
+                with contextlib.suppress(SMTPException, OSError):
+                    self._run(line.quit())
             self._runner.close()
             self._runner = None
+
+    def _run(self, work: Coroutine[object, object, _T]) -> _T:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        return self._runner.run(work)
 
     # ------------------------------------------------------------------------------------------ the mail
 
@@ -121,35 +157,48 @@ class EmailCarrier:
         recipient = Address(addr_spec=message.address)
         if not (recipient.domain and message.address.isascii() and recipient.addr_spec == message.address):
             raise ValueError("not one plain address")
+        proofs = message.proofs if isinstance(message, Message) else ()
+        name = proofs[0].notice.hex()[:32] if proofs else secrets.token_hex(16)
+        lines = [
+            f"To: {recipient}",
+            f"Date: {format_datetime(datetime.fromtimestamp(message.at, UTC))}",
+            f"Message-ID: <{name}@{self._sender.domain}>",
+        ]
+        for proof in proofs:
+            lines += [f"Duly-Notice: {proof.notice.hex()}", f"Duly-Salt: {proof.salt.hex()}"]
+        encoding, body = _encoded(message.body)
+        lines += [f"Content-Transfer-Encoding: {encoding}", "", ""]
+        head = self._heads(message.subject, message.language, bool(proofs))
+        return recipient.addr_spec, head + "\r\n".join(lines).encode("ascii") + body
+
+    def _head(self, subject: str, language: str, of_notices: bool) -> bytes:
+        """The headers that many mails have in common; to make them takes longer than all the rest."""
         mail = EmailMessage(policy=SMTP_POLICY)
         # A code's mail does not even name the sender: the display name may tell of a lender's business.
         nameless = Address(addr_spec=self._sender.addr_spec)
-        mail["From"] = self._sender if isinstance(message, Message) else nameless
-        mail["To"] = recipient
-        mail["Subject"] = message.subject
-        mail["Date"] = datetime.fromtimestamp(message.at, UTC)
-        name = message.proofs[0].notice.hex()[:32] if isinstance(message, Message) else secrets.token_hex(16)
-        mail["Message-ID"] = f"<{name}@{self._sender.domain}>"
+        mail["From"] = self._sender if of_notices else nameless
+        mail["Subject"] = subject
         mail["Auto-Submitted"] = "auto-generated"
-        if isinstance(message, Message):
+        if of_notices:
             # What the text offers too: to reply with this word.
             stop = f"<mailto:{quote(self._sender.addr_spec, safe='@')}?subject=STOP>"
             mail["List-Unsubscribe"] = stop
-            for proof in message.proofs:
-                mail["Duly-Notice"] = proof.notice.hex()
-                mail["Duly-Salt"] = proof.salt.hex()
-        mail.set_content(message.body, charset="utf-8")
-        mail["Content-Language"] = _LANGUAGES.get(message.language, message.language)
-        return recipient.addr_spec, mail.as_bytes()
+        mail["Content-Language"] = _LANGUAGES.get(language, language)
+        mail["MIME-Version"] = "1.0"
+        mail["Content-Type"] = 'text/plain; charset="utf-8"'
+        return mail.as_bytes().removesuffix(b"\r\n")
 
-    # ------------------------------------------------------------------------------------------ the wire
 
-    def _run(self, work: Coroutine[object, object, _T]) -> _T:
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        return self._runner.run(work)
+class _Line:
+    """A connection to the mail server, made when it is needed."""
 
-    async def _connected(self) -> aiosmtplib.SMTP:
+    def __init__(self, server: MailServer, sender: Address, timeout: float) -> None:
+        self._server = server
+        self._sender = sender
+        self._timeout = timeout
+        self._client: aiosmtplib.SMTP | None = None
+
+    async def connected(self) -> aiosmtplib.SMTP:
         if self._client is not None and self._client.is_connected:
             return self._client
         server = self._server
@@ -168,7 +217,8 @@ class EmailCarrier:
         self._client = client
         return client
 
-    async def _send(self, recipient: str, data: bytes) -> Receipt:
+    async def send(self, recipient: str, data: bytes) -> Receipt:
+        """Send one mail, at most once."""
         try:
             protocol = await self._envelope(recipient)
             protocol.write(_DOT.sub(b"..", data) + b".\r\n")
@@ -204,7 +254,7 @@ class EmailCarrier:
         while True:
             kept = self._client is not None and self._client.is_connected
             try:
-                client = await self._connected()
+                client = await self.connected()
                 await client.mail(self._sender.addr_spec)
                 await client.rcpt(recipient)
                 answer = await client.execute_command(b"DATA")
@@ -230,14 +280,28 @@ class EmailCarrier:
             except (SMTPException, OSError):
                 self._drop()
 
-    async def _quit(self) -> None:
-        if self._client is not None and self._client.is_connected:
-            await self._client.quit(timeout=2)
+    async def quit(self) -> None:
+        """Say goodbye."""
+        client, self._client = self._client, None
+        if client is not None and client.is_connected:
+            await client.quit(timeout=2)
 
     def _drop(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _encoded(body: str) -> tuple[str, bytes]:
+    """A text as it goes over the wire, and how that is called."""
+    text = body.encode()
+    lines = text.splitlines()
+    if max(map(len, lines), default=0) <= _LONGEST_LINE:
+        return ("7bit" if text.isascii() else "8bit"), b"\r\n".join(lines) + b"\r\n"
+    text = b"\n".join(lines) + b"\n"
+    if text.isascii():
+        return "quoted-printable", binascii.b2a_qp(text).replace(b"\n", b"\r\n")
+    return "base64", base64.encodebytes(text.replace(b"\n", b"\r\n")).replace(b"\n", b"\r\n")
 
 
 def _code(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """A channel that keeps what it is given, for tests."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from duly.channels.message import CarrierUnavailable, CodeMessage, Message, Receipt, Result
@@ -20,6 +20,7 @@ class MemoryCarrier:
     sent: list[Message] = field(default_factory=list)
     codes: list[CodeMessage] = field(default_factory=list)
     handed: int = 0
+    at_once: int = 1
 
     def will(self, *results: Result, reason: str | None = None) -> None:
         """Answer the next sends like this."""
@@ -38,6 +39,9 @@ class MemoryCarrier:
             else:
                 self.sent.append(message)
         return receipt
+
+    def send_all(self, messages: Sequence[Message]) -> list[Receipt]:
+        return [self.send(message) for message in messages]
 
     def to(self, address: str) -> Iterable[Message]:
         """What was sent to an address."""

@@ -1,5 +1,6 @@
 """What a channel carries, and what it says of how that went. Every channel is a `Carrier`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -79,6 +80,11 @@ class Carrier(Protocol):
         """The channel that it serves."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """How many messages it sends at once."""
+        ...
+
     def ready(self) -> None:
         """Make sure that messages can be carried now.
 
@@ -88,6 +94,10 @@ class Carrier(Protocol):
 
     def send(self, message: Message | CodeMessage) -> Receipt:
         """Send a message, at most once. What goes wrong on the way is told in the receipt."""
+        ...
+
+    def send_all(self, messages: Sequence[Message]) -> list[Receipt]:
+        """Send messages, each at most once; a receipt for each."""
         ...
 
     def close(self) -> None:

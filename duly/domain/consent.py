@@ -12,6 +12,11 @@ class Channel(IntEnum):
     PUSH = 2
     IN_APP = 3
 
+    @property
+    def label(self) -> str:
+        """Its name in commands, settings and reports: in-app, for instance."""
+        return self.name.lower().replace("_", "-")
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:

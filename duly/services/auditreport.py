@@ -384,7 +384,7 @@ def _violation_cells(violation: Violation) -> tuple[object, ...]:
 def in_words(event: NoticeRefused) -> str:
     """Why the gate skipped a notice."""
     actual, required = event.actual, event.required
-    channel = event.channel.name.lower().replace("_", "-")
+    channel = event.channel.label
 
     def moment(seconds: int) -> str:
         return "nothing else ends it" if seconds >= FOREVER else utc(seconds) + " UTC"

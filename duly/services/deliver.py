@@ -13,11 +13,15 @@ it was served or not at all: a day later it would come on top of that day's own.
 
 Reminders that go out in one message are claimed, sent and recorded together. The text tells of all of them,
 so where one of them fails, or was not let through, none is sent.
+
+A channel that carries several messages at once gets as many: they are claimed in one write to the disk. Who
+is killed meanwhile leaves that many uncertain, at most.
 """
 
+import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,20 +32,27 @@ from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
 from duly.domain.notice import Refusal, next_in_hours
 from duly.domain.policy import ContactLimits
+from duly.services import telemetry
 from duly.services.serve import NO_ADDRESS, NOT_VERIFIED, OTHER_ADDRESS, proves, salt_purpose
 from duly.store.notices import Content, NoticeStore, Outcome, Served, State
 from duly.store.readmodel import ReadModel
-from duly.store.vault import Kept, Reading, Vault
+from duly.store.vault import Contact, Kept, Reading, Vault
 
-AT_ONCE: Final = 16
+AT_ONCE: Final = 64
 """Messages about whose notices the chain is asked at once."""
 
+CHECKED: Final = 32
+"""Messages that are looked up in the databases at once."""
+
 FRESH: Final = 1.0
-"""Seconds for which the chain's answer is good."""
+"""Seconds for which the chain's answer, and whatever else was found out, is good."""
 
 FIRST_WAIT: Final = 60
 LONGEST_WAIT: Final = 900
-"""Seconds before something that was deferred is tried again: the first time, and at most."""
+"""Seconds before something that was deferred is tried again, at most: the first time, and ever."""
+
+MOST_ATTEMPTS: Final = 12
+"""So often a message is tried; more would not help, and a person should know."""
 
 NO_WORDS: Final = "no_words"
 OTHER_WORDS: Final = "other_words"
@@ -49,6 +60,7 @@ INCOMPLETE: Final = "incomplete"
 """Another notice that the same words tell of was not let through, or went out before."""
 WINDOW_OVER: Final = "window_over"
 NO_CARRIER: Final = "no_carrier"
+TOO_OFTEN: Final = "tried_too_often"
 
 _STATES: Final = {
     Result.SENT: State.SENT,
@@ -75,6 +87,17 @@ class DeliverReport:
     left: int = 0
     problem: CarrierUnavailable | None = None
 
+    def __add__(self, other: "DeliverReport") -> "DeliverReport":
+        return DeliverReport(
+            self.sent + other.sent,
+            self.messages + other.messages,
+            self.deferred + other.deferred,
+            self.uncertain + other.uncertain,
+            self.dropped + other.dropped,
+            self.left + other.left,
+            other.problem or self.problem,
+        )
+
     def as_json(self) -> dict[str, object]:
         """For programs."""
         return {
@@ -88,14 +111,6 @@ class DeliverReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A message that may be sent now."""
-
-    carrier: Carrier
-    message: Message
-
-
 def never() -> bool:
     """Nobody wants the worker to stop."""
     return False
@@ -103,7 +118,9 @@ def never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Deliverer:
-    """Delivers the notices that one server served. Several may work on the same store."""
+    """Delivers the notices that one server served. Several may work on the same store; one of them is for one
+    thread at a time.
+    """
 
     server: str
     contracts: Contracts
@@ -116,40 +133,47 @@ class Deliverer:
     def deliver(self, stop: Callable[[], bool] = never, now: int | None = None) -> DeliverReport:
         """Deliver what is pending.
 
-        stop: asked between two messages; a message that was begun is finished. now: the time, UTC seconds,
-        where the caller has just asked the clock.
+        stop: asked before messages are begun; those that were are finished. now: the time, UTC seconds, where
+        the caller has just asked the clock.
 
         Raises: ChainUnavailable, VaultError, DatabaseError.
         """
+        now = self.clock.now() if now is None else now
+        return self._deliver(self.store.pending(self.server, now), stop)
+
+    def deliver_some(self, notices: Collection[bytes], stop: Callable[[], bool] = never) -> DeliverReport:
+        """Deliver those of these notices that are pending, and what is in one message with them. The same
+        otherwise.
+        """
+        return self._deliver(self.store.pending_of(notices, self.server, self.clock.now()), stop)
+
+    def _deliver(self, messages: list[tuple[Served, ...]], stop: Callable[[], bool]) -> DeliverReport:
         run = _Run(self, stop)
-        pending = self.store.pending(self.server, self.clock.now() if now is None else now)
-        for start in range(0, len(pending), AT_ONCE):
-            if run.halted:
-                run.left += sum(map(len, pending[start:]))
-                break
-            run.deliver(pending[start : start + AT_ONCE])
+        by_channel: dict[Channel, list[tuple[Served, ...]]] = {}
+        for message in messages:
+            by_channel.setdefault(message[0].channel, []).append(message)
+        for channel, some in by_channel.items():
+            run.deliver(self.carriers.get(channel), some)
         return run.report()
 
 
 class _Run:
-    """One pass over what is pending. Whatever happens, what is known of the last claim is recorded."""
+    """One pass over messages. Whatever happens, what is known of the last claims is recorded."""
 
     def __init__(self, deliverer: Deliverer, stop: Callable[[], bool]) -> None:
         self._it = deliverer
         self._stop = stop
-        self._ready: set[Channel] = set()
         self._limits: dict[int, ContactLimits | None] = {}
+        self._standings: dict[bytes, Standing] = {}
+        self._asked = float("-inf")
+        self._now = 0
         self._counts: Counter[State] = Counter()
         self._messages = 0
         self._dropped: Counter[str] = Counter()
-        self._done: Outcome | None = None
+        self._done: list[Outcome] = []
         self._problem: CarrierUnavailable | None = None
         self._stopped = False
-        self.left = 0
-
-    @property
-    def halted(self) -> bool:
-        return self._problem is not None or self._stopped
+        self._left = 0
 
     def report(self) -> DeliverReport:
         counts = self._counts
@@ -159,158 +183,247 @@ class _Run:
             deferred=counts[State.DEFERRED],
             uncertain=counts[State.UNCERTAIN],
             dropped=self._dropped,
-            left=self.left,
+            left=self._left,
             problem=self._problem,
         )
 
-    def deliver(self, messages: Sequence[tuple[Served, ...]]) -> None:
-        standings: dict[bytes, Standing] = {}
-        asked = float("-inf")
-        now = 0
+    def deliver(self, carrier: Carrier | None, messages: Sequence[tuple[Served, ...]]) -> None:
+        """Deliver messages on one channel, as many at once as it carries."""
         try:
-            for position, notices in enumerate(messages):
-                if self._stop():
-                    self._stopped = True
-                if self.halted:
-                    self.left += sum(map(len, messages[position:]))
-                    return
-                # GATE-3: just before the send, so again where the sends take long.
-                if time.monotonic() - asked > FRESH:
-                    rest = [notice for message in messages[position:] for notice in message]
-                    questions = [(each.notice, each.borrower) for each in rest]
-                    answers = self._it.contracts.standings(questions, self._it.server)
-                    standings = {each.id: answer for each, answer in zip(rest, answers, strict=True)}
-                    asked = time.monotonic()
-                    now = self._it.clock.now()
-                self._deliver(notices, standings, now)
+            while messages:
+                if self._halts():
+                    break
+                self._ask(messages)
+                some, messages = messages[:CHECKED], messages[CHECKED:]
+                checked = self._check(carrier, some)
+                if carrier is None or not checked:
+                    continue
+                try:
+                    carrier.ready()
+                except CarrierUnavailable as problem:
+                    self._problem = problem
+                    messages = [*(notices for notices, _ in checked), *messages]
+                    break
+                unsent = self._send_fresh(carrier, checked)
+                messages = [*unsent, *messages]
         finally:
-            self._record(now)
+            self._record()
+        self._left += sum(map(len, messages))
 
-    def _deliver(self, notices: tuple[Served, ...], standings: Mapping[bytes, Standing], now: int) -> None:
-        ready = self._check(notices, standings, now)
-        if isinstance(ready, str):
-            self._record(now)
-            if self._it.store.drop(notices, ready, now):
-                self._dropped[ready] += len(notices)
+    def _halts(self) -> bool:
+        self._stopped = self._stopped or self._stop()
+        return self._stopped or self._problem is not None
+
+    def _ask(self, messages: Sequence[tuple[Served, ...]]) -> None:
+        """GATE-3: just before the send, so again where the sends take long."""
+        next_ones = {each.id for message in messages[:CHECKED] for each in message}
+        if time.monotonic() - self._asked <= FRESH / 2 and next_ones <= self._standings.keys():
             return
-        if ready.carrier.channel not in self._ready:
-            try:
-                ready.carrier.ready()
-            except CarrierUnavailable as problem:
-                self._problem = problem
-                self.left += len(notices)
-                return
-            self._ready.add(ready.carrier.channel)
-        # GATE-2: what became of the last one and the claim of this one are one write to the disk.
-        claimed = self._it.store.turn(self._done, notices, now)
-        self._done = None
-        if not claimed:
-            return
-        self._finish(notices, ready.carrier.send(ready.message), now)
+        notices = [notice for message in messages[:AT_ONCE] for notice in message]
+        questions = [(each.notice, each.borrower) for each in notices]
+        answers = self._it.contracts.standings(questions, self._it.server)
+        self._standings = {each.id: answer for each, answer in zip(notices, answers, strict=True)}
+        self._asked = time.monotonic()
+        self._now = self._it.clock.now()
+
+    def _send_fresh(
+        self, carrier: Carrier, checked: Sequence[tuple[tuple[Served, ...], Message]]
+    ) -> list[tuple[Served, ...]]:
+        """Send as many at once as the channel carries, while what was found out is fresh; the rest."""
+        size = carrier.at_once
+        for start in range(0, len(checked), size):
+            stale = start > 0 and time.monotonic() - self._asked > FRESH
+            if stale or self._halts():
+                return [notices for notices, _ in checked[start:]]
+            self._send(carrier, checked[start : start + size])
+        return []
+
+    def _send(self, carrier: Carrier, checked: Sequence[tuple[tuple[Served, ...], Message]]) -> None:
+        # GATE-2: what became of the last ones and the claims of these are one write to the disk.
+        done, self._done = self._done, []
+        claimed = self._it.store.turn(done, [notices for notices, _ in checked], self._now)
+        mine = [each for each, claim in zip(checked, claimed, strict=True) if claim]
+        receipts = carrier.send_all([message for _, message in mine])
+        deferred = [
+            notices[0].id
+            for (notices, _), receipt in zip(mine, receipts, strict=True)
+            if receipt.result is Result.DEFERRED
+        ]
+        attempts = {each.notice.id: each.attempts for each in self._it.store.deliveries_of(deferred)}
+        for (notices, _), receipt in zip(mine, receipts, strict=True):
+            self._done.append(self._outcome(notices, receipt, attempts.get(notices[0].id, 1)))
+
+    def _outcome(self, notices: tuple[Served, ...], receipt: Receipt, attempts: int) -> Outcome:
+        state, reason, not_before = _STATES[receipt.result], receipt.reason, None
+        if state is State.DEFERRED:
+            if attempts >= MOST_ATTEMPTS:
+                state, reason = State.DROPPED, TOO_OFTEN
+            else:
+                # Spread out, so that what failed together does not come back together.
+                wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1))
+                not_before = self._now + int(wait * random.uniform(0.5, 1))
+        self._counts[state] += len(notices)
+        self._messages += state is State.SENT
+        if state is State.DROPPED:
+            self._dropped[reason or "refused"] += len(notices)
+        _tell(notices, state, reason, self._now)
+        return Outcome(notices, state, reason, not_before)
+
+    def _record(self) -> None:
+        done, self._done = self._done, []
+        if done:
+            self._it.store.turn(done, (), self._now)
 
     def _check(
-        self, notices: tuple[Served, ...], standings: Mapping[bytes, Standing], now: int
-    ) -> _Ready | str:
-        """The message to send, or why its notices must not be delivered."""
+        self, carrier: Carrier | None, messages: Sequence[tuple[Served, ...]]
+    ) -> list[tuple[tuple[Served, ...], Message]]:
+        """Those that may be sent, as they are to be; the others are dropped."""
+        every = [notice for notices in messages for notice in notices]
+        policies = self._it.read_model.policies_of({each.loan for each in every})
+        contents = self._it.store.words({each.content_hash for each in every})
+        asked = [
+            (each, content.of.notice)
+            for each in every
+            if (content := contents.get(each.content_hash)) is not None
+        ]
+        kept = self._it.vault.kept_all(
+            [(each.borrower, each.channel, salt_purpose(of)) for each, of in asked]
+        )
+        contacts = {each.id: found for (each, _), found in zip(asked, kept, strict=True)}
+        passed: list[tuple[Served, ...]] = []
+        for notices in messages:
+            reason = self._objection(carrier, notices, policies, contents, contacts)
+            if reason is None:
+                passed.append(notices)
+            else:
+                self._drop(notices, reason)
+        # Nothing stands in the way any more: only now are addresses read, and the log told of it.
+        readings = [
+            (each, contents[each.content_hash])
+            for notices in passed
+            for each in notices
+            if contents[each.content_hash].of.notice == each.id
+        ]
+        read = (
+            self._it.vault.contacts(
+                [
+                    (
+                        each.borrower,
+                        each.channel,
+                        Reading("delivery", "0x" + each.id.hex()),
+                        salt_purpose(each.id),
+                    )
+                    for each, _ in readings
+                ]
+            )
+            if readings
+            else []
+        )
+        addresses = {each.id: found for (each, _), found in zip(readings, read, strict=True)}
+        ready: list[tuple[tuple[Served, ...], Message]] = []
+        for notices in passed:
+            message = self._message(notices, contents, contacts, addresses)
+            if message is None:
+                self._drop(notices, OTHER_ADDRESS)
+            else:
+                ready.append((notices, message))
+        return ready
+
+    def _drop(self, notices: tuple[Served, ...], reason: str) -> None:
+        self._record()
+        if self._it.store.drop(notices, reason, self._now):
+            self._dropped[reason] += len(notices)
+            _tell(notices, State.DROPPED, reason, self._now)
+
+    def _objection(
+        self,
+        carrier: Carrier | None,
+        notices: tuple[Served, ...],
+        policies: Mapping[bytes, int],
+        contents: Mapping[bytes, Content],
+        contacts: Mapping[bytes, Kept | None],
+    ) -> str | None:
+        """Why the notices of a message must not be delivered."""
         for notice in notices:
-            if reason := self._stands(notice, standings[notice.id], now):
+            limits = self._limits_of(policies.get(notice.loan))
+            if reason := self._stands(notice, limits, self._standings[notice.id], self._now):
                 return reason
-        carrier = self._it.carriers.get(notices[0].channel)
         if carrier is None:
             return NO_CARRIER
-        words: dict[bytes, Content] = {}
-        contacts: dict[str, Kept] = {}
         for notice in notices:
-            content = self._it.store.content(notice.content_hash)
+            content = contents.get(notice.content_hash)
             if content is None:
                 return NO_WORDS
-            kept = self._it.vault.kept(notice.borrower, notice.channel, salt_purpose(content.of.notice))
+            kept = contacts[notice.id]
             if kept is None:
                 return NO_ADDRESS
             if not kept.verified:
                 return NOT_VERIFIED
             if not proves(content, kept.salt, notice.content_hash):
                 return OTHER_WORDS
-            if kept.commitment != standings[notice.id].commitment:
+            if kept.commitment != self._standings[notice.id].commitment:
                 return OTHER_ADDRESS
-            words[notice.id], contacts[notice.borrower] = content, kept
-        content = words[notices[0].id]
-        told = [each.notice for each in content.notices]
-        if set(told) != words.keys():
+        content = contents[notices[0].content_hash]
+        told = {each.notice for each in content.notices}
+        if told != {each.id for each in notices}:
             return INCOMPLETE if len(told) > 1 else OTHER_WORDS
-        if len({(each.subject, each.body) for each in words.values()}) > 1:
-            return OTHER_WORDS
-        address = self._address(notices, contacts, words)
-        if address is None:
-            return OTHER_ADDRESS
-        salts = {notice.id: contacts[notice.borrower].salt for notice in notices}
-        message = Message(
-            proofs=tuple(Proof(each, salts[each]) for each in told),
-            address=address,
+        words = [contents[each.content_hash] for each in notices]
+        return OTHER_WORDS if len({(each.subject, each.body) for each in words}) > 1 else None
+
+    def _message(
+        self,
+        notices: tuple[Served, ...],
+        contents: Mapping[bytes, Content],
+        contacts: Mapping[bytes, Kept | None],
+        addresses: Mapping[bytes, Contact | None],
+    ) -> Message | None:
+        """What is sent; None where the person is not reached at one place under all addresses on chain."""
+        salts: dict[bytes, bytes] = {}
+        places: set[str] = set()
+        for notice in notices:
+            kept = contacts[notice.id]
+            if kept is None:
+                return None
+            salts[notice.id] = kept.salt
+            if contents[notice.content_hash].of.notice == notice.id:
+                contact = addresses[notice.id]
+                if contact is None or contact.kept != kept:
+                    return None
+                places.add(contact.address)
+        if len(places) != 1:
+            return None
+        content = contents[notices[0].content_hash]
+        return Message(
+            proofs=tuple(Proof(each.notice, salts[each.notice]) for each in content.notices),
+            address=places.pop(),
             subject=content.subject,
             body=content.body,
             language=content.language,
-            at=now,
+            at=self._now,
         )
-        return _Ready(carrier, message)
 
-    def _stands(self, notice: Served, standing: Standing, now: int) -> str | None:
+    def _stands(
+        self, notice: Served, limits: ContactLimits | None, standing: Standing, now: int
+    ) -> str | None:
         """Why a notice may not be delivered any more."""
         if standing.decision.reason is not Refusal.NONE:
             return standing.decision.reason.name.lower()
-        limits = self._limits_of(notice.loan)
         if limits is None or next_in_hours(now, limits, standing.profile, 0) != now:
             return Refusal.OUTSIDE_HOURS.name.lower()
         return None if same_window(notice.served_at, now, standing.profile) else WINDOW_OVER
 
-    def _address(
-        self, notices: Sequence[Served], contacts: Mapping[str, Kept], words: Mapping[bytes, Content]
-    ) -> str | None:
-        """Where the person is reached, under all addresses on chain alike; None where that is not one place.
-
-        Nothing stands in the way any more: only now is it read, and the log told of it.
-        """
-        found: set[str] = set()
-        for notice in notices:
-            kept = contacts[notice.borrower]
-            if words[notice.id].of.notice != notice.id:
-                continue
-            reading = Reading("delivery", "0x" + notice.id.hex())
-            contact = self._it.vault.contact(
-                notice.borrower, notice.channel, reading, salt_purpose(notice.id)
-            )
-            if contact is None or contact.kept != kept:
-                return None
-            found.add(contact.address)
-        return found.pop() if len(found) == 1 else None
-
-    def _finish(self, notices: tuple[Served, ...], receipt: Receipt, now: int) -> None:
-        state = _STATES[receipt.result]
-        not_before = None
-        if state is State.DEFERRED:
-            delivery = self._it.store.delivery(notices[0].id)
-            attempts = delivery.attempts if delivery else 1
-            not_before = now + min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1))
-        self._done = Outcome(notices, state, receipt.reason, not_before)
-        self._counts[state] += len(notices)
-        self._messages += state is State.SENT
-        if state is State.DROPPED:
-            self._dropped[receipt.reason or "refused"] += len(notices)
-
-    def _record(self, now: int) -> None:
-        if self._done is not None:
-            self._it.store.settle(self._done, now)
-            self._done = None
-
-    def _limits_of(self, loan: bytes) -> ContactLimits | None:
-        found = self._it.read_model.loan(loan)
-        if found is None:
+    def _limits_of(self, number: int | None) -> ContactLimits | None:
+        if number is None:
             return None
-        number = found.terms.policy
         if number not in self._limits:
             policy = self._it.read_model.policy(number)
             self._limits[number] = policy.contact if policy else None
         return self._limits[number]
+
+
+def _tell(notices: Sequence[Served], state: State, reason: str | None, now: int) -> None:
+    for each in notices:
+        telemetry.delivered(each.id, each.channel, state.value, reason, now - each.served_at)
 
 
 def same_window(served_at: int, now: int, profile: Profile) -> bool:

@@ -21,7 +21,7 @@ from duly.chain.clock import next_block_time
 from duly.chain.contracts import Call, Contracts
 from duly.chain.deployments import Deployment
 from duly.chain.errors import ChainError, ContractError, InsufficientFunds, TransactionFailed, explained
-from duly.chain.offers import SigningDomain, loan_id, sign_offer
+from duly.chain.offers import SigningDomain, sign_offer
 from duly.chain.sender import Receipt, Sender, Signed
 from duly.domain import calendar
 from duly.domain.amortisation import curve_of
@@ -144,7 +144,7 @@ class _Opening:
     """A row on its way: signed by both, and not sent yet."""
 
     row: BookLoan
-    id: bytes
+    terms: Terms
     borrower: Sender
     call: Call
     gas: int
@@ -213,16 +213,12 @@ class _Importer:
         try:
             return self._signed(row, terms, borrower)
         except ContractError as error:
-            if error.name != "FirstDueTooEarly":
-                raise
-            # Midnight has passed since the batch was begun.
-            later = replace(terms, first_due=int(str(error.arguments["earliest"])))
-            return self._signed(row, later, borrower)
+            return self._signed(row, _next_day(terms, error), borrower)
 
     def _signed(self, row: BookLoan, terms: Terms, borrower: Sender) -> _Opening:
         domain = SigningDomain(self.contracts.chain_id, self.contracts.ledger.address)
         call = self.contracts.ledger.open(terms, sign_offer(self.lender.account, terms, domain))
-        return _Opening(row, loan_id(terms, domain), borrower, call, borrower.estimate(call))
+        return _Opening(row, terms, borrower, call, borrower.estimate(call))
 
     def _open(self, openings: dict[int, _Opening]) -> dict[int, OpenedRow | RefusedRow]:
         sent: dict[int, Signed] = {}
@@ -233,7 +229,7 @@ class _Importer:
         for position, signed in sent.items():
             opening = openings[position]
             try:
-                receipt = opening.borrower.wait(signed)
+                receipt = self._receipt(opening, signed)
             except (ContractError, TransactionFailed) as error:
                 reason = error.reason if isinstance(error, ContractError) else str(error)
                 outcomes[position] = RefusedRow(opening.row.line, f"the ledger refuses: {reason}")
@@ -243,10 +239,24 @@ class _Importer:
             outcomes[position] = self._opened(opening.row, found, new=True)
         return outcomes
 
+    def _receipt(self, opening: _Opening, signed: Signed) -> Receipt:
+        try:
+            return opening.borrower.wait(signed)
+        except ContractError as error:
+            terms = _next_day(opening.terms, error)
+            return opening.borrower.send(self._signed(opening.row, terms, opening.borrower).call)
+
     def _opened(self, row: BookLoan, found: LoanOpened, *, new: bool) -> OpenedRow:
         instalment = _in_cents(found.instalment, self.decimals)
         total = _in_cents(found.total, self.decimals)
         return OpenedRow(replace(row, instalment=instalment, total=total), found.id, new)
+
+
+def _next_day(terms: Terms, error: ContractError) -> Terms:
+    """The terms for the day that began since they were made; raises the error where it is another one."""
+    if error.name != "FirstDueTooEarly":
+        raise error
+    return replace(terms, first_due=int(str(error.arguments["earliest"])))
 
 
 def opened_loans(contracts: Contracts, first_block: int) -> dict[bytes, LoanOpened]:

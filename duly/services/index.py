@@ -19,6 +19,7 @@ from duly.chain.deployments import Deployment
 from duly.chain.errors import WrongChain, explained
 from duly.chain.logs import LogReader, Reorganised
 from duly.domain.events import Block, Logged
+from duly.services import telemetry
 from duly.store.readmodel import Identity, ReadModel
 
 _BRANCHES: Final = 20
@@ -128,7 +129,9 @@ class Indexer:
         LogsRefused, NodeError; Reorganised, when the chain does not settle on a branch.
         """
         with without_collecting():
-            return self._run(progress)
+            report = self._run(progress)
+        telemetry.indexed(report)
+        return report
 
     def _run(self, progress: Progress | None) -> IndexReport:
         at = self._begin()

@@ -87,7 +87,7 @@ def registered(app: "Application", borrower: str) -> Profile | None:
 def _contacts(record: BorrowerRecord) -> Iterator[dict[str, Any]]:
     for contact in record.contacts:
         yield {
-            "channel": _name(contact.channel),
+            "channel": contact.channel.label,
             "address": contact.address,
             "commitment": _hex(contact.commitment),
             "salt": _hex(contact.salt),
@@ -141,7 +141,7 @@ def _told(app: "Application", borrower: str) -> dict[str, Any]:
                 "kind": notice.kind.name.lower(),
                 "instalment": notice.instalment,
                 "amount": notice.amount,
-                "channel": _name(notice.channel),
+                "channel": notice.channel.label,
                 "served_at": _moment(at),
                 "content_hash": _hex(notice.content_hash),
                 "salt": _hex(app.vault.salt_for(borrower, salted_for)),
@@ -152,8 +152,8 @@ def _told(app: "Application", borrower: str) -> dict[str, Any]:
     return {
         "consents": {
             "utc_offsets": [profile.offset / 4, profile.other_offset / 4],
-            "registered": [_name(channel) for channel in Channel if profile.has_contact(channel)],
-            "consented": [_name(channel) for channel in Channel if profile.consents_to(channel)],
+            "registered": [channel.label for channel in Channel if profile.has_contact(channel)],
+            "consented": [channel.label for channel in Channel if profile.consents_to(channel)],
             "ceased": profile.ceased,
         },
         "loans": [
@@ -199,7 +199,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "number": entry.number,
         "at": _moment(entry.at),
         "borrower": entry.borrower,
-        "channel": None if entry.channel is None else _name(entry.channel),
+        "channel": None if entry.channel is None else entry.channel.label,
         "purpose": entry.purpose,
         "about": entry.about,
         "by": entry.by,
@@ -406,10 +406,6 @@ def has_database(app: "Application") -> bool:
 
 def _hex(value: bytes) -> str:
     return "0x" + value.hex()
-
-
-def _name(channel: Channel) -> str:
-    return channel.name.lower().replace("_", "-")
 
 
 def _moment(moment: int) -> str:

@@ -20,6 +20,7 @@ from duly.chain.sender import Sender
 from duly.domain.errors import DulyError
 from duly.domain.events import NoticeRefused, NoticeServed
 from duly.domain.notice import Kind, Notice, Refusal
+from duly.services import telemetry
 from duly.services.plan import Planned
 from duly.services.policy import word_rules_published
 from duly.services.render import Place, Text, check_templates, locale_for, render_together, templates
@@ -103,7 +104,9 @@ class Server:
         batches = list(_batches(_messages(each for each in planned if each.ready)))
         for number, batch in enumerate(batches):
             try:
-                report += self._serve_batch(batch, now)
+                found = self._serve_batch(batch, now)
+                telemetry.not_served(found.refused, found.skipped)
+                report += found
             except ChainError as error:
                 left = sum(len(message) for rest in batches[number:] for message in rest)
                 raise ServingFailed(error, report, left) from error
@@ -138,10 +141,12 @@ class Server:
             return ServeReport(refused=refused, skipped=skipped)
         self.store.keep(contents)
         receipt = self.sender.send(self.contracts.notices.serve_many(notices))
+        telemetry.paid(receipt)
         served: list[NoticeServed] = []
         for event in events_of(receipt.logs):
             if isinstance(event, NoticeServed):
                 served.append(event)
+                telemetry.served(event.id, event.kind)
             elif isinstance(event, NoticeRefused):
                 refused[event.reason] += 1
         self.store.hand(

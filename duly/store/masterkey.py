@@ -72,15 +72,18 @@ class MasterKey:
             ) from None
 
     @classmethod
-    def from_file(cls, path: Path) -> Self:
+    def from_file(cls, path: Path, *, guarded: bool = False) -> Self:
         """The key from a file that its owner alone may read.
+
+        guarded: its folder keeps others out, so that the group may read it. systemd lets a service read its
+        credentials by an access list, which shows as a right of the group.
 
         Raises: NoMasterKey, InvalidMasterKey.
         """
         try:
             with path.open(encoding="ascii") as file:
                 mode = os.fstat(file.fileno()).st_mode
-                if mode & 0o077:
+                if mode & (0o007 if guarded else 0o077):
                     raise InvalidMasterKey(
                         f"others may read the key file {path} (mode {mode & 0o777:04o})",
                         wanted="mode 0600",

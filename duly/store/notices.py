@@ -6,7 +6,7 @@ the chain does. There is no column for anybody's name or contact (BORROWER-1, PR
 A notice's way (GATE-2):
 
     pending ──► claimed ──► sent
-       │  ▲        │  ├───► dropped      certainly not sent, for a reason; final
+       │  ▲        │  ├───► dropped      certainly not sent, for a reason; until a person requeues it
        │  └ deferred ◄┤                  certainly not sent; tried again later
        │              └───► uncertain    perhaps sent: for a person to look at, never sent again
        └──────► dropped
@@ -14,6 +14,8 @@ A notice's way (GATE-2):
 A notice is pending while there is no row. The claim is committed, down to the disk, before anything is sent.
 Who dies with a claim leaves it as uncertain. Words and claims lie in one database: whoever loses the claims
 has lost the words too, and sends nothing.
+
+Whatever engine queues notices is told only which to look at: what may be done is decided by these rows alone.
 
 A message holds one notice, or several reminders to one person. These go their way together, step by step in
 one transaction each.
@@ -23,9 +25,10 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from eth_hash.auto import keccak
@@ -34,7 +37,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Index,
-    Insert,
     Integer,
     LargeBinary,
     MetaData,
@@ -46,19 +48,19 @@ from sqlalchemy import (
     and_,
     delete,
     func,
-    insert,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from duly.domain.calendar import DAY
 from duly.domain.consent import Channel
 from duly.domain.errors import DulyError
 from duly.domain.notice import Kind, Notice
 from duly.store import schema
-from duly.store.database import reading, writing
+from duly.store.database import insert_once, reading, rewrite, writing
+from duly.store.leases import is_gone
+from duly.store.migrations import SERVICE
 from duly.store.schema import Amount, BigInteger
 
 LONGEST_SEND: Final = 600
@@ -68,6 +70,11 @@ LONGEST_UNINDEXED: Final = 7_200
 """Seconds after which a notice that was let through but never indexed is taken for reorganised away."""
 
 _LOOK_BACK: Final = 3 * DAY
+
+WORKER_LOST: Final = "worker_lost"
+"""Nobody recorded what became of the claim."""
+TOLD: Final = "told by a person"
+"""A person found out what became of it; that is the end of it."""
 
 metadata = MetaData()
 
@@ -127,6 +134,13 @@ deliveries_table = Table(
     Index("deliveries_by_time", "served_at"),
 )
 
+# The loans about which the planner found something to say: for a server in another process.
+due_table = Table(
+    "due",
+    metadata,
+    Column("loan", LargeBinary, primary_key=True),
+)
+
 # What was sent to the gate and let through, until it is indexed: on live chains that takes a while.
 handed_table = Table(
     "handed",
@@ -140,7 +154,7 @@ handed_table = Table(
 
 
 class NoSuchDelivery(DulyError):
-    """There is no such delivery, or it is not uncertain."""
+    """There is no such delivery, or it does not stand where it would have to."""
 
 
 class State(StrEnum):
@@ -239,6 +253,19 @@ class Outcome(NamedTuple):
     not_before: int | None = None
 
 
+class Backlog(NamedTuple):
+    """What is not done. waiting: served, and neither claimed nor dropped; since: when the first of them was
+    served, UTC seconds. dead: dropped for a certain reason.
+    """
+
+    waiting: int
+    since: int | None
+    deferred: int
+    claimed: int
+    uncertain: int
+    dead: int
+
+
 class NoticeStore:
     """Words, claims and deliveries. `worker` names the process in its claims."""
 
@@ -246,8 +273,7 @@ class NoticeStore:
         self._engine = engine
         self.worker = worker or f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._looked_at: int | None = None
-        with writing(engine) as connection:
-            metadata.create_all(connection)
+        SERVICE.prepare(engine)
 
     # ------------------------------------------------------------------------------------------- words
 
@@ -263,10 +289,11 @@ class NoticeStore:
             for known in set(_in_chunks(connection, together_table.c.message, list(together))):
                 del together[known]
             if new:
-                connection.execute(insert(contents_table), [_content_row(each) for each in new.values()])
+                rows = [_content_row(each) for each in new.values()]
+                connection.execute(insert_once(connection, contents_table), rows)
             if together:
                 connection.execute(
-                    insert(together_table),
+                    insert_once(connection, together_table),
                     [
                         {"message": message, "number": number, **told._asdict()}
                         for message, notices in together.items()
@@ -276,26 +303,28 @@ class NoticeStore:
 
     def content(self, content_hash: bytes) -> Content | None:
         """The words with this hash; None where they were never kept."""
+        return self.words([content_hash]).get(content_hash)
+
+    def words(self, content_hashes: Collection[bytes]) -> dict[bytes, Content]:
+        """The words with these hashes; those that were never kept are left out."""
+        contents, together = contents_table, together_table
+        found: dict[bytes, Content] = {}
         with reading(self._engine) as connection:
-            row = connection.execute(
-                select(contents_table).where(contents_table.c.content_hash == content_hash)
-            ).first()
-            if row is None:
-                return None
-            notices = [Told(row.notice, row.loan)]
-            if row.message is not None:
-                table = together_table
-                query = select(table.c.notice, table.c.loan).where(table.c.message == row.message)
-                notices = [Told(*each) for each in connection.execute(query.order_by(table.c.number))]
-        return Content(
-            row.content_hash,
-            Told(row.notice, row.loan),
-            tuple(notices),
-            row.language,
-            row.subject,
-            row.body,
-            row.kept_at,
-        )
+            for some in _chunks(content_hashes):
+                rows = connection.execute(select(contents).where(contents.c.content_hash.in_(some))).all()
+                messages = {row.message for row in rows if row.message is not None}
+                notices: dict[bytes, list[Told]] = {}
+                if messages:
+                    query = select(together).where(together.c.message.in_(messages))
+                    for row in connection.execute(query.order_by(together.c.message, together.c.number)):
+                        notices.setdefault(row.message, []).append(Told(row.notice, row.loan))
+                for row in rows:
+                    of = Told(row.notice, row.loan)
+                    all_of_it = (of,) if row.message is None else tuple(notices.get(row.message, ()))
+                    found[row.content_hash] = Content(
+                        row.content_hash, of, all_of_it, row.language, row.subject, row.body, row.kept_at
+                    )
+        return found
 
     def contents(self, loans: Sequence[bytes]) -> list[Content]:
         """All words that are kept for the borrowers of loans, in the order of keeping. What tells of several
@@ -312,8 +341,10 @@ class NoticeStore:
         return [content for each in sorted(hashes, key=hashes.__getitem__) if (content := self.content(each))]
 
     def forget_words(self, loans: Sequence[bytes]) -> None:
-        """Delete the words about loans, on SQLite down to the bytes of its files, and what else the same
+        """Delete the words about loans, down to the bytes of the database's files, and what else the same
         messages said. What became of each notice stays: none is ever sent again.
+
+        PostgreSQL's write-ahead log, its copies and standbys hold them until they are recycled.
         """
         if not loans:
             return
@@ -337,6 +368,8 @@ class NoticeStore:
                 raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:
                 raw.close()
+        else:
+            rewrite(self._engine, contents_table, together_table)
 
     # ---------------------------------------------------------------------------------------- serving
 
@@ -354,7 +387,8 @@ class NoticeStore:
                 )
             )
             connection.execute(
-                insert(table), [each._asdict() | {"kind": int(each.kind)} for each in new.values()]
+                insert_once(connection, table),
+                [each._asdict() | {"kind": int(each.kind)} for each in new.values()],
             )
 
     def forget_indexed(self) -> None:
@@ -389,83 +423,129 @@ class NoticeStore:
         The first call looks at everything, later ones at what is younger than three days before the last.
         """
         since = None if self._looked_at is None else min(self._looked_at, now) - _LOOK_BACK
-        notices, deliveries, contents = schema.notices, deliveries_table, contents_table
-        query = (
-            _served_columns()
-            .add_columns(contents.c.message)
-            .select_from(
-                notices.outerjoin(deliveries, deliveries.c.notice == notices.c.id).outerjoin(
-                    contents, contents.c.content_hash == notices.c.content_hash
-                )
-            )
-            .where(
-                notices.c.server == server,
-                or_(
-                    deliveries.c.notice.is_(None),
-                    and_(deliveries.c.state == State.DEFERRED.value, deliveries.c.not_before <= now),
-                ),
-            )
-            .order_by(notices.c.block_number, notices.c.log_index)
-        )
+        query, number = _pending(server, now), schema.notices.c.block_number
         with reading(self._engine) as connection:
-            if since is not None:
+            if since is None:
+                rows = list(connection.execute(query))
+            else:
                 # Blocks are in the order of time: this walks back over the young ones alone.
                 old = connection.execute(
-                    select(schema.blocks.c.number)
-                    .where(schema.blocks.c.timestamp < since)
-                    .order_by(schema.blocks.c.number.desc())
-                    .limit(1)
-                ).scalar()
-                if old is not None:
-                    query = query.where(notices.c.block_number > old)
-            messages: dict[bytes, list[Served]] = {}
-            for row in connection.execute(query):
-                messages.setdefault(row.message or row.id, []).append(_served(row))
+                    select(func.coalesce(func.max(schema.blocks.c.number), -1)).where(
+                        schema.blocks.c.number.in_(
+                            select(schema.blocks.c.number)
+                            .where(schema.blocks.c.timestamp < since)
+                            .order_by(schema.blocks.c.number.desc())
+                            .limit(1)
+                        )
+                    )
+                ).scalar_one()
+                # A person may have requeued an older one.
+                deferred = deliveries_table.c.state == State.DEFERRED.value
+                rows = list(connection.execute(query.where(number <= old, deferred)))
+                rows += connection.execute(query.where(number > old))
         self._looked_at = now
-        return [tuple(notices) for notices in messages.values()]
+        return _messages(rows)
+
+    def pending_of(self, notices: Collection[bytes], server: str, now: int) -> list[tuple[Served, ...]]:
+        """The same of these notices, and of those in one message with them."""
+        contents, query = contents_table, _pending(server, now)
+        found: list[tuple[Served, ...]] = []
+        with reading(self._engine) as connection:
+            for some in _chunks(notices):
+                of = schema.notices.c.id.in_(some)
+                rows = connection.execute(query.where(of)).all()
+                if messages := {row.message for row in rows if row.message is not None}:
+                    rows = connection.execute(query.where(or_(of, contents.c.message.in_(messages)))).all()
+                found += _messages(rows)
+        return found
+
+    def unfinished(self, notices: Collection[bytes]) -> dict[bytes, int | None]:
+        """Of these notices, those that are on the chain and were neither claimed nor dropped, with the time
+        (UTC seconds) before which they are not tried again, if there is one.
+        """
+        served, deliveries = schema.notices, deliveries_table
+        query = (
+            select(served.c.id, deliveries.c.not_before)
+            .select_from(served.outerjoin(deliveries, deliveries.c.notice == served.c.id))
+            .where(or_(deliveries.c.notice.is_(None), deliveries.c.state == State.DEFERRED.value))
+        )
+        with reading(self._engine) as connection:
+            return {
+                row.id: row.not_before
+                for some in _chunks(notices)
+                for row in connection.execute(query.where(served.c.id.in_(some)))
+            }
+
+    def unclaimed(self, connection: Connection, notices: Mapping[bytes, bytes]) -> set[bytes]:
+        """Of notices, each with its content's hash, those whose words are kept here and of which nothing is
+        known yet: what is to be delivered from here. In a transaction of the caller's.
+        """
+        contents, deliveries = contents_table.c, deliveries_table.c
+        kept = set(_in_chunks(connection, contents.content_hash, list(set(notices.values()))))
+        mine = [notice for notice, content_hash in notices.items() if content_hash in kept]
+        return set(mine) - set(_in_chunks(connection, deliveries.notice, mine))
 
     def drop(self, notices: Sequence[Served], reason: str, now: int) -> bool:
         """Record that an unclaimed message will not be sent. False where somebody else took it."""
         with writing(self._engine) as connection:
-            return self._take(connection, notices, now, State.DROPPED, reason)
+            return self._take(connection, [notices], now, State.DROPPED, reason) == [True]
 
-    def turn(self, done: Outcome | None, claim: Sequence[Served], now: int) -> bool:
-        """Record what became of the last claim, and claim the next message, in one transaction.
+    def turn(self, done: Sequence[Outcome], claims: Sequence[Sequence[Served]], now: int) -> list[bool]:
+        """Record what became of the last claims, and claim the next messages, in one transaction.
 
-        Returns: whether the next message is this worker's to send now, not where somebody else took it.
+        Returns: of each message whether it is this worker's to send now; not where somebody else took it.
         """
         with writing(self._engine) as connection:
-            if done is not None:
-                self._settle(connection, done, now)
-            return bool(claim) and self._take(connection, claim, now, State.CLAIMED)
+            # Most were sent: that is one statement.
+            alike: dict[tuple[State, str | None, int | None], list[Served]] = {}
+            for outcome in done:
+                alike.setdefault(outcome[1:], []).extend(outcome.notices)
+            for what, notices in alike.items():
+                self._settle(connection, Outcome(tuple(notices), *what), now)
+            return self._take(connection, claims, now, State.CLAIMED)
 
     def claim(self, notices: Sequence[Served], now: int) -> bool:
         """Claim a message: once this returned True it may be sent once, by this worker alone."""
-        return self.turn(None, notices, now)
+        return self.turn((), [notices], now) == [True]
 
     def settle(self, outcome: Outcome, now: int) -> None:
         """Record what became of a message that this worker claimed."""
-        self.turn(outcome, (), now)
+        self.turn([outcome], (), now)
+
+    def lose(self) -> int:
+        """Let the claims that nobody can be at any more stand as uncertain; how many there were."""
+        table = deliveries_table
+        with reading(self._engine) as connection:
+            query = select(table.c.notice, table.c.worker, table.c.claimed_wall)
+            rows = connection.execute(query.where(table.c.state == State.CLAIMED.value)).all()
+        lost = [row for row in rows if self._is_dead(row.worker, row.claimed_wall)]
+        if not lost:
+            return 0
+        count = 0
+        with writing(self._engine) as connection:
+            for row in lost:
+                count += connection.execute(
+                    update(table)
+                    .where(
+                        table.c.notice == row.notice,
+                        table.c.state == State.CLAIMED.value,
+                        table.c.worker == row.worker,
+                    )
+                    .values(state=State.UNCERTAIN.value, reason=WORKER_LOST)
+                ).rowcount
+        return count
 
     def _take(
         self,
         connection: Connection,
-        notices: Sequence[Served],
+        messages: Sequence[Sequence[Served]],
         now: int,
         state: State,
         reason: str | None = None,
-    ) -> bool:
-        """Take all notices of a message, or none."""
-        with connection.begin_nested() as attempt:
-            for notice in notices:
-                if not self._take_one(connection, notice, now, state, reason):
-                    attempt.rollback()
-                    return False
-        return True
-
-    def _take_one(
-        self, connection: Connection, notice: Served, now: int, state: State, reason: str | None
-    ) -> bool:
+    ) -> list[bool]:
+        """Take of each message all notices, or none."""
+        if not messages:
+            return []
         table = deliveries_table
         claim = state is State.CLAIMED
         values: dict[str, Any] = {
@@ -476,28 +556,59 @@ class NoticeStore:
             "worker": self.worker,
             "claimed_wall": int(time.time()) if claim else None,
         }
-        row = {
-            "notice": notice.id,
-            "loan": notice.loan,
-            "borrower": notice.borrower,
-            "kind": int(notice.kind),
-            "instalment": notice.instalment,
-            "amount": notice.amount,
-            "channel": int(notice.channel),
-            "content_hash": notice.content_hash,
-            "served_at": notice.served_at,
-            "attempts": int(claim),
-        }
-        if connection.execute(_insert_once(connection, table), row | values).rowcount:
-            return True
-        again = connection.execute(
-            update(table)
-            .where(
-                table.c.notice == notice.id, table.c.state == State.DEFERRED.value, table.c.not_before <= now
-            )
-            .values({**values, "attempts": table.c.attempts + int(claim)})
-        )
-        return bool(again.rowcount)
+        # What is there already, as a rule nothing, is taken row by row.
+        ids = [notice.id for notices in messages for notice in notices]
+        there = set(_in_chunks(connection, table.c.notice, ids))
+        fresh = [notices for notices in messages if there.isdisjoint(each.id for each in notices)]
+        rows = [_delivery_row(each) | values | {"attempts": int(claim)} for some in fresh for each in some]
+        taken = set()
+        if rows:
+            query = insert_once(connection, table).returning(table.c.notice)
+            # In one order, so that two workers never wait for each other.
+            rows.sort(key=itemgetter("notice"))
+            taken = set(connection.execute(query, rows).scalars())
+        found = []
+        for notices in messages:
+            wanted = {each.id for each in notices}
+            if wanted <= taken:
+                found.append(True)
+                continue
+            if part := wanted & taken:
+                # Somebody else was quicker with a part of it.
+                connection.execute(delete(table).where(table.c.notice.in_(part)))
+            found.append(not part and self._take_again(connection, notices, values, claim, now))
+        return found
+
+    def _take_again(
+        self,
+        connection: Connection,
+        notices: Sequence[Served],
+        values: dict[str, Any],
+        claim: bool,
+        now: int,
+    ) -> bool:
+        """Take a message of which something is deferred: all of it or nothing."""
+        table = deliveries_table
+        with connection.begin_nested() as attempt:
+            for notice in notices:
+                row = _delivery_row(notice) | values | {"attempts": int(claim)}
+                # PostgreSQL's driver does not count what was inserted.
+                fresh = insert_once(connection, table).returning(table.c.notice)
+                if connection.execute(fresh, row).first():
+                    continue
+                again = connection.execute(
+                    update(table)
+                    .where(
+                        table.c.notice == notice.id,
+                        table.c.state == State.DEFERRED.value,
+                        table.c.not_before <= now,
+                    )
+                    .values({**values, "attempts": table.c.attempts + int(claim)})
+                )
+                if again.rowcount != 1:
+                    attempt.rollback()
+                    return False
+        return True
 
     def _settle(self, connection: Connection, outcome: Outcome, now: int) -> None:
         table = deliveries_table
@@ -505,14 +616,73 @@ class NoticeStore:
             update(table)
             .where(
                 table.c.notice.in_([each.id for each in outcome.notices]),
-                table.c.state == State.CLAIMED.value,
                 table.c.worker == self.worker,
+                # Whoever was at it for too long still knows best.
+                or_(table.c.state == State.CLAIMED.value, table.c.reason == WORKER_LOST),
             )
             .values(state=outcome.state.value, reason=outcome.reason, at=now, not_before=outcome.not_before)
         )
         if changed.rowcount != len(outcome.notices):
             names = ", ".join(f"0x{each.id.hex()}" for each in outcome.notices)
             raise NoSuchDelivery(f"not claimed by this worker: {names}")
+
+    def requeue(self, notice: bytes, now: int) -> list[bytes]:
+        """Let a dropped notice, and those in one message with it, be tried again: all gates are asked anew.
+
+        Only what was certainly not sent: never one that was sent, may have been, or that a person settled.
+
+        Returns: the ids of the notices.
+        Raises: NoSuchDelivery.
+        """
+        table = deliveries_table
+        with writing(self._engine) as connection:
+            ids = self._together(connection, notice)
+            query = select(table.c.notice, table.c.state, table.c.reason).where(table.c.notice.in_(ids))
+            rows = connection.execute(query).all()
+            if notice not in {row.notice for row in rows}:
+                raise NoSuchDelivery(f"notice 0x{notice.hex()} was neither sent nor dropped here")
+            for row in rows:
+                if row.state != State.DROPPED.value or row.reason == TOLD:
+                    raise NoSuchDelivery(
+                        f"notice 0x{row.notice.hex()} is {row.state}"
+                        + (f", {row.reason}" if row.reason == TOLD else ""),
+                        wanted="one that was dropped: what was sent, or may have been, is never sent again",
+                        remedy="duly deliver settle records what became of an uncertain one.",
+                    )
+            connection.execute(
+                update(table)
+                .where(table.c.notice.in_([row.notice for row in rows]))
+                .values(state=State.DEFERRED.value, not_before=now, attempts=0, at=now)
+            )
+        return [row.notice for row in rows]
+
+    def _together(self, connection: Connection, notice: bytes) -> list[bytes]:
+        """A notice and those that went, or were to go, out in one message with it."""
+        deliveries, contents, together = deliveries_table.c, contents_table.c, together_table.c
+        message = (
+            select(contents.message)
+            .join(deliveries_table, deliveries.content_hash == contents.content_hash)
+            .where(deliveries.notice == notice)
+        )
+        others = connection.execute(select(together.notice).where(together.message.in_(message))).scalars()
+        return [notice, *(other for other in others if other != notice)]
+
+    # ------------------------------------------------------------------------------------- what is due
+
+    def note_due(self, loans: Collection[bytes]) -> None:
+        """Let a server in another process know about which loans there is something to say now."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(due_table))
+            if loans:
+                connection.execute(insert_once(connection, due_table), [{"loan": loan} for loan in loans])
+
+    def take_due(self) -> list[bytes]:
+        """The loans about which there was something to say when that was last noted, once."""
+        with writing(self._engine) as connection:
+            loans = list(connection.execute(select(due_table.c.loan)).scalars())
+            if loans:
+                connection.execute(delete(due_table))
+        return loans
 
     # ------------------------------------------------------------------------------------------ looking
 
@@ -553,6 +723,40 @@ class NoticeStore:
         with reading(self._engine) as connection:
             return {State(state): count for state, count in connection.execute(query)}
 
+    def backlog(self, since: int, dead: str) -> Backlog:
+        """What is to be delivered from here and is not, of what was served since a moment (UTC seconds).
+
+        dead: the reason for which dropped notices count as dead, whenever they were served.
+        """
+        notices, deliveries, contents = schema.notices, deliveries_table, contents_table
+        old = (
+            select(func.max(schema.blocks.c.number)).where(schema.blocks.c.timestamp < since)
+        ).scalar_subquery()
+        waiting = (
+            select(func.count(), func.min(notices.c.timestamp))
+            .select_from(
+                notices.join(contents, contents.c.content_hash == notices.c.content_hash).outerjoin(
+                    deliveries, deliveries.c.notice == notices.c.id
+                )
+            )
+            .where(notices.c.block_number > func.coalesce(old, -1), deliveries.c.notice.is_(None))
+        )
+        unsure = State.DEFERRED.value, State.CLAIMED.value, State.UNCERTAIN.value
+        states = (
+            select(deliveries.c.state, func.count())
+            .where(deliveries.c.state.in_(unsure))
+            .group_by(deliveries.c.state)
+        )
+        lost = select(func.count()).where(
+            deliveries.c.state == State.DROPPED.value, deliveries.c.reason == dead
+        )
+        with reading(self._engine) as connection:
+            count, first = connection.execute(waiting).one()
+            found = {row[0]: row[1] for row in connection.execute(states)}
+            gone = connection.execute(lost).scalar_one()
+        deferred, claimed, uncertain = (found.get(state, 0) for state in unsure)
+        return Backlog(count, first, deferred, claimed, uncertain, gone)
+
     def uncertain(self) -> list[Delivery]:
         """Notices that may have been sent or not, for a person to look at: claims whose worker died, too."""
         table = deliveries_table
@@ -578,23 +782,15 @@ class NoticeStore:
         """
         if notice not in {found.notice.id for found in self.uncertain()}:
             raise NoSuchDelivery(f"the delivery of notice 0x{notice.hex()} is not uncertain")
-        table, contents, together = deliveries_table, contents_table, together_table.c
-        message = (
-            select(contents.c.message)
-            .join_from(contents, table, table.c.content_hash == contents.c.content_hash)
-            .where(table.c.notice == notice)
-        )
-        others = select(together.notice).where(together.message.in_(message))
+        table = deliveries_table
         with writing(self._engine) as connection:
             resolved = connection.execute(
                 update(table)
                 .where(
-                    or_(table.c.notice == notice, table.c.notice.in_(others)),
+                    table.c.notice.in_(self._together(connection, notice)),
                     table.c.state.in_([State.UNCERTAIN.value, State.CLAIMED.value]),
                 )
-                .values(
-                    state=(State.SENT if sent else State.DROPPED).value, reason="told by a person", at=now
-                )
+                .values(state=(State.SENT if sent else State.DROPPED).value, reason=TOLD, at=now)
             )
         return resolved.rowcount
 
@@ -623,25 +819,37 @@ class NoticeStore:
             return False
         if worker is None or claimed_wall is None or time.time() - claimed_wall > LONGEST_SEND:
             return True
-        host, _, rest = worker.rpartition(":")[0].rpartition(":")
-        if host != platform.node():
-            return False
-        if int(rest) == os.getpid():
-            return True
-        try:
-            os.kill(int(rest), 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
+        # Of this very process, but not this worker: one that it replaced.
+        return is_gone(worker) or worker.rpartition(":")[0] == self.worker.rpartition(":")[0]
 
 
-def _insert_once(connection: Connection, table: Table) -> Insert:
-    """An INSERT that leaves alone a row which is there already, on either database."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return postgresql.insert(table).on_conflict_do_nothing()
+def _pending(server: str, now: int) -> Select[Any]:
+    """Notices that may be delivered now, each with the message that it is in."""
+    notices, deliveries, contents = schema.notices, deliveries_table, contents_table
+    return (
+        _served_columns()
+        .add_columns(contents.c.message)
+        .select_from(
+            notices.outerjoin(deliveries, deliveries.c.notice == notices.c.id).outerjoin(
+                contents, contents.c.content_hash == notices.c.content_hash
+            )
+        )
+        .where(
+            notices.c.server == server,
+            or_(
+                deliveries.c.notice.is_(None),
+                and_(deliveries.c.state == State.DEFERRED.value, deliveries.c.not_before <= now),
+            ),
+        )
+        .order_by(notices.c.block_number, notices.c.log_index)
+    )
+
+
+def _messages(rows: Iterable[Any]) -> list[tuple[Served, ...]]:
+    messages: dict[bytes, list[Served]] = {}
+    for row in rows:
+        messages.setdefault(row.message or row.id, []).append(_served(row))
+    return [tuple(notices) for notices in messages.values()]
 
 
 def _served_columns() -> Select[Any]:
@@ -673,6 +881,20 @@ def _served(row: Any) -> Served:
     )
 
 
+def _delivery_row(notice: Served) -> dict[str, Any]:
+    return {
+        "notice": notice.id,
+        "loan": notice.loan,
+        "borrower": notice.borrower,
+        "kind": int(notice.kind),
+        "instalment": notice.instalment,
+        "amount": notice.amount,
+        "channel": int(notice.channel),
+        "content_hash": notice.content_hash,
+        "served_at": notice.served_at,
+    }
+
+
 def _delivery(row: Any) -> Delivery:
     notice = Served(
         row.notice,
@@ -701,12 +923,21 @@ def _content_row(content: Content) -> dict[str, Any]:
 
 
 def _in_chunks(
-    connection: Connection, column: Column[Any], values: Sequence[Any], wanted: Column[Any] | None = None
+    connection: Connection,
+    column: Column[Any],
+    values: Collection[Any],
+    wanted: Column[Any] | None = None,
 ) -> list[Any]:
     """Of the rows whose column has one of some values, that column or the wanted one."""
     what = column if wanted is None else wanted
     return [
         found
-        for start in range(0, len(values), 500)
-        for found in connection.execute(select(what).where(column.in_(values[start : start + 500]))).scalars()
+        for some in _chunks(values)
+        for found in connection.execute(select(what).where(column.in_(some))).scalars()
     ]
+
+
+def _chunks(values: Collection[Any]) -> Iterator[list[Any]]:
+    some = list(values)
+    for start in range(0, len(some), 500):
+        yield some[start : start + 500]

@@ -23,7 +23,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    inspect,
     or_,
     select,
     text,
@@ -64,8 +63,9 @@ from duly.domain.notice import (
 from duly.domain.policy import AprConvention, ContactLimits, LendingLimits
 from duly.domain.replay import Policy, State, apply_all, begins, subjects
 from duly.domain.terms import ZERO_ADDRESS, ZERO_HASH, Frequency, Schedule, Terms
-from duly.store import schema
-from duly.store.database import DatabaseError, DatabaseOutdated, open_engine, reading, writing
+from duly.store import bulk, schema
+from duly.store.database import DatabaseError, open_engine, reading, streamed, writing
+from duly.store.migrations import SERVICE
 
 _Item = TypeVar("_Item")
 
@@ -185,13 +185,20 @@ class RefusedNotice:
     required: int
 
 
+OnServed = Callable[[Connection, Sequence[Logged]], None]
+"""Is told of NoticeServed events in the transaction that records them."""
+
+
 class ReadModel:
-    """The tables, on an engine of `duly.store.database.open_engine`."""
+    """The tables, on an engine of `duly.store.database.open_engine`. `on_served`, where it is set, is told of
+    the notices that the gate let through.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._mark = "?" if engine.dialect.paramstyle == "qmark" else "%s"
+        self._on_sqlite = engine.dialect.name == "sqlite"
         self._ready = False
+        self.on_served: OnServed | None = None
         # What was written last, as it stands at that block: saves reading it back. Another program that
         # wrote in between moved the cursor.
         self._state = State()
@@ -213,12 +220,12 @@ class ReadModel:
 
         before: the block before the ledger's first. Returns how far the chain was read.
 
-        Raises: AnotherLedger, DatabaseOutdated, DatabaseError.
+        Raises: AnotherLedger, DatabaseTooNew, DatabaseError.
         """
         cursor = self.find_cursor()
         if cursor is None:
+            SERVICE.prepare(self.engine)
             with writing(self.engine) as connection:
-                schema.metadata.create_all(connection, tables=schema.READ_MODEL)
                 if self._cursor(connection) is None:
                     self._write_first_cursor(connection, identity, before)
             self._ready = True
@@ -251,7 +258,7 @@ class ReadModel:
     def cursor(self) -> Cursor:
         """How far which chain was read.
 
-        Raises: NothingIndexed, DatabaseOutdated.
+        Raises: NothingIndexed, DatabaseTooNew, DatabaseError.
         """
         cursor = self.find_cursor()
         if cursor is None:
@@ -259,25 +266,22 @@ class ReadModel:
         return cursor
 
     def find_cursor(self) -> Cursor | None:
-        """The same; None where nothing was read yet.
+        """The same; None where nothing was read yet. Tables of an older schema are brought forward.
 
-        Raises: DatabaseOutdated.
+        Raises: DatabaseTooNew, DatabaseError.
         """
+        if not self._ready and not SERVICE.is_made(self.engine):
+            return None
         with reading(self.engine) as connection:
-            if not self._ready:
-                self._ready = inspect(connection).has_table(schema.cursor.name)
-            return self._cursor(connection) if self._ready else None
+            cursor = self._cursor(connection)
+        self._ready = cursor is not None
+        return cursor
 
     def _cursor(self, connection: Connection, *, locked: bool = False) -> Cursor | None:
         query = select(schema.cursor)
         row = connection.execute(query.with_for_update() if locked else query).first()
         if row is None:
             return None
-        if row.version != schema.VERSION:
-            raise DatabaseOutdated(
-                f"the database has schema {row.version}, this program {schema.VERSION}",
-                remedy="Delete it, or name another in DULY_DATABASE: `duly index` makes it anew.",
-            )
         return Cursor(
             Identity(row.chain_id, row.genesis, row.ledger, row.first_block),
             Block(row.block_number, row.block_hash, row.block_timestamp),
@@ -287,7 +291,6 @@ class ReadModel:
         connection.execute(
             schema.cursor.insert().values(
                 id=1,
-                version=schema.VERSION,
                 chain_id=identity.chain_id,
                 genesis=identity.genesis,
                 ledger=identity.ledger,
@@ -454,6 +457,10 @@ class ReadModel:
                 if isinstance(e := item.event, NoticeServed)
             ],
         )
+        if self.on_served and (
+            served := [item for item in touched.others if isinstance(item.event, NoticeServed)]
+        ):
+            self.on_served(connection, served)
         self._put(
             connection,
             schema.refusals,
@@ -636,38 +643,48 @@ class ReadModel:
         self, connection: Connection, table: Table, rows: list[tuple[Any, ...]], *, replace: bool = False
     ) -> None:
         """Insert rows as the driver takes them, in the order of the table's columns."""
+        if not rows:
+            return
         names = [f'"{column.name}"' for column in table.columns]
+        into = f'"{table.name}" ({", ".join(names)})'
         end = ""
         if replace:
             keys = [f'"{column.name}"' for column in table.primary_key]
             changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
             end = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
-        self._many(connection, f'INSERT INTO "{table.name}" ({", ".join(names)}) VALUES ', rows, end)
+        if self._on_sqlite:
+            self._many(connection, f"INSERT INTO {into} VALUES ", rows, end)
+        elif replace:
+            columns = bulk.arrays(table.columns)
+            start = f"INSERT INTO {into} SELECT * FROM unnest({columns}){end}"
+            connection.exec_driver_sql(start, bulk.by_column(rows))
+        else:
+            bulk.copy(connection, into, rows)
 
     def _update_loans(
         self, connection: Connection, columns: Sequence[str], rows: list[tuple[Any, ...]]
     ) -> None:
         """Update some columns of loans, whose numbers stand last in the rows."""
-        if self.engine.dialect.name == "sqlite":
-            names = ", ".join(f'"{name}"' for name in columns)
-            changes = ", ".join(f'"{name}" = new."{name}"' for name in columns)
-            start = f'WITH new ({names}, "number") AS (VALUES '
-            end = f') UPDATE "loans" SET {changes} FROM new WHERE "loans"."number" = new."number"'
-            self._many(connection, start, rows, end)
-        elif rows:
-            changes = ", ".join(f'"{name}" = {self._mark}' for name in columns)
-            connection.exec_driver_sql(f'UPDATE "loans" SET {changes} WHERE "number" = {self._mark}', rows)
+        if not rows:
+            return
+        names = ", ".join(f'"{name}"' for name in (*columns, "number"))
+        changes = ", ".join(f'"{name}" = new."{name}"' for name in columns)
+        update = f'UPDATE "loans" SET {changes} FROM new WHERE "loans"."number" = new."number"'
+        if self._on_sqlite:
+            self._many(connection, f"WITH new ({names}) AS (VALUES ", rows, f") {update}")
+        else:
+            arrays = bulk.arrays([schema.loans.c[name] for name in (*columns, "number")])
+            statement = f"WITH new ({names}) AS (SELECT * FROM unnest({arrays})) {update}"
+            connection.exec_driver_sql(statement, bulk.by_column(rows))
 
     def _many(self, connection: Connection, start: str, rows: list[tuple[Any, ...]], end: str) -> None:
-        """A statement for as many rows at once as there may be parameters.
+        """A statement for as many rows at once as SQLite takes parameters.
 
         The driver lets go of the interpreter once for each statement, so that the next page is decoded
         meanwhile; with one for each row it would do nothing but take turns.
         """
-        if not rows:
-            return
         width = len(rows[0])
-        row = f"({', '.join([self._mark] * width)})"
+        row = f"({', '.join(['?'] * width)})"
         for some in _chunks(rows, _PARAMETERS // width):
             values = tuple(chain.from_iterable(some))
             connection.exec_driver_sql(start + ", ".join([row] * len(some)) + end, values)
@@ -700,7 +717,7 @@ class ReadModel:
             .where(*conditions)
             .order_by(events.block_number, events.log_index)
         )
-        for row in connection.execute(query):
+        for row in streamed(connection, query):
             event = _unpacked(row.name, row.args)
             yield (
                 Logged(event, row.block_number, row.hash, row.timestamp, row.transaction_hash, row.log_index),
@@ -760,6 +777,12 @@ class ReadModel:
         with self._reading() as connection:
             row = connection.execute(select(schema.loans).where(schema.loans.c.id == loan_id)).first()
         return None if row is None else _loan(row)
+
+    def policies_of(self, loans: Collection[bytes]) -> dict[bytes, int]:
+        """The numbers of the policies that loans were made under."""
+        query = select(schema.loans.c.id, schema.loans.c.policy)
+        with self._reading() as connection:
+            return {row.id: row.policy for row in _rows_of(connection, query, schema.loans.c.id, loans)}
 
     def successor(self, loan_id: bytes) -> bytes | None:
         """The loan that replaced this one; None where none did."""
@@ -862,7 +885,7 @@ class ReadModel:
             )
             query = select(*_CANDIDATE_COLUMNS).select_from(ids)
             query = _with_all(query.join(schema.loans, loans.number == ids.c.number)).order_by(loans.number)
-            for row in connection.execute(query):
+            for row in streamed(connection, query):
                 yield _candidate(row)
 
     def _paid_ahead(self, connection: Connection, today: int, days: int) -> Iterator[int]:
@@ -907,6 +930,33 @@ class ReadModel:
         query = select(schema.servicers.c.servicer).where(schema.servicers.c.lender == lender)
         with self._reading() as connection:
             return connection.execute(query).scalar() or ZERO_ADDRESS
+
+    def count_served_by(self, server: str) -> int:
+        """Loans on which something is owed and about which an address may serve notices: as their lender, or
+        as the servicer that this appointed.
+        """
+        loans, servicers = schema.loans, schema.servicers
+        query = (
+            select(func.count())
+            .select_from(loans.outerjoin(servicers, servicers.c.lender == loans.c.lender))
+            .where(
+                loans.c.next_due_day.is_not(None),
+                or_(loans.c.lender == server, servicers.c.servicer == server),
+            )
+        )
+        with self._reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def policies_in_use(self) -> dict[int, int]:
+        """Loans on which something is owed, under each policy that has any."""
+        loans = schema.loans
+        query = (
+            select(loans.c.policy, func.count())
+            .where(loans.c.next_due_day.is_not(None))
+            .group_by(loans.c.policy)
+        )
+        with self._reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def held(self, lender: str) -> int:
         """What the ledger holds for a lender that could not receive."""

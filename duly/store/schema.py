@@ -25,9 +25,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-VERSION = 4
-"""Of this schema; a database of another version is made anew from the chain."""
-
 metadata = MetaData()
 
 BigInteger = _BigInteger().with_variant(Integer(), "sqlite")
@@ -49,6 +46,10 @@ class Amount(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 def _rest() -> tuple[Column[int], ...]:
     """What some grievances come to, as `duly.domain.grievance.Rest`."""
     return (
@@ -64,7 +65,6 @@ cursor = Table(
     "cursor",
     metadata,
     Column("id", SmallInteger, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
-    Column("version", Integer, nullable=False),
     Column("chain_id", BigInteger, nullable=False),
     Column("genesis", LargeBinary, nullable=False),
     Column("ledger", Text, nullable=False),
@@ -99,9 +99,9 @@ events = Table(
     Column("policy", BigInteger),
     Column("args", Text, nullable=False),
     PrimaryKeyConstraint("block_number", "log_index"),
-    Index("events_of_loan", "loan", sqlite_where=text("loan IS NOT NULL")),
-    Index("events_of_party", "party", sqlite_where=text("party IS NOT NULL")),
-    Index("events_of_policy", "policy", sqlite_where=text("policy IS NOT NULL")),
+    Index("events_of_loan", "loan", **_where("loan IS NOT NULL")),
+    Index("events_of_party", "party", **_where("party IS NOT NULL")),
+    Index("events_of_policy", "policy", **_where("policy IS NOT NULL")),
     sqlite_with_rowid=False,
 )
 
@@ -151,27 +151,17 @@ loans = Table(
     Column("unsaid", SmallInteger, nullable=False),
     Index("loans_of_borrower", "borrower"),
     Index("loans_of_lender", "lender"),
-    Index(
-        "loans_replaced",
-        "replaces",
-        unique=True,
-        sqlite_where=text("replaces IS NOT NULL"),
-        postgresql_where=text("replaces IS NOT NULL"),
-    ),
+    Index("loans_replaced", "replaces", unique=True, **_where("replaces IS NOT NULL")),
+    # On SQLite an index holds the table's key anyway.
     Index(
         "loans_due",
         "next_due_day",
-        sqlite_where=text("next_due_day IS NOT NULL"),
-        postgresql_where=text("next_due_day IS NOT NULL"),
+        postgresql_include=["number"],
+        **_where("next_due_day IS NOT NULL"),
     ),
-    Index(
-        "loans_paid_ahead",
-        "paid_through_day",
-        sqlite_where=text("paid_through_day IS NOT NULL"),
-        postgresql_where=text("paid_through_day IS NOT NULL"),
-    ),
+    Index("loans_paid_ahead", "paid_through_day", **_where("paid_through_day IS NOT NULL")),
     Index("loans_opened", "policy", "opened_at"),
-    Index("loans_unsaid", "number", sqlite_where=text("unsaid = 1"), postgresql_where=text("unsaid = 1")),
+    Index("loans_unsaid", "number", **_where("unsaid = 1")),
 )
 
 # What was already said about each loan, often and seldom; `services` are times as JSON, newest first.
@@ -255,12 +245,7 @@ profiles = Table(
     Column("changes", Integer, nullable=False),
     # Of how many changes the borrower knows, from the first notice on.
     Column("changes_told", Integer),
-    Index(
-        "profiles_untold",
-        "borrower",
-        sqlite_where=text("changes > changes_told AND consented <> 0"),
-        postgresql_where=text("changes > changes_told AND consented <> 0"),
-    ),
+    Index("profiles_untold", "borrower", **_where("changes > changes_told AND consented <> 0")),
 )
 
 # Salted hashes of the borrowers' own contacts.

@@ -26,7 +26,7 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple, Self
@@ -35,7 +35,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from eth_hash.auto import keccak
 from sqlalchemy import (
-    DDL,
     CheckConstraint,
     Column,
     Connection,
@@ -74,6 +73,8 @@ from duly.store.masterkey import (
     VaultError,
     derive,
 )
+from duly.store.migrations import VAULT
+from duly.store.schema import BigInteger
 
 __all__ = [
     "InvalidContact",
@@ -106,7 +107,6 @@ vault_table = Table(
     "vault",
     metadata,
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
-    Column("version", Integer, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("key_check", LargeBinary, nullable=False),
     Column("own_key", LargeBinary, nullable=False),
@@ -124,7 +124,7 @@ borrowers_table = Table(
     Column("language", String, nullable=False),
     # As JSON; none of whoever told no wish.
     Column("preferences", String),
-    Column("added_at", Integer, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 keys_table = Table(
@@ -151,9 +151,9 @@ contacts_table = Table(
     ),
     Column("channel", Integer, primary_key=True),
     Column("sealed_address", LargeBinary, nullable=False),
-    Column("added_at", Integer, nullable=False),
-    Column("changed_at", Integer, nullable=False),
-    Column("verified_at", Integer),
+    Column("added_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("verified_at", BigInteger),
     Column("verified_by", String),
     sqlite_with_rowid=False,
 )
@@ -182,7 +182,7 @@ codes_table = Table(
     Column("borrower", LargeBinary(20), primary_key=True),
     Column("channel", Integer, primary_key=True),
     Column("hash", LargeBinary(32), nullable=False),
-    Column("sent_at", Integer, nullable=False),
+    Column("sent_at", BigInteger, nullable=False),
     Column("tries", Integer, nullable=False),
     _of_a_contact(),
     sqlite_with_rowid=False,
@@ -194,13 +194,13 @@ sent_table = Table(
     Column("id", Integer, primary_key=True),
     Column("borrower", LargeBinary(20), nullable=False),
     Column("address_hash", LargeBinary(32)),
-    Column("at", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 log_table = Table(
     "log",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("at", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
     Column("borrower", LargeBinary(20)),
     Column("channel", Integer),
     Column("purpose", String, nullable=False),
@@ -208,17 +208,7 @@ log_table = Table(
     Column("by", String, nullable=False),
     Column("seal", LargeBinary(32), nullable=False),
 )
-for _act in ("UPDATE", "DELETE"):
-    event.listen(
-        log_table,
-        "after_create",
-        DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER log_stays_on_{_act.lower()} BEFORE {_act} ON log "
-            "BEGIN SELECT RAISE(ABORT, 'the log is only ever added to'); END"
-        ),
-    )
 
-_VERSION = 3
 _APPLICATION = 0x44756C79
 """Marks the file as a vault, so that no other database is taken for one."""
 
@@ -251,8 +241,8 @@ class NoSuchContact(VaultError):
 
     def __init__(self, borrower: str, channel: Channel) -> None:
         super().__init__(
-            f"the vault has no {_name(channel)} address of {borrower}",
-            remedy=f"Add it: duly vault add {borrower} --channel {_name(channel)}.",
+            f"the vault has no {channel.label} address of {borrower}",
+            remedy=f"Add it: duly vault add {borrower} --channel {channel.label}.",
         )
 
 
@@ -446,21 +436,30 @@ class _Session:
         self, now: int, reading: Reading, borrower: bytes | None = None, channel: Channel | None = None
     ) -> None:
         """Add a line to the log, sealed together with all before it."""
-        count = self.execute(select(vault_table.c.log_count)).scalar_one() + 1
-        before = self.execute(select(log_table.c.seal).where(log_table.c.id == count - 1)).scalar() or b""
-        values: dict[str, Any] = {
-            "id": count,
-            "at": now,
-            "borrower": borrower,
-            "channel": None if channel is None else int(channel),
-            "purpose": reading.purpose,
-            "about": reading.about,
-            "by": _user(),
-        }
+        self.note_all(now, [(reading, borrower, channel)])
+
+    def note_all(self, now: int, readings: Sequence[tuple[Reading, bytes | None, Channel | None]]) -> None:
+        """Add lines to the log."""
+        if not readings:
+            return
+        count = self.execute(select(vault_table.c.log_count)).scalar_one()
+        seal = self.execute(select(log_table.c.seal).where(log_table.c.id == count)).scalar() or b""
         key = derive(self.own_key, b"duly/log/1")
-        seal = _log_seal(key, before, values)
-        self.execute(insert(log_table).values(**values, seal=seal))
-        self.execute(update(vault_table).values(log_count=count, log_seal=_end_seal(key, count, seal)))
+        rows, by = [], _user()
+        for number, (reading, borrower, channel) in enumerate(readings, count + 1):
+            values: dict[str, Any] = {
+                "id": number,
+                "at": now,
+                "borrower": borrower,
+                "channel": None if channel is None else int(channel),
+                "purpose": reading.purpose,
+                "about": reading.about,
+                "by": by,
+            }
+            seal = _log_seal(key, seal, values)
+            rows.append(values | {"seal": seal})
+        self.execute(insert(log_table), rows)
+        self.execute(update(vault_table).values(log_count=number, log_seal=_end_seal(key, number, seal)))
 
     def log(self, borrower: bytes | None = None) -> list[Entry]:
         """The log, of one borrower or of all. Raises: AlteredLog."""
@@ -521,11 +520,11 @@ class Vault:
         vault = cls(_open_engine(url), key, clock=clock)
         try:
             with vault._transaction("BEGIN IMMEDIATE") as connection:
-                if not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
+                if connection.exec_driver_sql("PRAGMA application_id").scalar_one() != _APPLICATION:
+                    connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION}")
+                VAULT.upgrade(connection)
+                if connection.execute(select(vault_table)).first() is None:
                     vault._create(connection)
-                version = connection.execute(select(vault_table.c.version)).scalar()
-                if version != _VERSION:
-                    raise VaultError(f"the vault is of version {version}", wanted=f"version {_VERSION}")
             with vault._reading():
                 return vault
         except BaseException:
@@ -534,11 +533,8 @@ class Vault:
 
     def _create(self, connection: Connection) -> None:
         own_key = secrets.token_bytes(KEY_BYTES)
-        connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION}")
-        metadata.create_all(connection)
         connection.execute(
             insert(vault_table).values(
-                version=_VERSION,
                 generation=1,
                 key_check=self._keys.check,
                 own_key=self._keys.wrap(b"duly/vault/own/1", own_key),
@@ -692,7 +688,7 @@ class Vault:
             row, key, address = found
             if row.verified_at is not None:
                 raise VaultError(
-                    f"the {_name(channel)} address of {_text(raw)} is verified already",
+                    f"the {channel.label} address of {_text(raw)} is verified already",
                     remedy="duly vault show tells its commitment.",
                 )
             where = _limited(derive(session.own_key, b"duly/codes/1"), channel, address)
@@ -964,6 +960,34 @@ class Vault:
             found = self._find(session, _raw(borrower), channel)
         return None if found is None else _kept(*found, purpose)
 
+    def kept_all(self, asked: Sequence[tuple[str, Channel, bytes]]) -> list[Kept | None]:
+        """The same of many: of each a borrower, a channel, and the purpose of the salt."""
+        with self._reading() as session:
+            found = self._find_all(session, {(_raw(borrower), channel) for borrower, channel, _ in asked})
+        return [
+            None if (one := found.get((_raw(borrower), channel))) is None else _kept(*one, purpose)
+            for borrower, channel, purpose in asked
+        ]
+
+    def contacts(self, asked: Sequence[tuple[str, Channel, Reading, bytes]]) -> list[Contact | None]:
+        """The same as `contact`, of many at once."""
+        with self._writing() as session:
+            found = self._find_all(session, {(_raw(borrower), channel) for borrower, channel, *_ in asked})
+            session.note_all(
+                self._clock(),
+                [
+                    (reading, _raw(borrower), channel)
+                    for borrower, channel, reading, _ in asked
+                    if (_raw(borrower), channel) in found
+                ],
+            )
+        return [
+            None
+            if (one := found.get((_raw(borrower), channel))) is None
+            else Contact(_kept(*one, purpose), one[2])
+            for borrower, channel, _, purpose in asked
+        ]
+
     def contact(
         self, borrower: str, channel: Channel, reading: Reading, purpose: bytes = b""
     ) -> Contact | None:
@@ -971,19 +995,18 @@ class Vault:
 
         reading: what the address is read for. purpose: of the salt.
         """
-        raw = _raw(borrower)
-        with self._writing() as session:
-            found = self._find(session, raw, channel)
-            if found is None:
-                return None
-            session.note(self._clock(), reading, raw, channel)
-        return Contact(_kept(*found, purpose), found[2])
+        return self.contacts([(borrower, channel, reading, purpose)])[0]
 
     def _find(
         self, session: _Session, borrower: bytes, channel: Channel
     ) -> tuple[Row[Any], bytes, str] | None:
         """A contact's row, its borrower's key, and the address."""
-        row = session.execute(
+        return self._find_all(session, {(borrower, channel)}).get((borrower, channel))
+
+    def _find_all(
+        self, session: _Session, wanted: Collection[tuple[bytes, Channel]]
+    ) -> dict[tuple[bytes, Channel], tuple[Row[Any], bytes, str]]:
+        query = (
             select(borrowers_table.c.language, keys_table.c.wrapped_key, contacts_table)
             .join_from(borrowers_table, contacts_table)
             .join(
@@ -993,12 +1016,17 @@ class Vault:
                     keys_table.c.generation == session.generation,
                 ),
             )
-            .where(*_at(contacts_table, borrower, channel))
-        ).first()
-        if row is None:
-            return None
-        key = session.unwrap(borrower, row.wrapped_key)
-        return row, key, _unseal(key, borrower, channel, row.sealed_address)
+        )
+        found = {}
+        borrowers = list({borrower for borrower, _ in wanted})
+        for start in range(0, len(borrowers), 500):
+            some = contacts_table.c.borrower.in_(borrowers[start : start + 500])
+            for row in session.execute(query.where(some)):
+                which = row.borrower, Channel(row.channel)
+                if which in wanted:
+                    key = session.unwrap(row.borrower, row.wrapped_key)
+                    found[which] = row, key, _unseal(key, *which, row.sealed_address)
+        return found
 
     def commitment(self, borrower: str, channel: Channel) -> bytes | None:
         """What the borrower's key registers on chain; None where no verified address is kept."""
@@ -1303,10 +1331,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
-
-
-def _name(channel: Channel) -> str:
-    return channel.name.lower().replace("_", "-")
 
 
 def _contact_purpose(channel: Channel) -> bytes:

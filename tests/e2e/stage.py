@@ -96,6 +96,8 @@ class Stage:
                 port=mailbox.port,
                 security=MailSecurity.NONE,
                 sender="Duly <notices@lender.example>",
+                # Then a worker is at one message at a time, and it is known which one.
+                connections=1,
             ),
         )
         self.w3 = networks.connect(url)
@@ -152,6 +154,7 @@ class Stage:
             "DULY_SMTP_PORT": str(mail.port),
             "DULY_SMTP_TLS": "none",
             "DULY_SMTP_SENDER": mail.sender,
+            "DULY_SMTP_CONNECTIONS": str(mail.connections),
             "PYTHONPATH": str(ROOT),
         }
         others = {name: value for name, value in os.environ.items() if not name.startswith("DULY_")}

@@ -63,7 +63,7 @@ def test_gate_2_killed_in_the_midst_of_a_delivery(stage, when):
     assert len(stage.mailbox.notices()) == (3 if when == "after" else 2)
 
     assert stage.duly("deliver")["sent"] == 1
-    listed = stage.duly("deliver", "--uncertain", code=1)
+    listed = stage.duly("deliver", "list", code=1)
     (uncertain,) = listed["uncertain"]
     mails = stage.mailbox.notices()
     assert set(mails.values()) == {1}
@@ -74,9 +74,9 @@ def test_gate_2_killed_in_the_midst_of_a_delivery(stage, when):
     assert sorted(states(stage).values()) == [State.CLAIMED, State.SENT, State.SENT, State.SENT]
 
     assert stage.duly("deliver")["sent"] == 0
-    process = stage.start("deliver", "--resolve", uncertain["notice"], "--not-sent")
+    process = stage.start("deliver", "settle", uncertain["notice"], "--not-sent")
     assert process.communicate(timeout=60)[0].count("recorded as not sent") == 1
-    assert stage.duly("deliver", "--uncertain") == {"uncertain": [], "vanished": []}
+    assert stage.duly("deliver", "list")["uncertain"] == []
     assert stage.mailbox.notices() == mails
 
 
@@ -124,7 +124,7 @@ def test_gate_2_a_reorganisation_sends_nothing_twice(stage):
     for _ in range(3):
         stage.rpc("evm_mine")
     stage.app.indexer.run()
-    listed = stage.duly("deliver", "--uncertain")
+    listed = stage.duly("deliver", "list")
     assert {bytes.fromhex(each["notice"][2:]) for each in listed["vanished"]} == first.keys()
     # They are served again under the same ids, and are known to have been sent.
     stage.app.sender._nonce = None
@@ -132,7 +132,7 @@ def test_gate_2_a_reorganisation_sends_nothing_twice(stage):
     assert set(report.served.served) == first.keys()
     assert report.delivered.sent == 0
     assert stage.mailbox.notices() == first
-    assert stage.duly("deliver", "--uncertain")["vanished"] == []
+    assert stage.duly("deliver", "list")["vanished"] == []
 
 
 def test_cap_1_a_reminder_that_was_reorganised_away_still_counts(stage):
@@ -308,11 +308,11 @@ def test_gate_2_a_message_in_the_midst_of_which_the_worker_was_killed_is_uncerta
     mails = len(stage.mailbox.mails())
     assert mails == (4 if when == "after" else 3)
     assert stage.duly("deliver")["sent"] == 0
-    listed = stage.duly("deliver", "--uncertain", code=1)
+    listed = stage.duly("deliver", "list", code=1)
     assert {bytes.fromhex(each["notice"][2:]) for each in listed["uncertain"]} == set(served)
-    process = stage.start("deliver", "--resolve", listed["uncertain"][0]["notice"], "--sent")
+    process = stage.start("deliver", "settle", listed["uncertain"][0]["notice"], "--sent")
     assert "with 2 more in the same message" in process.communicate(timeout=60)[0]
-    assert stage.duly("deliver", "--uncertain")["uncertain"] == []
+    assert stage.duly("deliver", "list")["uncertain"] == []
     assert len(stage.mailbox.mails()) == mails
 
 

@@ -78,7 +78,7 @@ def run(stage) -> Terminal:
     run("vault", "log")
     run("vault", "export", first, "--directory", "export")
     run("vault", "purge", "--after", "1", "--dry-run")
-    for command in (["loans"], ["notices"], ["deliver", "--uncertain"], ["audit"], ["vault", "show"]):
+    for command in (["loans"], ["notices"], ["deliver", "list"], ["audit"], ["vault", "show"]):
         run(*command)
     run("notices", "--json")
     run("loan", loan.id.hex()[:12])

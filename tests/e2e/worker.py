@@ -6,10 +6,11 @@ Killed as by a power cut, before or after it hands its NUMBERth message to the m
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 from duly.bootstrap import Application
 from duly.channels.email import EmailCarrier
-from duly.channels.message import Message, Receipt
+from duly.channels.message import CodeMessage, Message, Receipt
 from duly.config import Settings
 
 
@@ -18,14 +19,15 @@ class Dying(EmailCarrier):
 
     left = int(sys.argv[2])
 
-    def send(self, message: Message) -> Receipt:
+    def send_all(self, messages: Sequence[Message | CodeMessage]) -> list[Receipt]:
+        assert len(messages) == 1
         self.left -= 1
         if not self.left and sys.argv[1] == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        receipt = super().send(message)
+        receipts = super().send_all(messages)
         if not self.left:
             os.kill(os.getpid(), signal.SIGKILL)
-        return receipt
+        return receipts
 
 
 settings = Settings.from_environment()

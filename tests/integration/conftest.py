@@ -1,19 +1,29 @@
-"""Chains to test against: one inside this process, and real nodes."""
+"""Chains to test against: one inside this process, and real nodes. Databases: PostgreSQL."""
 
+import itertools
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from duly.bootstrap import Application
 from duly.chain import compiler, networks
 from duly.config import Settings
 from duly.services import deploy
+from duly.services.bench import postgresql
 from duly.services.policy import load_pack
 from duly.services.render import templates_hash
+from duly.store.database import open_engine
+from duly.store.migrations import SERVICE
 from scripts.anvil import free_port, wait_for_port
+
+# What is tested on SQLite there is tested on PostgreSQL here.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "unit"))
+pytest.register_assert_rewrite("test_migrations", "test_notice_store", "test_readmodel")
 
 ANVIL = Path(__file__).resolve().parents[2] / "build/bin/anvil"
 
@@ -96,3 +106,48 @@ def live(node: Node, folder: Path) -> Application:
     return Application(
         Settings(key_file=file, key_passphrase="open sesame", deployments=folder / "d"), rpc=node.url
     )
+
+
+@pytest.fixture(scope="session")
+def create() -> Iterator[Callable[[str], str]]:
+    """Makes a database on PostgreSQL after another one, and tells its address."""
+    numbers = itertools.count(1)
+    with postgresql() as server, psycopg.connect(server("postgres"), autocommit=True) as connection:
+        # Processes are killed in these tests, machines are not.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("CREATE DATABASE made")
+        engine = open_engine(server("made"))
+        SERVICE.prepare(engine)
+        engine.dispose()
+
+        def create(after: str) -> str:
+            name = f"test_{next(numbers)}"
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {after}")
+            return server(name)
+
+        yield create
+
+
+@pytest.fixture(scope="session")
+def fresh(create: Callable[[str], str]) -> Callable[[], str]:
+    """Addresses of databases, each time of another in which there is nothing but the service's tables."""
+    return lambda: create("made")
+
+
+@pytest.fixture
+def url(fresh: Callable[[], str]) -> str:
+    """The address of such a database."""
+    return fresh()
+
+
+@pytest.fixture
+def empty(create: Callable[[str], str]) -> str:
+    """The address of a database in which there is nothing at all."""
+    return create("template0")
+
+
+@pytest.fixture
+def empty_too(create: Callable[[str], str]) -> str:
+    """Another one."""
+    return create("template0")

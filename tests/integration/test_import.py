@@ -20,6 +20,7 @@ from web3.types import RPCEndpoint
 
 from duly.bootstrap import Application
 from duly.chain import networks
+from duly.chain.clock import travel
 from duly.chain.contracts import creation
 from duly.chain.errors import ChainUnavailable, ContractError, InsufficientFunds
 from duly.chain.sender import Sender
@@ -141,6 +142,28 @@ def test_a_batch_that_begins_before_midnight(chain: Application, monkeypatch: py
     real = importing.next_block_time
     monkeypatch.setattr(importing, "next_block_time", lambda w3: real(w3) - calendar.DAY)
     assert imported(chain, book(2)).opened == 2
+
+
+def test_midnight_between_the_estimate_and_the_block(
+    chain: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loans that were prepared before midnight and are mined after it are made for the new day."""
+    give_up_nothing, midnight = importing._Importer._open, []
+
+    def past_midnight(self: object, openings: object) -> object:
+        if not midnight:
+            now = chain.clock.now()
+            midnight.append(now - now % calendar.DAY + calendar.DAY)
+            travel(chain.w3, midnight[0])
+        return give_up_nothing(self, openings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(importing._Importer, "_open", past_midnight)
+    rows = book(3)
+    assert imported(chain, rows).opened == 3
+    first = rows[0]
+    assert isinstance(first, BookLoan)
+    terms = opened_loans(chain.contracts, 0)[first.key].terms
+    assert terms.first_due == calendar.add_months(midnight[0] // calendar.DAY, 1)
 
 
 def test_a_retired_policy_and_one_that_does_not_exist(chain: Application) -> None:

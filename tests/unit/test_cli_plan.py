@@ -4,7 +4,7 @@ import json
 
 import pytest
 from scene import LENDER, Case, a_loan, borrower, moment, paid
-from test_readmodel import opened, tell
+from test_readmodel import started, tell
 from typer.testing import CliRunner, Result
 
 from duly.domain.consent import Channel, Profile
@@ -91,7 +91,7 @@ def indexed(tmp_path, monkeypatch) -> Loan:
     loan, pack = a_loan(), load_pack("GR")
     who = loan.terms.borrower
     run("vault", "add", who, "--address", "borrower@example.org")
-    model = opened(database)
+    model = started(database)
     tell(
         model,
         PolicyPublished(1, LENDER, pack.lending_limits, pack.contact_limits, b"t" * 32, pack.pack_hash),

@@ -171,9 +171,14 @@ def test_reports_in_words() -> None:
     assert report.as_json()["seconds"] == 0.03
 
 
-def test_resolving_needs_to_know_what_was_found_out() -> None:
-    assert "belong together" in run("deliver", "--resolve", "0x12", code=2).stderr
-    assert "belong together" in run("deliver", "--sent", code=2).stderr
+def test_settling_needs_to_know_what_was_found_out() -> None:
+    assert "--sent" in run("deliver", "settle", "0x12", code=2).stderr
+
+
+def test_a_role_that_there_is_none_of() -> None:
+    error = run("run", "--role", "index,post", code=2).stderr
+    assert "there is no role 'post'" in error
+    assert "index, plan, serve, deliver" in error
 
 
 def test_without_a_mail_server_the_service_does_not_start() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from duly.config import Finality, InvalidSettings, MailSecurity, Settings
+from duly.config import Endpoint, Finality, InvalidSettings, LogFormat, LogLevel, MailSecurity, Settings
 
 SECRET = "ab" * 32
 
@@ -128,3 +128,49 @@ def test_templates_of_ones_own_are_a_folder(tmp_path):
     assert Settings.from_environment({"DULY_TEMPLATES": str(tmp_path)}).templates == tmp_path
     with pytest.raises(InvalidSettings, match="DULY_TEMPLATES: there is no folder"):
         Settings.from_environment({"DULY_TEMPLATES": str(tmp_path / "nowhere")})
+
+
+def test_secrets_may_stand_in_files(tmp_path: Path) -> None:
+    for name, content in (("passphrase", " open sesame \n"), ("database", "sqlite:///of-a-file.db\r\n")):
+        (tmp_path / name).write_text(content)
+    settings = read(
+        KEY_PASSPHRASE_FILE=str(tmp_path / "passphrase"), DATABASE_FILE=str(tmp_path / "database")
+    )
+    assert settings.key_passphrase == " open sesame "
+    assert settings.database == "sqlite:///of-a-file.db"
+
+
+def test_a_secret_stands_in_one_place(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(InvalidSettings) as caught:
+        read(
+            KEY_PASSPHRASE="hunter2",
+            KEY_PASSPHRASE_FILE=str(tmp_path / "empty"),
+            VAULT_FILE=str(tmp_path / "nowhere"),
+        )
+    text = str(caught.value)
+    assert "DULY_KEY_PASSPHRASE: DULY_KEY_PASSPHRASE_FILE is set as well" in text
+    assert "empty is empty" in text
+    assert "DULY_VAULT_FILE" in text
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9464", "[::1]:9464", "metrics.example:0"])
+def test_where_to_listen(text: str) -> None:
+    found = read(LISTEN=text).listen
+    assert found is not None
+    assert str(found) == text
+
+
+@pytest.mark.parametrize("text", ["9464", "::1:9464", "host:65536", "http://host:1", ":9464"])
+def test_nowhere_to_listen(text: str) -> None:
+    assert Endpoint.parse(text) is None
+    with pytest.raises(InvalidSettings, match="DULY_LISTEN"):
+        read(LISTEN=text)
+
+
+def test_the_log() -> None:
+    settings = read(LOG_FORMAT="JSON", LOG_LEVEL="debug")
+    assert (settings.log_format, settings.log_level) == (LogFormat.JSON, LogLevel.DEBUG)
+    with pytest.raises(InvalidSettings, match="DULY_LOG_LEVEL: 'loud' is none of debug, info"):
+        read(LOG_LEVEL="loud")

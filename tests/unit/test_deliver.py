@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +27,8 @@ from duly.services.render import Place, render
 from duly.services.serve import Server, proves, salt_purpose
 from duly.store import schema
 from duly.store.database import open_engine, writing
-from duly.store.notices import Content, NoticeStore, Served, State, Told
+from duly.store.migrations import SERVICE
+from duly.store.notices import Content, NoSuchDelivery, NoticeStore, Served, State, Told
 from duly.store.vault import MasterKey, Vault
 
 KEY = MasterKey.from_text("5a" * 32)
@@ -77,6 +79,9 @@ class Model:
     def loan(self, loan: bytes) -> Loan | None:
         return self.loans.get(loan)
 
+    def policies_of(self, loans: Any) -> dict[bytes, int]:
+        return {loan: 1 for loan in loans if loan in self.loans}
+
     def policy(self, number: int) -> Policy:
         assert number == 1
         return Policy(self.limits)
@@ -95,7 +100,7 @@ class Scene:
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
-        schema.metadata.create_all(self.engine)
+        SERVICE.prepare(self.engine)
         self.vault = Vault.open("sqlite://", KEY)
         self.chain = Chain(self.vault)
         self.model = Model()
@@ -228,8 +233,7 @@ def test_what_was_served_is_delivered_once(scene):
     assert {scene.state(notice) for notice in notices} == {State.SENT}
     assert scene.deliverer.deliver().sent == 0
     assert len(scene.carrier.sent) == 40
-    assert sum(scene.chain.asked) == 40
-    assert max(scene.chain.asked) == module.AT_ONCE
+    assert scene.chain.asked == [40]
 
 
 def test_the_words_are_those_that_were_hashed(scene):
@@ -295,7 +299,7 @@ def test_gate_3_the_chain_is_asked_again_when_sending_takes_long(scene, monkeypa
     report = scene.deliverer.deliver()
     assert report.sent == 1
     assert report.dropped == {"no_consent": 2}
-    assert scene.chain.asked == [3, 2, 1]
+    assert scene.chain.asked == [3, 2]
     assert scene.state(notices[0]) is State.SENT
 
 
@@ -388,13 +392,83 @@ def test_a_deferred_notice_is_tried_again_within_its_window(scene):
     scene.carrier.will(Result.DEFERRED, Result.DEFERRED, reason="SMTP 450")
     for wait in (60, 120):
         assert scene.deliverer.deliver().deferred == 1
-        assert scene.store.delivery(notice.id).reason == "SMTP 450"
-        scene.clock.time += wait - 1
+        found = scene.store.delivery(notice.id)
+        assert found.reason == "SMTP 450"
+        # Spread out, so that what failed together does not come back together.
+        assert wait / 2 <= found.not_before - scene.clock.time <= wait
+        scene.clock.time = found.not_before - 1
         assert scene.deliverer.deliver().deferred == 0
         scene.clock.time += 1
     assert scene.deliverer.deliver().sent == 1
     assert scene.store.delivery(notice.id).attempts == 3
     assert scene.carrier.handed == 3
+
+
+def test_what_was_tried_too_often_waits_for_a_person_who_requeues_it(scene, monkeypatch):
+    monkeypatch.setattr(module, "MOST_ATTEMPTS", 3)
+    notice = scene.serve()
+    scene.carrier.will(*[Result.DEFERRED] * 3, reason="SMTP 450")
+    for _ in range(3):
+        scene.deliverer.deliver()
+        scene.clock.time += module.LONGEST_WAIT
+    found = scene.store.delivery(notice.id)
+    assert (found.state, found.reason) == (State.DROPPED, "tried_too_often")
+    assert scene.deliverer.deliver() == module.DeliverReport()
+    assert scene.store.requeue(notice.id, scene.clock.time) == [notice.id]
+    assert scene.deliverer.deliver().sent == 1
+    with pytest.raises(NoSuchDelivery, match="is sent"):
+        scene.store.requeue(notice.id, scene.clock.time)
+
+
+def test_gate_3_what_a_person_requeued_is_checked_again(scene):
+    notice = scene.serve(verified=False)
+    assert scene.deliverer.deliver().dropped == {"not_verified": 1}
+    scene.store.requeue(notice.id, NOW)
+    assert scene.deliverer.deliver().dropped == {"not_verified": 1}
+    scene.vault.verify_simulated([(notice.borrower, Channel.EMAIL)])
+    scene.store.requeue(notice.id, NOW)
+    assert scene.deliverer.deliver().sent == 1
+
+
+def test_gate_2_what_is_uncertain_or_was_settled_is_never_requeued(scene):
+    notice = scene.serve()
+    scene.carrier.will(Result.UNKNOWN)
+    scene.deliverer.deliver()
+    with pytest.raises(NoSuchDelivery, match="is uncertain"):
+        scene.store.requeue(notice.id, NOW)
+    scene.store.resolve(notice.id, sent=False, now=NOW)
+    with pytest.raises(NoSuchDelivery, match="told by a person"):
+        scene.store.requeue(notice.id, NOW)
+    assert scene.deliverer.deliver() == module.DeliverReport()
+
+
+class Several(MemoryCarrier):
+    """Carries four messages at once."""
+
+    def __init__(self) -> None:
+        super().__init__(at_once=4)
+        self.waves: list[int] = []
+
+    def send_all(self, messages: Sequence[Message]) -> list[Receipt]:
+        self.waves.append(len(messages))
+        return super().send_all(messages)
+
+
+def test_what_goes_at_once_is_claimed_at_once_and_no_more(scene):
+    for number in range(1, 12):
+        scene.serve(number, verified=number != 2)
+    carrier = Several()
+    report = scene.worker(scene.store, carrier).deliver()
+    assert (report.sent, report.dropped) == (10, {"not_verified": 1})
+    assert carrier.waves == [4, 4, 2]
+
+
+def test_some_notices_are_delivered_and_what_is_in_one_message_with_them(scene):
+    alone, other = scene.serve(21), scene.serve(22)
+    together = scene.serve_together(1, 2)
+    assert scene.deliverer.deliver_some([together[1].id, alone.id]).sent == 3
+    assert scene.state(other) is None
+    assert scene.deliverer.deliver_some([together[0].id, alone.id]) == module.DeliverReport()
 
 
 def test_hours_1_a_deferred_notice_is_dropped_when_its_window_is_over(scene):
@@ -457,6 +531,7 @@ class Crashing:
     """A channel on whose third message the worker goes down, before or after the send."""
 
     channel = Channel.EMAIL
+    at_once = 1
 
     def __init__(self, carrier: MemoryCarrier, *, after: bool) -> None:
         self._carrier, self._after = carrier, after
@@ -466,6 +541,9 @@ class Crashing:
 
     def close(self) -> None:
         pass
+
+    def send_all(self, messages: Sequence[Message]) -> list[Receipt]:
+        return [self.send(message) for message in messages]
 
     def send(self, message: Message) -> Receipt:
         third = len(self._carrier.sent) == 2

@@ -1,16 +1,15 @@
 """The read model: what events come to, exactly, and back again."""
 
 import copy
-import sqlite3
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
 from history import BORROWERS, CONTACT, LENDERS, LENDING, START, Teller, chain, pages
 from scene import a_loan, day
-from sqlalchemy import delete, event, select
+from sqlalchemy import delete, select
 
 from duly.domain import calendar
 from duly.domain.consent import Channel, Profile
@@ -42,11 +41,6 @@ from duly.domain.notice import NOTHING_SELDOM, Kind, Said, SeldomSaid
 from duly.domain.replay import HistoryIncomplete, State, apply, begins, subjects
 from duly.store import schema
 from duly.store.database import (
-    DatabaseError,
-    DatabaseLocked,
-    DatabaseOutdated,
-    DatabaseReadOnly,
-    NotADatabase,
     reading,
     writing,
 )
@@ -65,10 +59,27 @@ IDENTITY = Identity(31337, b"g" * 32, "0x" + "1e" * 20, 1)
 BEFORE = Block(0, b"g" * 32, START)
 
 
-def opened(url: str = "sqlite://") -> ReadModel:
+def started(url: str) -> ReadModel:
     model = ReadModel.open(url)
     model.start(IDENTITY, BEFORE)
     return model
+
+
+Opened = Callable[[], ReadModel]
+
+
+@pytest.fixture
+def opened(fresh: Callable[[], str]) -> Iterator[Opened]:
+    """A read model of its own in which nothing was told yet."""
+    models: list[ReadModel] = []
+
+    def opened() -> ReadModel:
+        models.append(started(fresh()))
+        return models[-1]
+
+    yield opened
+    for model in models:
+        model.engine.dispose()
 
 
 def emptied(model: ReadModel) -> ReadModel:
@@ -111,7 +122,7 @@ PUBLISHED = PolicyPublished(1, LENDERS[0], LENDING, CONTACT, b"t" * 32, b"p" * 3
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_rolling_back_leaves_what_a_fresh_start_would_make(seed: int) -> None:
+def test_rolling_back_leaves_what_a_fresh_start_would_make(seed: int, opened: Opened) -> None:
     teller = Teller(seed)
     kept = chain(teller, BEFORE, teller.random.randrange(1, 25))
     model, fresh, at = opened(), opened(), BEFORE
@@ -185,7 +196,7 @@ def assert_fresh(
     assert list(model.events()) == [item for _, logged in story for item in logged]
 
 
-def test_what_a_grievance_about_another_loan_rests_is_kept_when_a_block_is_undone() -> None:
+def test_what_a_grievance_about_another_loan_rests_is_kept_when_a_block_is_undone(opened: Opened) -> None:
     model = opened()
     first, second = a_loan(number=1), a_loan(number=2)
     borrower = first.terms.borrower
@@ -211,7 +222,7 @@ def test_what_a_grievance_about_another_loan_rests_is_kept_when_a_block_is_undon
     assert candidate(model, second).rest == Rest(until=START + 5)
 
 
-def test_grievances_go_over_to_the_loan_that_replaces_and_back_again() -> None:
+def test_grievances_go_over_to_the_loan_that_replaces_and_back_again(opened: Opened) -> None:
     model, loan = opened(), a_loan(number=1)
     borrower = loan.terms.borrower
     lodged = GrievanceLodged(loan.id, borrower, Grievance.DISPUTE, borrower, False, True)
@@ -241,7 +252,7 @@ def candidate(model: ReadModel, loan: Loan) -> Candidate:
     return found
 
 
-def test_what_is_seldom_said_is_kept() -> None:
+def test_what_is_seldom_said_is_kept(opened: Opened) -> None:
     model, loan = opened(), a_loan(number=1)
     arrears = replace(served(loan, Kind.ARREARS, 3), instalment=3)
     tell(
@@ -293,7 +304,7 @@ def test_the_crowd_of_histories_has_every_kind_of_grievance_and_notice() -> None
     assert any(event.amendment not in moved for event in amended)
 
 
-def test_an_event_about_nothing_known_changes_nothing() -> None:
+def test_an_event_about_nothing_known_changes_nothing(opened: Opened) -> None:
     model = opened()
     tell(model, PUBLISHED, open_loan(a_loan()))
     before = dump(model)
@@ -306,7 +317,7 @@ def test_an_event_about_nothing_known_changes_nothing() -> None:
     assert found.paid == 7
 
 
-def test_amounts_beyond_64_bits_are_exact() -> None:
+def test_amounts_beyond_64_bits_are_exact(opened: Opened) -> None:
     model = opened()
     loan = a_loan()
     terms = replace(loan.terms, principal=2**88 - 1, late_fee=2**80 - 1)
@@ -330,7 +341,7 @@ def candidates(model: ReadModel, today: str) -> list[int]:
 
 
 @pytest.fixture
-def lent() -> ReadModel:
+def lent(opened: Opened) -> ReadModel:
     """Three loans whose opening was told: due on 29 January, 15 February, 15 March; days ahead: 3."""
     model = opened()
     dues = ("2027-01-29", "2027-02-15", "2027-03-15")
@@ -391,7 +402,7 @@ def test_candidates_of_whom_an_instalment_is_paid_ahead(lent: ReadModel) -> None
     assert loan.id not in [each.loan.id for each in lent.candidates(day("2027-01-12"), days=9)]
 
 
-def test_candidates_whose_cooling_off_period_is_about_to_end() -> None:
+def test_candidates_whose_cooling_off_period_is_about_to_end(opened: Opened) -> None:
     model, loan = opened(), a_loan(number=1)
     tell(model, PUBLISHED, open_loan(loan))
     tell(model, served(loan, Kind.LOAN_OPENED))
@@ -428,34 +439,6 @@ def test_candidates_whose_borrower_was_not_told_of_a_change_of_consent(lent: Rea
     assert candidate(lent, loan).changes_told == 4
     lent.roll_back(block)
     assert candidate(lent, loan).changes_told == 2
-
-
-def test_candidates_are_found_without_looking_at_every_loan(lent: ReadModel) -> None:
-    asked = []
-
-    @event.listens_for(lent.engine, "before_cursor_execute")
-    def _hear(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        asked.append((statement, parameters))
-
-    list(lent.candidates(day("2027-01-10")))
-    event.remove(lent.engine, "before_cursor_execute", _hear)
-    with reading(lent.engine) as connection:
-        steps = [
-            row[3]
-            for statement, parameters in asked
-            if "loans" in statement
-            for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)
-        ]
-    used = {step for step in steps if step.startswith(("SCAN loans", "SEARCH loans", "SCAN profiles"))}
-    # The index of what is untold holds nothing else.
-    assert {step for step in used if step.startswith("SCAN")} == {
-        "SCAN loans USING INDEX loans_unsaid",
-        "SCAN profiles USING INDEX profiles_untold",
-    }
-    for index in ("loans_due", "loans_paid_ahead", "loans_opened", "loans_of_borrower"):
-        assert any(f"INDEX {index} (" in step for step in used), index
-    # None of them by a condition that holds of every loan.
-    assert not any("(next_due_day>?)" in step for step in used)
 
 
 def test_a_candidate_knows_when_the_borrower_was_reminded_of_the_loan(lent: ReadModel) -> None:
@@ -570,29 +553,10 @@ def test_a_candidate_has_all_that_a_decision_takes(lent: ReadModel) -> None:
     assert lent.commitment(borrower, Channel.EMAIL) is None
 
 
-def test_candidates_are_found_by_index(lent: ReadModel) -> None:
-    """A scan of a million loans takes twenty times as long."""
-    asked: list[tuple[str, Any]] = []
-
-    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
-        asked.append((statement, parameters))
-
-    event.listen(lent.engine, "before_cursor_execute", note)
-    list(lent.candidates(day("2027-01-26")))
-    event.remove(lent.engine, "before_cursor_execute", note)
-    [(statement, parameters)] = [each for each in asked if "JOIN" in each[0]]
-    with reading(lent.engine) as connection:
-        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
-    assert "SEARCH loans USING COVERING INDEX loans_due" in plan
-    assert "loans_unsaid" in plan
-    for table in ("loans", "said", "profiles", "reminders", "servicers"):
-        assert f"SCAN {table} '" not in plan, plan
-
-
 # ---------------------------------------------------------------------------------------- asking
 
 
-def test_loans_are_found_by_the_beginning_of_their_id() -> None:
+def test_loans_are_found_by_the_beginning_of_their_id(opened: Opened) -> None:
     model = opened()
     ids = [bytes([0xAB, number]) + bytes(30) for number in (0x01, 0x1F, 0x20)]
     tell(model, PUBLISHED, *[open_loan(replace(a_loan(), id=loan_id)) for loan_id in ids])
@@ -634,13 +598,8 @@ def test_loans_are_listed_by_status(lent: ReadModel) -> None:
 # ---------------------------------------------------------------------------------------- databases
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "duly.db"
-
-
-def test_nothing_is_indexed_yet(file: Path) -> None:
-    model = ReadModel.open(f"sqlite:///{file}")
+def test_nothing_is_indexed_yet(url: str) -> None:
+    model = ReadModel.open(url)
     for ask in (model.cursor, model.loans, model.notices, lambda: list(model.candidates(1))):
         with pytest.raises(NothingIndexed, match="duly index"):
             ask()
@@ -654,24 +613,16 @@ def test_nothing_is_indexed_yet(file: Path) -> None:
         ({"genesis": b"h" * 32}, "first block is 0x67676767…, here it is 0x68686868…"),
     ],
 )
-def test_another_ledgers_database_is_refused(file: Path, change: dict[str, Any], words: str) -> None:
-    model = opened(f"sqlite:///{file}")
+def test_another_ledgers_database_is_refused(url: str, change: dict[str, Any], words: str) -> None:
+    model = started(url)
     before = dump(model)
     with pytest.raises(AnotherLedger, match=words):
-        ReadModel.open(f"sqlite:///{file}").start(replace(IDENTITY, **change), BEFORE)
+        ReadModel.open(url).start(replace(IDENTITY, **change), BEFORE)
     assert dump(model) == before
 
 
-def test_another_versions_database_is_refused(file: Path) -> None:
-    model = opened(f"sqlite:///{file}")
-    with writing(model.engine) as connection:
-        connection.execute(schema.cursor.update().values(version=99))
-    with pytest.raises(DatabaseOutdated, match="schema 99"):
-        ReadModel.open(f"sqlite:///{file}").cursor()
-
-
-def test_two_programs_cannot_index_at_once(file: Path) -> None:
-    one, other = opened(f"sqlite:///{file}"), ReadModel.open(f"sqlite:///{file}")
+def test_two_programs_cannot_index_at_once(url: str) -> None:
+    one, other = started(url), ReadModel.open(url)
     tell(one, PUBLISHED)
     with pytest.raises(CursorMoved):
         other.apply([], BEFORE, Block(5, b"5" * 32, START))
@@ -684,55 +635,8 @@ def test_two_programs_cannot_index_at_once(file: Path) -> None:
     assert found.paid == 10
 
 
-def test_a_file_that_is_no_database_is_left_alone(file: Path) -> None:
-    file.write_text("some words that are no database, for certain " * 10)
-    content = file.read_bytes()
-    with pytest.raises(NotADatabase, match="not a database"):
-        ReadModel.open(f"sqlite:///{file}").start(IDENTITY, BEFORE)
-    assert file.read_bytes() == content
-
-
-def test_a_database_that_is_locked(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duly.store.database.BUSY_SECONDS", 0.05)
-    model = opened(f"sqlite:///{file}")
-    model.engine.dispose()
-    before = dump(model)
-    holder = sqlite3.connect(file, isolation_level=None)
-    try:
-        holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseLocked):
-            tell(model, PUBLISHED)
-        assert model.cursor().block == BEFORE  # it can still be read
-    finally:
-        holder.close()
-    assert dump(model) == before
-    tell(model, PUBLISHED)
-
-
-def test_a_database_that_cannot_be_written_to(file: Path) -> None:
-    tell(opened(f"sqlite:///{file}"), PUBLISHED)
-    model = ReadModel.open(f"sqlite:///file:{file}?mode=ro&uri=true")
-    assert len(model.policies()) == 1
-    with pytest.raises(DatabaseReadOnly):
-        tell(model, open_loan(a_loan()))
-
-
-def test_a_folder_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match="cannot be opened"):
-        ReadModel.open(f"sqlite:///{tmp_path}/missing/duly.db").cursor()
-
-
-@pytest.mark.parametrize(
-    "url", ["nonsense", "oracle://user:secret@host/x", "postgresql+nosuch://user:secret@host/x", ""]
-)
-def test_what_is_no_database_url(url: str) -> None:
-    with pytest.raises(DatabaseError) as raised:
-        ReadModel.open(url)
-    assert "secret" not in str(raised.value)
-
-
-def test_what_goes_wrong_in_a_transaction_is_undone(file: Path) -> None:
-    model = opened(f"sqlite:///{file}")
+def test_what_goes_wrong_in_a_transaction_is_undone(url: str) -> None:
+    model = started(url)
     before = copy.deepcopy(dump(model))
 
     class Stop(Exception):

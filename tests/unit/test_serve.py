@@ -19,8 +19,8 @@ from duly.services.plan import Planned, companions, plan
 from duly.services.policy import load_pack
 from duly.services.render import Place, Text, templates_hash
 from duly.services.serve import NOT_VERIFIED, Server, salt_purpose
-from duly.store import schema
 from duly.store.database import open_engine
+from duly.store.migrations import SERVICE
 from duly.store.notices import NoticeStore
 from duly.store.vault import MasterKey, Vault
 
@@ -48,7 +48,13 @@ class Gate:
 
     def send(self, batch: list[Notice]) -> Any:
         self.batches.append(batch)
-        return SimpleNamespace(logs=[self._event(each) for each in batch])
+        return SimpleNamespace(
+            logs=[self._event(each) for each in batch],
+            transaction=bytes(32),
+            block=1,
+            gas_used=40_000 * len(batch),
+            gas_price=7,
+        )
 
     def _event(self, notice: Notice) -> Event:
         told = notice.kind, notice.instalment, notice.amount, notice.channel
@@ -67,7 +73,7 @@ class Scene:
 
     def __init__(self, path: Any) -> None:
         engine = open_engine(f"sqlite:///{path}")
-        schema.metadata.create_all(engine)
+        SERVICE.prepare(engine)
         self.vault = Vault.open("sqlite://", MasterKey.from_text("5a" * 32))
         self.store = NoticeStore(engine)
         self.gate = Gate()

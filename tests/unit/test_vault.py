@@ -73,7 +73,7 @@ def test_borrower_1_the_schema_has_a_place_for_the_borrower_alone():
     }
     assert columns == {
         "vault": {
-            *("id", "version", "generation", "key_check", "own_key", "next_check", "next_own_key", "bridge"),
+            *("id", "generation", "key_check", "own_key", "next_check", "next_own_key", "bridge"),
             *("log_count", "log_seal"),
         },
         "borrowers": {"borrower", "language", "preferences", "added_at"},

@@ -16,6 +16,7 @@ from duly.interfaces.cli import (
     audit,
     bench,
     book,
+    check,
     deliver,
     deploy,
     disclose,
@@ -69,6 +70,7 @@ app.command("schedule")(schedule.schedule)
 app.command("apr")(apr.apr)
 app.command("disclose")(disclose.disclose)
 app.command("deploy")(deploy.deploy)
+app.command("check")(check.check)
 app.command("import")(book.import_book)
 app.add_typer(policy.policy, name="policy")
 app.command("index")(index.index)
@@ -80,7 +82,7 @@ app.add_typer(offer.offer, name="offer")
 app.command("notices")(look.notices)
 app.command("plan")(plan.plan)
 app.command("serve")(serve.serve)
-app.command("deliver")(deliver.deliver)
+app.add_typer(deliver.deliver, name="deliver")
 app.command("run")(run.run)
 app.add_typer(vault.vault, name="vault")
 app.add_typer(bench.bench, name="bench")

@@ -22,7 +22,7 @@ vault = typer.Typer(
     no_args_is_help=True,
 )
 
-_CHANNELS = {channel.name.lower().replace("_", "-"): channel for channel in Channel}
+_CHANNELS = {channel.label: channel for channel in Channel}
 
 Borrower = Annotated[str, typer.Argument(metavar="BORROWER", help="The borrower's address on chain.")]
 ChannelName = Annotated[
@@ -264,7 +264,7 @@ def show(
                 print_json(known)
             else:
                 for each in known:
-                    channels = ", ".join(_name(channel) for channel in opened.channels_of(each))
+                    channels = ", ".join(channel.label for channel in opened.channels_of(each))
                     console().print(f"{each}  {channels}")
                 console().print(f"{len(known):,} in all.")
             return
@@ -273,7 +273,7 @@ def show(
         wishes = opened.preferences_of(borrower)
         rows = [
             {
-                "channel": _name(contact.kept.channel),
+                "channel": contact.kept.channel.label,
                 "address": contact.address if reveal else masked(contact.kept.channel, contact.address),
                 "verified": contact.kept.verified,
                 "commitment": "0x" + contact.kept.commitment.hex() if contact.kept.verified else None,
@@ -553,10 +553,6 @@ def _ask_address() -> str:
     if sys.stdin.isatty():
         return str(typer.prompt("The borrower's own address", err=True))
     return sys.stdin.readline()
-
-
-def _name(channel: Channel) -> str:
-    return channel.name.lower().replace("_", "-")
 
 
 def _channel(name: str) -> Channel:

@@ -124,7 +124,7 @@ def show(answer: "Answer", app: "Application") -> None:
             ("instalment", str(notice.instalment or "")),
             ("amount", amount),
             ("served at", f"{datetime.fromtimestamp(each.at, UTC):%Y-%m-%d %H:%M:%S} UTC"),
-            ("by", notice.channel.name.lower().replace("_", "-")),
+            ("by", notice.channel.label),
             ("block", f"{each.block:,}" + ("" if each.final else ", not final yet")),
         ):
             if value:

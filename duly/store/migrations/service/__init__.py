@@ -1,0 +1,1 @@
+"""Revisions, one after the other; see `duly.store.migrations`."""

@@ -1,0 +1,3 @@
+"""The same of databases on PostgreSQL."""
+
+from test_migrations import *  # noqa: F403
