@@ -210,7 +210,7 @@ contract ConsentRegistry is IConsentRegistry, EIP712 {
     }
 
     /// @inheritdoc IConsentRegistry
-    function packedProfileOf(address borrower) external view returns (PackedProfile packed) {
+    function storedProfile(address borrower) external view returns (PackedProfile packed) {
         Profile storage profile = _profiles[borrower];
         assembly ("memory-safe") {
             packed := sload(profile.slot)

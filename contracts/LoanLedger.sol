@@ -10,7 +10,7 @@ import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 import {Multicallable} from "solady/utils/Multicallable.sol";
 import {SignatureCheckerLib} from "solady/utils/SignatureCheckerLib.sol";
 
-import {ILoanLedger, Instalment, Loan, Position, Schedule, Status, Terms} from "./interfaces/ILoanLedger.sol";
+import {ILoanLedger, Instalment, Loan, Position, Status, Terms} from "./interfaces/ILoanLedger.sol";
 import {IGrievanceDesk} from "./interfaces/IGrievanceDesk.sol";
 import {IPolicyBook} from "./interfaces/IPolicyBook.sol";
 import {Agreement} from "./libraries/Agreement.sol";
@@ -269,7 +269,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         debt.paid += uint80(amount);
         emit Repaid(id, msg.sender, amount, debt.paid);
         // A bullet's interest is not paid before its end: it goes on from its beginning.
-        uint256 k = curve.schedule == Schedule.Bullet ? 0 : past;
+        uint256 k = curve.schedule == Amortization.BULLET ? 0 : past;
         amendment = _goOn(id, debt, Rest(k, 0, earned.balance - repaid, 0, 0));
 
         // Interaction
@@ -451,7 +451,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
 
         // Effect: go on from the first unpaid instalment, or the next one where it is paid ahead.
         if (k > past) k = past;
-        if (curve.schedule == Schedule.Bullet) k = 0;
+        if (curve.schedule == Amortization.BULLET) k = 0;
         amendment = _goOn(id, debt, Rest(k, intervals, curve.balance(k), paid - curve.cumulative(k), fees));
     }
 
@@ -730,14 +730,23 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         (position.overdue, position.fees) = debt.arrears(curve, past);
         position.firstUnpaid = debt.firstUnpaid(curve);
         if (position.overdue != 0) position.missed = past + 1 - position.firstUnpaid;
-        if (past < curve.instalments && debt.owed() != 0) {
-            position.next = curve.schedule == Schedule.Bullet ? curve.instalments : past + 1;
-            position.nextDueDay = debt.dueDay(position.next);
-            uint256 due = curve.cumulative(position.next);
-            if (due > debt.paid) position.nextAmount = due - debt.paid;
+        if (position.firstUnpaid != 0) position.firstUnpaidDueDay = debt.dueDay(position.firstUnpaid);
+        (position.next, position.nextDueDay, position.nextAmount) = debt.next(curve, past);
+    }
+
+    /// @inheritdoc ILoanLedger
+    function loanSlots(
+        bytes32 id
+    ) external view returns (uint256 opening, uint256 calendar, uint256 amounts, uint256 curves) {
+        Origin storage origin = _origins[id];
+        Debt storage debt = _debts[id];
+        // The first is all of {Origin}, the others are all of {Debt}.
+        assembly ("memory-safe") {
+            opening := sload(origin.slot)
+            calendar := sload(debt.slot)
+            amounts := sload(add(debt.slot, 1))
+            curves := sload(add(debt.slot, 2))
         }
-        if (position.firstUnpaid == position.next) position.firstUnpaidDueDay = position.nextDueDay;
-        else if (position.firstUnpaid != 0) position.firstUnpaidDueDay = debt.dueDay(position.firstUnpaid);
     }
 
     /// @inheritdoc ILoanLedger

@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
+import {EfficientHashLib} from "solady/utils/EfficientHashLib.sol";
+
 import {ConsentRegistry} from "./ConsentRegistry.sol";
 import {Channel, IConsentRegistry} from "./interfaces/IConsentRegistry.sol";
 import {Case, Grievance, IGrievanceDesk} from "./interfaces/IGrievanceDesk.sol";
-import {ILoanLedger, Position, Status} from "./interfaces/ILoanLedger.sol";
+import {ILoanLedger, Status} from "./interfaces/ILoanLedger.sol";
 import {INoticeRegistry, Kind, Notice, Refusal, Said, SeldomSaid} from "./interfaces/INoticeRegistry.sol";
 import {IPolicyBook} from "./interfaces/IPolicyBook.sol";
+import {Amortization} from "./libraries/Amortization.sol";
 import {Calendar} from "./libraries/Calendar.sol";
-import {PackedLimits, PackedProfile} from "./libraries/Packed.sol";
+import {Debt, Loans, Origin} from "./libraries/Loans.sol";
+import {PackedLimits, PackedProfile, PackedSaid} from "./libraries/Packed.sol";
 import {Rolling} from "./libraries/Rolling.sol";
 
 /// @title NoticeRegistry
 /// @notice See {INoticeRegistry}.
 /// @dev The decision is mirrored by `duly/domain/notice.py`.
 contract NoticeRegistry is INoticeRegistry {
+    using Loans for Debt;
+    using Loans for Origin;
     using Rolling for uint256;
 
     uint256 private constant REMEMBERED_REMINDERS = 7;
@@ -30,8 +36,8 @@ contract NoticeRegistry is INoticeRegistry {
     uint8 private constant DUE_TODAY = 2;
     uint8 private constant REPAID = 4;
     uint8 private constant AHEAD = 8;
-    uint8 private constant AMENDED = 16;
-    uint8 private constant COOLING_OFF = 32;
+    /// Those and the rest, see {Said}: a byte for each kind, the first last; zero for what may be said more than once.
+    uint256 private constant FLAGS = 0x201008040000020001;
 
     ILoanLedger public immutable ledger;
     IPolicyBook public immutable policyBook;
@@ -43,14 +49,6 @@ contract NoticeRegistry is INoticeRegistry {
     mapping(bytes32 loan => Said) private _said;
     mapping(bytes32 loan => SeldomSaid) private _seldomSaid;
 
-    /// What every decision is made from; some kinds need more, and ask for it.
-    struct Facts {
-        Position position;
-        PackedLimits limits;
-        PackedProfile profile;
-        Said said;
-    }
-
     /// What the ledger lets a notice of some kind say.
     /// @dev `served` is asked with: what such a notice said already does not speak against it.
     struct Ground {
@@ -61,6 +59,26 @@ contract NoticeRegistry is INoticeRegistry {
         uint256 basis;
         uint256 serial;
         bool served;
+    }
+
+    /// What every decision is made from; some kinds need more, and ask for it. A batch fills the same memory for each notice:
+    /// making a struct anew costs more than filling it.
+    /// @param reminder The notice is one.
+    /// @param debt With lateness assessed.
+    /// @param today In the loan's calendar.
+    /// @param past How many instalments are past due.
+    struct Facts {
+        bool reminder;
+        Origin origin;
+        Debt debt;
+        Amortization.Curve curve;
+        address servicer;
+        uint256 today;
+        uint256 past;
+        PackedLimits limits;
+        PackedProfile profile;
+        PackedSaid said;
+        Ground ground;
     }
 
     /// The last reminder of a batch that was served.
@@ -82,8 +100,9 @@ contract NoticeRegistry is INoticeRegistry {
 
     /// @inheritdoc INoticeRegistry
     function serve(Notice calldata notice) external returns (bytes32 id) {
+        Facts memory facts;
         Message memory none;
-        (Refusal reason, uint256 actual, uint256 required, bytes32 served) = _serve(notice, none);
+        (Refusal reason, uint256 actual, uint256 required, bytes32 served) = _serve(notice, facts, none);
         if (reason != Refusal.None) revert Refused(reason, actual, required);
         return served;
     }
@@ -91,6 +110,7 @@ contract NoticeRegistry is INoticeRegistry {
     /// @inheritdoc INoticeRegistry
     function serveMany(Notice[] calldata notices) external returns (bytes32[] memory ids) {
         ids = new bytes32[](notices.length);
+        Facts memory facts;
         Message memory last;
         uint256 free;
         assembly ("memory-safe") {
@@ -98,7 +118,7 @@ contract NoticeRegistry is INoticeRegistry {
         }
         for (uint256 i = 0; i < notices.length; ++i) {
             Notice calldata notice = notices[i];
-            (Refusal reason, uint256 actual, uint256 required, bytes32 id) = _serve(notice, last);
+            (Refusal reason, uint256 actual, uint256 required, bytes32 id) = _serve(notice, facts, last);
             ids[i] = id;
             if (reason != Refusal.None) {
                 emit NoticeRefused(
@@ -112,38 +132,41 @@ contract NoticeRegistry is INoticeRegistry {
                     required
                 );
             }
-            // Nothing of a notice is needed for the next: memory that only grows costs more with every one.
+            // Memory that only grows costs more with every notice. Nothing that was made for one is needed for the next: `facts` and
+            // `last` were made before, and only their members are set, never to what was made since.
             assembly ("memory-safe") {
                 mstore(0x40, free)
             }
         }
     }
 
+    /// @param facts Of the notice before; become this one's.
     /// @param last The last reminder of the batch that was served; becomes this one where it is one.
     function _serve(
         Notice calldata notice,
+        Facts memory facts,
         Message memory last
     ) private returns (Refusal reason, uint256 actual, uint256 required, bytes32 id) {
         // Check
         Kind kind = notice.kind;
         bytes32 loan = notice.loan;
-        Position memory position = ledger.positionOf(loan);
-        (reason, actual, required) = _checkServer(position, msg.sender);
+        _learn(loan, kind, facts);
+        (reason, actual, required) = _checkServer(facts, msg.sender);
         if (reason != Refusal.None) return (reason, actual, required, 0);
-        Facts memory facts = Facts(position, _limits(position), _profile(position), _said[loan]);
-        bool together = _isReminder(kind) && _continues(notice, position.borrower, last);
-        Ground memory ground;
-        (reason, actual, required) = _decide(notice, kind, facts, ground, together);
+        address borrower = facts.origin.borrower;
+        bool together = facts.reminder && _continues(notice, borrower, last);
+        (reason, actual, required) = _decide(notice, kind, facts, together);
         if (reason != Refusal.None) return (reason, actual, required, 0);
 
         // Effect
-        _say(notice, kind, facts);
-        id = keccak256(abi.encode(loan, kind, ground.basis, ground.serial));
+        Ground memory ground = facts.ground;
+        _say(loan, kind, facts, ground.instalment);
+        id = EfficientHashLib.hash(uint256(loan), uint256(kind), ground.basis, ground.serial);
         emit NoticeServed(
             id,
             loan,
             msg.sender,
-            position.borrower,
+            borrower,
             kind,
             notice.instalment,
             notice.amount,
@@ -155,16 +178,16 @@ contract NoticeRegistry is INoticeRegistry {
         );
 
         // Interaction, with nobody but our own
-        if (_isReminder(kind)) {
+        if (facts.reminder) {
             (last.borrower, last.loan, last.channel, last.contentHash) = (
-                position.borrower,
+                borrower,
                 loan,
                 notice.channel,
                 notice.contentHash
             );
             if (!together) {
                 uint256 reminders = facts.profile.reminders().push(block.timestamp, REMEMBERED_REMINDERS);
-                consents.noteReminder(position.borrower, uint152(reminders));
+                consents.noteReminder(borrower, uint152(reminders));
             }
         } else if (kind == Kind.DisputeReceived || kind == Kind.HardshipReceived) {
             desk.receiptServed(loan, _grievanceOf(kind));
@@ -188,37 +211,39 @@ contract NoticeRegistry is INoticeRegistry {
     }
 
     /// Keep what has been said about the loan once this notice is.
-    function _say(Notice calldata notice, Kind kind, Facts memory facts) private {
-        Said memory said = facts.said;
+    function _say(bytes32 loan, Kind kind, Facts memory facts, uint256 instalment) private {
+        PackedSaid said = facts.said;
         if (kind == Kind.InstalmentUpcoming || kind == Kind.DueToday || kind == Kind.PaidAhead) {
-            if (said.next != notice.instalment) {
-                said.next = notice.instalment;
-                said.upcoming = 0;
-                said.flags &= ~(DUE_TODAY | AHEAD);
+            if (said.next() != instalment) {
+                said = said.withNext(uint16(instalment)).withUpcoming(0);
+                said = said.withFlags(said.flags() & ~(DUE_TODAY | AHEAD));
             }
-            if (kind == Kind.InstalmentUpcoming) ++said.upcoming;
+            if (kind == Kind.InstalmentUpcoming) said = said.withUpcoming(said.upcoming() + 1);
         } else if (kind == Kind.Overdue) {
-            if (said.missed != notice.instalment) {
-                said.missed = notice.instalment;
-                said.overdue = 0;
-            }
-            ++said.overdue;
+            if (said.missed() != instalment) said = said.withMissed(uint16(instalment)).withOverdue(0);
+            said = said.withOverdue(said.overdue() + 1);
         } else if (kind == Kind.PaymentReceived) {
-            said.received = uint88(facts.position.paid);
+            said = said.withReceived(facts.debt.paid);
         } else if (kind == Kind.LoanAssigned) {
-            SeldomSaid storage seldom = _seldomSaid[notice.loan];
-            seldom.lender = facts.position.lender;
+            SeldomSaid storage seldom = _seldomSaid[loan];
+            seldom.lender = facts.debt.lender;
             ++seldom.assignments;
         } else if (kind == Kind.Arrears) {
-            SeldomSaid storage seldom = _seldomSaid[notice.loan];
+            SeldomSaid storage seldom = _seldomSaid[loan];
             seldom.arrearsAt = uint32(block.timestamp);
             ++seldom.arrears;
         } else if (kind == Kind.ConsentChanged) {
-            _seldomSaid[notice.loan].consents = uint32(facts.profile.changes());
+            _seldomSaid[loan].consents = uint32(facts.profile.changes());
         }
-        said.flags |= _flagOf(kind);
-        if (!_isReminder(kind)) said.services = uint72(uint256(said.services).push(block.timestamp, SERVICES_PER_DAY));
-        _said[notice.loan] = said;
+        said = said.withFlags(said.flags() | _flagOf(kind));
+        if (!facts.reminder) {
+            said = said.withServices(uint72(said.services().push(block.timestamp, SERVICES_PER_DAY)));
+        }
+        Said storage stored = _said[loan];
+        // {Said} is one slot, and `facts.said` was what stood in it.
+        assembly ("memory-safe") {
+            sstore(stored.slot, said)
+        }
     }
 
     // ------------------------------------------------------------------------------------------------- asking
@@ -228,12 +253,11 @@ contract NoticeRegistry is INoticeRegistry {
         Notice calldata notice,
         address server
     ) external view returns (Refusal reason, uint256 actual, uint256 required) {
-        Position memory position = ledger.positionOf(notice.loan);
-        (reason, actual, required) = _checkServer(position, server);
+        Facts memory facts;
+        _learn(notice.loan, notice.kind, facts);
+        (reason, actual, required) = _checkServer(facts, server);
         if (reason != Refusal.None) return (reason, actual, required);
-        Facts memory facts = Facts(position, _limits(position), _profile(position), _said[notice.loan]);
-        Ground memory ground;
-        return _decide(notice, notice.kind, facts, ground, false);
+        return _decide(notice, notice.kind, facts, false);
     }
 
     /// @inheritdoc INoticeRegistry
@@ -241,17 +265,16 @@ contract NoticeRegistry is INoticeRegistry {
         Notice calldata notice,
         address server
     ) external view returns (Refusal reason, uint256 actual, uint256 required) {
-        Position memory position = ledger.positionOf(notice.loan);
-        (reason, actual, required) = _checkServer(position, server);
+        Facts memory facts;
+        _learn(notice.loan, notice.kind, facts);
+        (reason, actual, required) = _checkServer(facts, server);
         if (reason != Refusal.None) return (reason, actual, required);
-        Facts memory facts = Facts(position, _limits(position), _profile(position), _said[notice.loan]);
         // What the notice itself said does not speak against it.
-        if (notice.kind == Kind.PaymentReceived && notice.amount <= position.paid) {
-            facts.said.received = uint88(position.paid) - notice.amount;
+        if (notice.kind == Kind.PaymentReceived && notice.amount <= facts.debt.paid) {
+            facts.said = facts.said.withReceived(facts.debt.paid - notice.amount);
         }
-        Ground memory ground;
-        ground.served = true;
-        return _decideButCaps(notice, notice.kind, facts, ground, 0);
+        facts.ground.served = true;
+        return _decideButCaps(notice, notice.kind, facts, 0);
     }
 
     /// @inheritdoc INoticeRegistry
@@ -261,24 +284,24 @@ contract NoticeRegistry is INoticeRegistry {
         uint16 instalment,
         Channel channel
     ) external view returns (uint256 timestamp) {
-        Position memory position = ledger.positionOf(loan);
-        if (position.status == Status.None) return 0;
-        Facts memory facts = Facts(position, _limits(position), _profile(position), _said[loan]);
-        Ground memory ground;
-        (Refusal reason, , ) = _ground(loan, kind, facts, ground);
+        Facts memory facts;
+        _learn(loan, kind, facts);
+        if (facts.origin.borrower == address(0)) return 0;
+        Ground memory ground = facts.ground;
+        (Refusal reason, , ) = _ground(loan, kind, facts);
         if (reason != Refusal.None || instalment != ground.instalment) return 0;
         (reason, , ) = _checkConsent(kind, channel, facts.profile);
         if (reason != Refusal.None) return 0;
         uint256 restsUntil;
-        if (_isReminder(kind)) {
+        if (facts.reminder) {
             (reason, , restsUntil) = _checkRest(loan, facts);
             if (reason == Refusal.NotToldOfAssignment || restsUntil == type(uint256).max) return 0;
         }
 
-        int8 calendar = position.calendarOffset;
+        int8 calendar = facts.debt.calendarOffset;
         timestamp = block.timestamp;
-        if (ground.firstDay > position.today) timestamp = Calendar.startOf(ground.firstDay, calendar);
-        if (_isReminder(kind)) {
+        if (ground.firstDay > facts.today) timestamp = Calendar.startOf(ground.firstDay, calendar);
+        if (facts.reminder) {
             uint256 reminders = facts.profile.reminders();
             timestamp = _later(timestamp, restsUntil);
             timestamp = _later(timestamp, reminders.newest(1) + facts.limits.gap());
@@ -286,7 +309,7 @@ contract NoticeRegistry is INoticeRegistry {
             timestamp = _later(timestamp, reminders.newest(facts.limits.perWeek()) + 7 days);
         } else {
             if (kind == Kind.Arrears) timestamp = _later(timestamp, _nextArrears(loan));
-            timestamp = _later(timestamp, uint256(facts.said.services).newest(SERVICES_PER_DAY) + 1 days);
+            timestamp = _later(timestamp, facts.said.services().newest(SERVICES_PER_DAY) + 1 days);
         }
         timestamp = _nextInHours(timestamp, facts, facts.limits.lead());
         if (Calendar.localDay(timestamp, calendar) > ground.lastDay) return 0;
@@ -305,27 +328,47 @@ contract NoticeRegistry is INoticeRegistry {
 
     // ------------------------------------------------------------------------------------------------- deciding
 
-    function _limits(Position memory position) private view returns (PackedLimits) {
-        return policyBook.packedContactOf(position.policy);
-    }
-
-    function _profile(Position memory position) private view returns (PackedProfile) {
-        return consents.packedProfileOf(position.borrower);
+    /// Fill in the facts about a loan, all but the ground; of one that was never opened, only that it has no borrower.
+    /// @param facts Of the notice before, where there was one in the batch.
+    function _learn(bytes32 loan, Kind kind, Facts memory facts) private view {
+        (Origin memory origin, Debt memory debt) = (facts.origin, facts.debt);
+        (uint256 policy, address lender) = (origin.policy, debt.lender);
+        {
+            (uint256 opening, uint256 calendar, uint256 amounts, uint256 curves) = ledger.loanSlots(loan);
+            origin.unpack(opening);
+            debt.unpack(calendar, amounts, curves);
+        }
+        if (origin.borrower == address(0)) return;
+        // The loans of a batch are mostly one lender's, under one policy: both are asked about only where they change. In one
+        // transaction their answers do not: a batch calls nobody but our own. No loan has the lender or the policy zero, which
+        // stand here before the first notice and after an unknown loan.
+        if (debt.lender != lender) facts.servicer = ledger.servicerOf(debt.lender);
+        if (origin.policy != policy) facts.limits = policyBook.packedContactOf(origin.policy);
+        debt.draw(facts.curve);
+        facts.reminder = _isReminder(kind);
+        facts.today = debt.today();
+        (, , facts.past) = debt.assess(facts.curve, debt.aggrieved ? desk.feesRestUntil(loan) : 0);
+        facts.profile = consents.storedProfile(origin.borrower);
+        PackedSaid said;
+        Said storage stored = _said[loan];
+        // {Said} is one slot.
+        assembly ("memory-safe") {
+            said := sload(stored.slot)
+        }
+        facts.said = said;
     }
 
     /// Why a notice is refused to its server, with what was and what was wanted; `None` where it is not.
-    /// @param ground Filled with what the ledger lets the notice say.
     /// @param together It is part of a message that passed the caps.
     function _decide(
         Notice calldata notice,
         Kind kind,
         Facts memory facts,
-        Ground memory ground,
         bool together
     ) private view returns (Refusal reason, uint256 actual, uint256 required) {
-        (reason, actual, required) = _decideButCaps(notice, kind, facts, ground, facts.limits.lead());
+        (reason, actual, required) = _decideButCaps(notice, kind, facts, facts.limits.lead());
         if (reason != Refusal.None || together) return (reason, actual, required);
-        return _isReminder(kind) ? _checkCaps(facts) : _checkServices(notice.loan, kind, facts);
+        return facts.reminder ? _checkCaps(facts) : _checkServices(notice.loan, kind, facts);
     }
 
     /// @param lead The seconds of the window that must be left.
@@ -333,26 +376,26 @@ contract NoticeRegistry is INoticeRegistry {
         Notice calldata notice,
         Kind kind,
         Facts memory facts,
-        Ground memory ground,
         uint256 lead
     ) private view returns (Refusal reason, uint256 actual, uint256 required) {
-        (reason, actual, required) = _checkGround(notice, kind, facts, ground);
+        (reason, actual, required) = _checkGround(notice, kind, facts);
         if (reason != Refusal.None) return (reason, actual, required);
         (reason, actual, required) = _checkConsent(kind, notice.channel, facts.profile);
         if (reason != Refusal.None) return (reason, actual, required);
-        if (_isReminder(kind)) (reason, actual, required) = _checkRest(notice.loan, facts);
+        if (facts.reminder) (reason, actual, required) = _checkRest(notice.loan, facts);
         if (reason != Refusal.None) return (reason, actual, required);
         return _notBefore(Refusal.OutsideHours, _nextInHours(block.timestamp, facts, lead));
     }
 
     /// SERVER-1
     function _checkServer(
-        Position memory position,
+        Facts memory facts,
         address server
     ) private pure returns (Refusal, uint256, uint256) {
-        if (position.status == Status.None) return (Refusal.UnknownLoan, 0, 0);
-        if (server != position.lender && (server != position.servicer || server == address(0))) {
-            return (Refusal.NotServer, uint160(server), uint160(position.lender));
+        if (facts.origin.borrower == address(0)) return (Refusal.UnknownLoan, 0, 0);
+        address lender = facts.debt.lender;
+        if (server != lender && (server != facts.servicer || server == address(0))) {
+            return (Refusal.NotServer, uint160(server), uint160(lender));
         }
         return (Refusal.None, 0, 0);
     }
@@ -361,16 +404,16 @@ contract NoticeRegistry is INoticeRegistry {
     function _checkGround(
         Notice calldata notice,
         Kind kind,
-        Facts memory facts,
-        Ground memory ground
+        Facts memory facts
     ) private view returns (Refusal reason, uint256 actual, uint256 required) {
-        (reason, actual, required) = _ground(notice.loan, kind, facts, ground);
+        (reason, actual, required) = _ground(notice.loan, kind, facts);
+        Ground memory ground = facts.ground;
         if (reason == Refusal.NoBasis) return (reason, actual, required);
         if (notice.instalment != ground.instalment) {
             return (Refusal.WrongInstalment, notice.instalment, ground.instalment);
         }
         if (reason != Refusal.None) return (reason, actual, required);
-        uint256 today = facts.position.today;
+        uint256 today = facts.today;
         if (today < ground.firstDay) return (Refusal.TooEarly, today, ground.firstDay);
         if (today > ground.lastDay) return (Refusal.TooLate, today, ground.lastDay);
         if (notice.amount != ground.amount) return (Refusal.WrongAmount, notice.amount, ground.amount);
@@ -380,59 +423,64 @@ contract NoticeRegistry is INoticeRegistry {
     function _ground(
         bytes32 loan,
         Kind kind,
-        Facts memory facts,
-        Ground memory ground
+        Facts memory facts
     ) private view returns (Refusal, uint256, uint256) {
-        Position memory position = facts.position;
-        Said memory said = facts.said;
-        ground.lastDay = type(uint256).max;
+        Debt memory debt = facts.debt;
+        PackedSaid said = facts.said;
+        Ground memory ground = facts.ground;
+        // The notice before may have left something.
+        (ground.instalment, ground.amount, ground.basis, ground.serial) = (0, 0, 0, 0);
+        (ground.firstDay, ground.lastDay) = (0, type(uint256).max);
         if (kind == Kind.LoanOpened) {
-            ground.amount = position.principal;
-            return _once(ground, said.flags & OPENED != 0);
+            ground.amount = debt.principal;
+            return _once(ground, said.flags() & OPENED != 0);
         }
         if (kind == Kind.LoanRepaid) {
-            ground.amount = position.paid;
-            if (position.status != Status.Repaid) {
-                return (Refusal.NoBasis, uint256(position.status), uint256(Status.Repaid));
-            }
-            return _once(ground, said.flags & REPAID != 0);
+            ground.amount = debt.paid;
+            Status status = debt.statusOf(facts.origin);
+            if (status != Status.Repaid) return (Refusal.NoBasis, uint256(status), uint256(Status.Repaid));
+            return _once(ground, said.flags() & REPAID != 0);
         }
         if (kind == Kind.PaymentReceived) {
-            ground.basis = position.paid;
+            ground.basis = debt.paid;
             // An amendment takes what was paid ahead over to another loan.
-            if (position.paid > said.received) ground.amount = position.paid - said.received;
-            if (position.paid == 0) return (Refusal.NoBasis, 0, 1);
+            if (debt.paid > said.received()) ground.amount = debt.paid - said.received();
+            if (debt.paid == 0) return (Refusal.NoBasis, 0, 1);
             return ground.amount == 0 ? (Refusal.AlreadySaid, 1, 1) : (Refusal.None, 0, 0);
         }
-        if (kind > Kind.PaidAhead) return _groundOfOthers(loan, kind, facts, ground);
+        if (kind > Kind.PaidAhead) return _groundOfOthers(loan, kind, facts);
         if (kind == Kind.Overdue) {
-            if (position.firstUnpaid == 0) return (Refusal.NoBasis, 0, 1);
-            ground.instalment = ground.basis = position.firstUnpaid;
-            ground.amount = position.overdue + position.fees;
+            ground.instalment = ground.basis = debt.firstUnpaid(facts.curve);
+            if (ground.instalment == 0) return (Refusal.NoBasis, 0, 1);
+            (uint256 late, uint256 fees) = debt.arrears(facts.curve, facts.past);
+            ground.amount = late + fees;
             // At least a day after the due day, so that the instalment is overdue when the day has come.
-            ground.firstDay = position.firstUnpaidDueDay + facts.limits.overdueDays();
-            if (said.missed == ground.instalment) ground.serial = said.overdue;
+            ground.firstDay = debt.dueDay(ground.instalment) + facts.limits.overdueDays();
+            if (said.missed() == ground.instalment) ground.serial = said.overdue();
             return (Refusal.None, 0, 0);
         }
-        if (position.overdue != 0) return (Refusal.NoBasis, position.overdue, 0);
+        (uint256 overdue, ) = debt.arrears(facts.curve, facts.past);
+        if (overdue != 0) return (Refusal.NoBasis, overdue, 0);
+        (uint256 next, uint256 dueDay, uint256 missing) = debt.next(facts.curve, facts.past);
         bool ahead = kind == Kind.PaidAhead;
-        if (position.next == 0 || ahead != (position.nextAmount == 0)) {
-            return (Refusal.NoBasis, position.nextAmount, ahead ? 0 : 1);
-        }
-        ground.instalment = ground.basis = position.next;
-        ground.amount = position.nextAmount;
-        bool spoken = said.next == position.next;
+        if (next == 0 || ahead != (missing == 0)) return (Refusal.NoBasis, missing, ahead ? 0 : 1);
+        ground.instalment = ground.basis = next;
+        ground.amount = missing;
+        bool spoken = said.next() == next;
         if (ahead) {
-            ground.lastDay = position.nextDueDay;
-            return _once(ground, spoken && said.flags & AHEAD != 0);
+            ground.lastDay = dueDay;
+            return _once(ground, spoken && said.flags() & AHEAD != 0);
         }
         if (kind == Kind.DueToday) {
-            ground.firstDay = ground.lastDay = position.nextDueDay;
-            return _once(ground, spoken && said.flags & DUE_TODAY != 0);
+            ground.firstDay = ground.lastDay = dueDay;
+            return _once(ground, spoken && said.flags() & DUE_TODAY != 0);
         }
-        ground.firstDay = position.nextDueDay - facts.limits.upcomingDays();
-        ground.lastDay = position.nextDueDay - 1;
-        if (spoken) ground.serial = said.upcoming;
+        unchecked {
+            // Nothing is due within the first days of 1970.
+            ground.firstDay = dueDay - facts.limits.upcomingDays();
+            ground.lastDay = dueDay - 1;
+        }
+        if (spoken) ground.serial = said.upcoming();
         return (Refusal.None, 0, 0);
     }
 
@@ -440,32 +488,35 @@ contract NoticeRegistry is INoticeRegistry {
     function _groundOfOthers(
         bytes32 loan,
         Kind kind,
-        Facts memory facts,
-        Ground memory ground
+        Facts memory facts
     ) private view returns (Refusal, uint256, uint256) {
-        Position memory position = facts.position;
-        bool known = facts.said.flags & _flagOf(kind) != 0;
+        Origin memory origin = facts.origin;
+        Debt memory debt = facts.debt;
+        Ground memory ground = facts.ground;
+        bool known = facts.said.flags() & _flagOf(kind) != 0;
         uint256 found;
         uint256 wanted = 1;
         if (kind == Kind.LoanAmended) {
-            if (position.amends) found = 1;
-            ground.amount = position.principal;
+            if (origin.amends) found = 1;
+            ground.amount = debt.principal;
         } else if (kind == Kind.CoolingOffEnding) {
-            if (!position.amends && position.status == Status.Active) (found, ) = policyBook.daysOf(position.policy);
-            ground.lastDay = Calendar.localDay(position.openedAt, position.calendarOffset) + found;
+            if (!origin.amends && debt.statusOf(origin) == Status.Active) (found, ) = policyBook.daysOf(origin.policy);
+            ground.lastDay = Calendar.localDay(origin.openedAt, debt.calendarOffset) + found;
             ground.firstDay = ground.lastDay - COOLING_OFF_ENDS;
         } else if (kind == Kind.ConsentChanged) {
             found = ground.basis = facts.profile.changes();
             known = _seldomSaid[loan].consents == found;
         } else if (kind == Kind.LoanAssigned) {
-            if (position.assigned) found = 1;
-            ground.basis = uint160(position.lender);
+            if (debt.assigned) found = 1;
+            ground.basis = uint160(debt.lender);
             ground.serial = _seldomSaid[loan].assignments;
-            known = _seldomSaid[loan].lender == position.lender;
+            known = _seldomSaid[loan].lender == debt.lender;
         } else if (kind == Kind.Arrears) {
-            (found, wanted) = (position.missed, ARREARS);
-            ground.instalment = ground.basis = position.firstUnpaid;
-            ground.amount = position.overdue + position.fees;
+            (uint256 overdue, uint256 fees) = debt.arrears(facts.curve, facts.past);
+            ground.instalment = ground.basis = debt.firstUnpaid(facts.curve);
+            ground.amount = overdue + fees;
+            wanted = ARREARS;
+            if (overdue != 0) found = facts.past + 1 - ground.instalment;
             ground.serial = _seldomSaid[loan].arrears;
         } else {
             Case memory grievance = desk.caseOf(loan, _grievanceOf(kind));
@@ -498,29 +549,29 @@ contract NoticeRegistry is INoticeRegistry {
 
     /// PAUSE-1; and whoever takes over a loan has to say so first.
     function _checkRest(bytes32 loan, Facts memory facts) private view returns (Refusal, uint256, uint256) {
-        Position memory position = facts.position;
-        if (position.assigned) {
-            address told = _seldomSaid[loan].lender;
-            if (told != position.lender) {
-                return (Refusal.NotToldOfAssignment, uint160(told), uint160(position.lender));
-            }
+        if (facts.debt.assigned) {
+            (address told, address lender) = (_seldomSaid[loan].lender, facts.debt.lender);
+            if (told != lender) return (Refusal.NotToldOfAssignment, uint160(told), uint160(lender));
         }
         // Whoever never lodged a grievance costs no call.
         if (!facts.profile.aggrieved()) return (Refusal.None, 0, 0);
-        return _notBefore(Refusal.Resting, desk.restsUntil(loan, position.borrower));
+        return _notBefore(Refusal.Resting, desk.restsUntil(loan, facts.origin.borrower));
     }
 
     /// CAP-1
+    /// @dev The arithmetic is of moments and small numbers.
     function _checkCaps(
         Facts memory facts
     ) private view returns (Refusal reason, uint256 actual, uint256 required) {
-        uint256 reminders = facts.profile.reminders();
-        PackedLimits limits = facts.limits;
-        (reason, actual, required) = _notBefore(Refusal.TooSoon, reminders.newest(1) + limits.gap());
-        if (reason != Refusal.None) return (reason, actual, required);
-        (reason, actual, required) = _notBefore(Refusal.DayCap, reminders.newest(limits.perDay()) + 1 days);
-        if (reason != Refusal.None) return (reason, actual, required);
-        return _notBefore(Refusal.WeekCap, reminders.newest(limits.perWeek()) + 7 days);
+        unchecked {
+            uint256 reminders = facts.profile.reminders();
+            PackedLimits limits = facts.limits;
+            (reason, actual, required) = _notBefore(Refusal.TooSoon, reminders.newest(1) + limits.gap());
+            if (reason != Refusal.None) return (reason, actual, required);
+            (reason, actual, required) = _notBefore(Refusal.DayCap, reminders.newest(limits.perDay()) + 1 days);
+            if (reason != Refusal.None) return (reason, actual, required);
+            return _notBefore(Refusal.WeekCap, reminders.newest(limits.perWeek()) + 7 days);
+        }
     }
 
     /// CAP-2
@@ -533,7 +584,7 @@ contract NoticeRegistry is INoticeRegistry {
             (reason, actual, required) = _notBefore(Refusal.TooSoon, _nextArrears(loan));
             if (reason != Refusal.None) return (reason, actual, required);
         }
-        return _notBefore(Refusal.ServiceCap, uint256(facts.said.services).newest(SERVICES_PER_DAY) + 1 days);
+        return _notBefore(Refusal.ServiceCap, facts.said.services().newest(SERVICES_PER_DAY) + 1 days);
     }
 
     /// The reason, until a moment.
@@ -573,13 +624,11 @@ contract NoticeRegistry is INoticeRegistry {
     }
 
     /// The flag that it was said, of what is said once.
+    /// @dev There are fewer kinds than a word has bytes.
     function _flagOf(Kind kind) private pure returns (uint8) {
-        if (kind == Kind.LoanOpened) return OPENED;
-        if (kind == Kind.DueToday) return DUE_TODAY;
-        if (kind == Kind.LoanRepaid) return REPAID;
-        if (kind == Kind.PaidAhead) return AHEAD;
-        if (kind == Kind.LoanAmended) return AMENDED;
-        return kind == Kind.CoolingOffEnding ? COOLING_OFF : 0;
+        unchecked {
+            return uint8(FLAGS >> (8 * uint256(kind)));
+        }
     }
 
     /// The grievance that a kind is about.

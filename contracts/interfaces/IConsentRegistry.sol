@@ -119,8 +119,9 @@ interface IConsentRegistry {
     /// @notice What the borrower has registered and allowed.
     function profileOf(address borrower) external view returns (Profile memory);
 
-    /// @notice The same in one word, for the gate.
-    function packedProfileOf(address borrower) external view returns (PackedProfile);
+    /// @notice The same in the word that it is stored in, for the gate.
+    /// @dev By its name it comes first, as `ILoanLedger.loanSlots` comes second.
+    function storedProfile(address borrower) external view returns (PackedProfile);
 
     /// @notice The salted hash of the borrower's contact; zero where there is none.
     function commitmentOf(address borrower, Channel channel) external view returns (bytes32);

@@ -453,6 +453,14 @@ interface ILoanLedger {
     /// @notice All that a notice can be about, in one call. Does not revert: an unknown loan has the status `None`.
     function positionOf(bytes32 id) external view returns (Position memory);
 
+    /// @notice The four words that a loan is stored in, from which the gate works out what a notice needs of its position. Does
+    /// not revert: those of an unknown loan name no borrower.
+    /// @dev For `Loans.unpack`. A call is compared with one function after the other in the order of their selectors, at 22 gas
+    /// each: by its name this one comes second.
+    function loanSlots(
+        bytes32 id
+    ) external view returns (uint256 opening, uint256 calendar, uint256 amounts, uint256 curves);
+
     /// @notice The parties of a loan, and its policy.
     function partiesOf(
         bytes32 id

@@ -26,18 +26,24 @@ library Amortization {
     using FixedPointMathLib for uint256;
 
     /// A schedule, and what its formulas need.
+    /// @param schedule A `Schedule` as a number: the compiler checks an enumeration's range each time that it is compared.
     /// @param rate Of one period, in ray.
     /// @param instalments Their number; of a bullet, the number of periods.
     /// @param instalment What recurs: the level instalment, the equal principal part, the interest; of a bullet, all there is.
     /// @param total Sum of all instalments.
     struct Curve {
-        Schedule schedule;
+        uint256 schedule;
         uint256 principal;
         uint256 rate;
         uint256 instalments;
         uint256 instalment;
         uint256 total;
     }
+
+    uint256 internal constant LEVEL = uint256(Schedule.Level);
+    uint256 internal constant EQUAL_PRINCIPAL = uint256(Schedule.EqualPrincipal);
+    uint256 internal constant INTEREST_ONLY = uint256(Schedule.InterestOnly);
+    uint256 internal constant BULLET = uint256(Schedule.Bullet);
 
     uint256 internal constant RAY = 1e27;
     /// Digits carried below the smallest unit, so that a balance is rounded once and not twice.
@@ -67,7 +73,7 @@ library Amortization {
                 n == 0 || n > MAX_INSTALMENTS || rate > MAX_RATE || rate * n > MAX_RATE_YEARS * periodsPerYear * PPM
             ) revert TermsOutOfRange(rate, n);
             uint256 r = periodRate(rate, periodsPerYear);
-            curve = Curve(schedule, principal, r, n, 0, 0);
+            curve = Curve(uint256(schedule), principal, r, n, 0, 0);
             if (schedule == Schedule.Level && r != 0) {
                 uint256 q = (RAY + r).rpow(n, RAY);
                 curve.instalment = (principal * r).fullMulDivUp(q, (q - RAY) * RAY);
@@ -95,12 +101,12 @@ library Amortization {
     function totalOf(Curve memory curve) internal pure returns (uint256) {
         unchecked {
             uint256 n = curve.instalments;
-            if (curve.schedule == Schedule.Level) {
+            if (curve.schedule == LEVEL) {
                 uint256 rest = balance(curve, n - 1);
                 return (n - 1) * curve.instalment + rest + interest(rest, curve.rate);
             }
-            if (curve.schedule == Schedule.EqualPrincipal) return curve.principal + _interestOfFirst(curve, n);
-            if (curve.schedule == Schedule.InterestOnly) return curve.principal + n * curve.instalment;
+            if (curve.schedule == EQUAL_PRINCIPAL) return curve.principal + _interestOfFirst(curve, n);
+            if (curve.schedule == INTEREST_ONLY) return curve.principal + n * curve.instalment;
             return curve.instalment;
         }
     }
@@ -110,8 +116,8 @@ library Amortization {
         unchecked {
             if (k == 0) return curve.principal;
             if (k >= curve.instalments) return 0;
-            if (curve.schedule == Schedule.EqualPrincipal) return curve.principal - k * curve.instalment;
-            if (curve.schedule != Schedule.Level) return curve.principal;
+            if (curve.schedule == EQUAL_PRINCIPAL) return curve.principal - k * curve.instalment;
+            if (curve.schedule != LEVEL) return curve.principal;
             if (curve.rate == 0) return curve.principal.zeroFloorSub(k * curve.instalment);
             uint256 q = (RAY + curve.rate).rpow(k, RAY);
             uint256 grown = (curve.principal * GUARD * q) / RAY;
@@ -124,9 +130,9 @@ library Amortization {
     function cumulative(Curve memory curve, uint256 k) internal pure returns (uint256 sum) {
         unchecked {
             if (k >= curve.instalments) return curve.total;
-            if (curve.schedule == Schedule.Bullet) return 0;
+            if (curve.schedule == BULLET) return 0;
             sum = k * curve.instalment;
-            if (curve.schedule == Schedule.EqualPrincipal) sum += _interestOfFirst(curve, k);
+            if (curve.schedule == EQUAL_PRINCIPAL) sum += _interestOfFirst(curve, k);
             // A loan that was settled early has a smaller total than its schedule.
             if (sum > curve.total) sum = curve.total;
         }
@@ -138,8 +144,8 @@ library Amortization {
             uint256 n = curve.instalments;
             if (amount >= curve.total) return n;
             // Rounding can make the last instalment the largest by a few units: it is not paid before the total is.
-            if (curve.schedule == Schedule.Bullet) return n - 1;
-            if (curve.schedule != Schedule.EqualPrincipal) {
+            if (curve.schedule == BULLET) return n - 1;
+            if (curve.schedule != EQUAL_PRINCIPAL) {
                 return n == 1 ? 0 : (amount / curve.instalment).min(n - 1);
             }
             // The sum of the first k grows with k: bisection, ten steps at most.
@@ -157,7 +163,7 @@ library Amortization {
         unchecked {
             uint256 n = curve.instalments;
             if (n == 1) return curve.total;
-            if (curve.schedule != Schedule.EqualPrincipal) return curve.instalment;
+            if (curve.schedule != EQUAL_PRINCIPAL) return curve.instalment;
             return curve.instalment + (balance(curve, n - 2) * curve.rate) / RAY;
         }
     }
@@ -178,7 +184,7 @@ library Amortization {
         uint256 length
     ) internal pure returns (uint256) {
         unchecked {
-            if (curve.schedule == Schedule.Bullet) elapsed += k * length;
+            if (curve.schedule == BULLET) elapsed += k * length;
             return (balance(curve, k) * curve.rate * elapsed).divUp(RAY * length);
         }
     }
@@ -210,7 +216,7 @@ library Amortization {
             uint256 n = curve.instalments;
             uint256 v = (RAY * RAY).divUp(RAY + r);
             uint256 slack = 2 * n; // more than what `v` and its powers can have been rounded by
-            if (curve.schedule == Schedule.EqualPrincipal) {
+            if (curve.schedule == EQUAL_PRINCIPAL) {
                 // Each instalment repays principal and the interest on what is outstanding. So discounted at the loan's own rate
                 // they are worth the principal, and at a higher one less, by the difference on each balance:
                 //   worth = P - (r - rate) * sum of B_{k-1} * v^k
@@ -226,7 +232,7 @@ library Amortization {
             }
             // All others pay n - 1 times the same, a bullet nothing, and then a last instalment.
             // There are none before a single one; nothing must be rounded up to a unit then.
-            uint256 regular = curve.schedule == Schedule.Bullet || n == 1 ? 0 : curve.instalment;
+            uint256 regular = curve.schedule == BULLET || n == 1 ? 0 : curve.instalment;
             uint256 last = curve.total - (n - 1) * regular;
             uint256 power = v.rpow(n - 1, RAY);
             uint256 discount = ((power + slack) * v).divUp(RAY);

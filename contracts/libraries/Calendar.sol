@@ -107,8 +107,10 @@ library Calendar {
         }
     }
 
-    /// The byte of a table that belongs to a frequency.
+    /// The byte of a table that belongs to a frequency; there are fewer of these than a word has bytes.
     function _pick(uint256 table, Frequency frequency) private pure returns (uint256) {
-        return (table >> (8 * uint256(frequency))) & 0xff;
+        unchecked {
+            return (table >> (8 * uint256(frequency))) & 0xff;
+        }
     }
 }

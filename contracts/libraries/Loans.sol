@@ -48,6 +48,45 @@ struct Debt {
 library Loans {
     using Amortization for Amortization.Curve;
 
+    // ------------------------------------------------------------------------------------------------- reading
+
+    /// Fill in a debt from the three words that it is stored in. Solidity packs the fields of a struct from the lowest bit on, in
+    /// the order in which they are declared.
+    function unpack(
+        Debt memory debt,
+        uint256 calendar,
+        uint256 amounts,
+        uint256 curves
+    ) internal pure {
+        debt.lender = address(uint160(calendar));
+        debt.firstDue = uint24(calendar >> 160);
+        debt.instalments = uint16(calendar >> 184);
+        debt.rate = uint24(calendar >> 200);
+        debt.schedule = Schedule(uint8(calendar >> 224));
+        debt.frequency = Frequency(uint8(calendar >> 232));
+        debt.calendarOffset = int8(uint8(calendar >> 240));
+        debt.graceDays = uint8(calendar >> 248);
+        debt.principal = uint80(amounts);
+        debt.instalment = uint80(amounts >> 80);
+        debt.lateFee = uint80(amounts >> 160);
+        debt.assigned = uint8(amounts >> 240) != 0;
+        debt.aggrieved = uint8(amounts >> 248) != 0;
+        debt.total = uint80(curves);
+        debt.paid = uint80(curves >> 80);
+        debt.fees = uint80(curves >> 160);
+        debt.assessed = uint16(curves >> 240);
+    }
+
+    /// Fill in an origin from its word.
+    function unpack(Origin memory origin, uint256 opening) internal pure {
+        origin.borrower = address(uint160(opening));
+        origin.openedAt = uint32(opening >> 160);
+        origin.policy = uint32(opening >> 192);
+        origin.defaulted = uint16(opening >> 224);
+        origin.status = Status(uint8(opening >> 240));
+        origin.amends = uint8(opening >> 248) != 0;
+    }
+
     // ------------------------------------------------------------------------------------------------- status
 
     /// Everything that is still to be paid, late fees as last assessed.
@@ -68,16 +107,18 @@ library Loans {
 
     // ------------------------------------------------------------------------------------------------- what is due
 
-    function curveOf(Debt memory debt) internal pure returns (Amortization.Curve memory) {
-        return
-            Amortization.Curve(
-                debt.schedule,
-                debt.principal,
-                Amortization.periodRate(debt.rate, Calendar.periodsPerYear(debt.frequency)),
-                debt.instalments,
-                debt.instalment,
-                debt.total
-            );
+    function curveOf(Debt memory debt) internal pure returns (Amortization.Curve memory curve) {
+        draw(debt, curve);
+    }
+
+    /// The same, where there is a curve to fill in.
+    function draw(Debt memory debt, Amortization.Curve memory curve) internal pure {
+        curve.schedule = uint256(debt.schedule);
+        curve.principal = debt.principal;
+        curve.rate = Amortization.periodRate(debt.rate, Calendar.periodsPerYear(debt.frequency));
+        curve.instalments = debt.instalments;
+        curve.instalment = debt.instalment;
+        curve.total = debt.total;
     }
 
     function today(Debt memory debt) internal view returns (uint256) {
@@ -108,6 +149,23 @@ library Loans {
             found.balance = curve.balance(k);
             found.principal = curve.balance(k - 1) - found.balance;
             found.interest = found.amount - found.principal;
+        }
+    }
+
+    /// The next instalment to fall due, its due day, and what is missing so that it will be paid, instalments before it included.
+    /// Zero after the last, and where nothing is owed.
+    /// @param past How many instalments are past due.
+    function next(
+        Debt memory debt,
+        Amortization.Curve memory curve,
+        uint256 past
+    ) internal pure returns (uint256 k, uint256 day, uint256 missing) {
+        unchecked {
+            if (past == curve.instalments || owed(debt) == 0) return (0, 0, 0);
+            k = curve.schedule == Amortization.BULLET ? curve.instalments : past + 1;
+            day = dueDay(debt, k);
+            uint256 due = curve.cumulative(k);
+            if (due > debt.paid) missing = due - debt.paid;
         }
     }
 

@@ -5,9 +5,12 @@ pragma solidity ^0.8.37;
 type PackedLimits is uint256;
 /// A borrower's `Profile` as the registry of consents stores it, in one word.
 type PackedProfile is uint256;
+/// What was already `Said` about a loan, as the gate stores it, in one word.
+type PackedSaid is uint256;
 
 using Packed for PackedLimits global;
 using Packed for PackedProfile global;
+using Packed for PackedSaid global;
 
 /// @title What the gate asks about every notice, read field by field out of the word that it is stored in.
 /// @notice Passing a struct from contract to contract costs more than storing it. Solidity packs the fields of a struct from the
@@ -83,5 +86,72 @@ library Packed {
 
     function reminders(PackedProfile profile) internal pure returns (uint256) {
         return uint152(PackedProfile.unwrap(profile) >> 96);
+    }
+
+    // Said
+
+    function received(PackedSaid said) internal pure returns (uint256) {
+        return uint88(PackedSaid.unwrap(said));
+    }
+
+    function next(PackedSaid said) internal pure returns (uint256) {
+        return uint16(PackedSaid.unwrap(said) >> 88);
+    }
+
+    function upcoming(PackedSaid said) internal pure returns (uint8) {
+        return uint8(PackedSaid.unwrap(said) >> 104);
+    }
+
+    function missed(PackedSaid said) internal pure returns (uint256) {
+        return uint16(PackedSaid.unwrap(said) >> 112);
+    }
+
+    function overdue(PackedSaid said) internal pure returns (uint16) {
+        return uint16(PackedSaid.unwrap(said) >> 128);
+    }
+
+    function flags(PackedSaid said) internal pure returns (uint8) {
+        return uint8(PackedSaid.unwrap(said) >> 144);
+    }
+
+    function services(PackedSaid said) internal pure returns (uint256) {
+        return uint72(PackedSaid.unwrap(said) >> 152);
+    }
+
+    function withReceived(PackedSaid said, uint88 value) internal pure returns (PackedSaid) {
+        return _with(said, value, 0, type(uint88).max);
+    }
+
+    function withNext(PackedSaid said, uint16 value) internal pure returns (PackedSaid) {
+        return _with(said, value, 88, type(uint16).max);
+    }
+
+    function withUpcoming(PackedSaid said, uint8 value) internal pure returns (PackedSaid) {
+        return _with(said, value, 104, type(uint8).max);
+    }
+
+    function withMissed(PackedSaid said, uint16 value) internal pure returns (PackedSaid) {
+        return _with(said, value, 112, type(uint16).max);
+    }
+
+    function withOverdue(PackedSaid said, uint16 value) internal pure returns (PackedSaid) {
+        return _with(said, value, 128, type(uint16).max);
+    }
+
+    function withFlags(PackedSaid said, uint8 value) internal pure returns (PackedSaid) {
+        return _with(said, value, 144, type(uint8).max);
+    }
+
+    function withServices(PackedSaid said, uint72 value) internal pure returns (PackedSaid) {
+        return _with(said, value, 152, type(uint72).max);
+    }
+
+    function _with(
+        PackedSaid said,
+        uint256 value,
+        uint256 shift,
+        uint256 most
+    ) private pure returns (PackedSaid) {
+        return PackedSaid.wrap((PackedSaid.unwrap(said) & ~(most << shift)) | (value << shift));
     }
 }

@@ -100,11 +100,13 @@ OPERATIONS: Final = (
     Operation("serve_again", "serve: a later reminder", 80_000),
     Operation("serve_each_of_50", "serveMany: the first about each of 50 loans", 55_000),
     Operation("serve_again_each_of_50", "serveMany: a later one about each of them", 40_000),
-    Operation("remind_each_of_50", "serveMany: the first reminder of each of 50 borrowers", 63_000),
-    Operation("remind_again_each_of_50", "serveMany: the next reminder of each of them", 46_700),
+    Operation("remind_each_of_50", "serveMany: the first reminder of each of 50 borrowers", 55_000),
+    Operation("remind_again_each_of_50", "serveMany: the next reminder of each of them", 40_000),
+    Operation("remind_second_each_of_50", "serveMany: the second instalment's of each of them", 40_000),
+    Operation("remind_overdue_each_of_50", "serveMany: an overdue one of each of them", 41_500),
     Operation("remind_together_each_of_50", "serveMany: each of 50 loans in one message", 40_000),
     Operation("lodge", "lodge a grievance", 142_000),
-    Operation("answer", "serve: the answer to it", 131_500),
+    Operation("answer", "serve: the answer to it", 125_500),
     Operation("withdraw", "withdraw a grievance", 55_600),
     Operation("late_instalment_after_a_grievance", "repay: late, once a grievance was lodged", 70_300),
 )
@@ -290,6 +292,18 @@ class _Scene:
         self._to_noon()
         message = [self._reminder(loan) for loan in sorted(loans[3:])]
         self._send(self._lender, self._notices.serve_many(message), "remind_together_each_of_50", BATCH)
+        # Of the second instalment: what fell due before is looked at too.
+        for loan in crowd:
+            self._repay(loan, 1)
+        self._to_due(crowd[0], 2, days_after=-5)
+        self._to_noon()
+        reminders = [self._reminder(loan) for loan in crowd]
+        self._send(self._lender, self._notices.serve_many(reminders), "remind_second_each_of_50", BATCH)
+        # It falls overdue, and its days of grace are over: the late fee is part of what is due.
+        self._to_due(crowd[0], 2, days_after=8)
+        self._to_noon()
+        overdue = [self._overdue(loan) for loan in crowd]
+        self._send(self._lender, self._notices.serve_many(overdue), "remind_overdue_each_of_50", BATCH)
 
     def _complaining(self) -> None:
         loan = self._open()
@@ -334,6 +348,11 @@ class _Scene:
         return Notice(
             loan, Kind.INSTALMENT_UPCOMING, position.next, position.next_amount, Channel.EMAIL, _HASH
         )
+
+    def _overdue(self, loan: bytes) -> Notice:
+        position = self._ledger.position_of(loan)
+        amount = position.overdue + position.fees
+        return Notice(loan, Kind.OVERDUE, position.first_unpaid, amount, Channel.EMAIL, _HASH)
 
     def _to_noon(self) -> None:
         today = calendar.local_day(ChainClock(self._w3).now(), 0)

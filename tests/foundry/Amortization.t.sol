@@ -39,7 +39,7 @@ contract AmortizationTest is Test {
         uint256 repaid = curve.balance(k - 1) - curve.balance(k);
         uint256 amount = curve.cumulative(k) - curve.cumulative(k - 1);
         assertGe(amount, repaid, "interest");
-        assertEq(amount == 0, curve.schedule == Schedule.Bullet && k < curve.instalments, "empty");
+        assertEq(amount == 0, curve.schedule == Amortization.BULLET && k < curve.instalments, "empty");
     }
 
     function test_a_row_bears_the_interest_of_the_balance_before_it(Given memory given, uint256 k) public view {
@@ -48,7 +48,7 @@ contract AmortizationTest is Test {
         uint256 before = curve.balance(k - 1);
         uint256 interest = curve.cumulative(k) - curve.cumulative(k - 1) - (before - curve.balance(k));
         uint256 exact = (before * curve.rate) / RAY;
-        if (curve.schedule == Schedule.Bullet) {
+        if (curve.schedule == Amortization.BULLET) {
             exact = k < curve.instalments ? 0 : (curve.principal * curve.rate * curve.instalments) / RAY;
         }
         assertApproxEqAbs(interest, exact, unit(curve));
@@ -59,9 +59,9 @@ contract AmortizationTest is Test {
         if (curve.instalments == 1) return;
         k = bound(k, 1, curve.instalments - 1);
         uint256 amount = curve.cumulative(k) - curve.cumulative(k - 1);
-        if (curve.schedule == Schedule.EqualPrincipal) {
+        if (curve.schedule == Amortization.EQUAL_PRINCIPAL) {
             assertEq(curve.balance(k - 1) - curve.balance(k), curve.instalment);
-        } else if (curve.schedule != Schedule.Bullet) {
+        } else if (curve.schedule != Amortization.BULLET) {
             assertEq(amount, curve.instalment);
         }
     }
@@ -84,7 +84,7 @@ contract AmortizationTest is Test {
     function test_no_row_but_the_last_is_smaller_than_the_smallest(Given memory given, uint256 k) public view {
         Amortization.Curve memory curve = drawn(given);
         uint256 smallest = curve.smallestRegular();
-        if (curve.instalments == 1 || curve.schedule == Schedule.Bullet) {
+        if (curve.instalments == 1 || curve.schedule == Amortization.BULLET) {
             assertEq(smallest, curve.total);
             return;
         }
@@ -104,7 +104,7 @@ contract AmortizationTest is Test {
         k = bound(k, 0, curve.instalments - 1);
         length = bound(length, 1 days, 366 days);
         elapsed = bound(elapsed, 1, length);
-        uint256 periods = curve.schedule == Schedule.Bullet ? k : 0;
+        uint256 periods = curve.schedule == Amortization.BULLET ? k : 0;
         uint256 perPeriod = curve.balance(k) * curve.rate;
         assertEq(curve.accrued(k, 0, length), divUp(perPeriod * periods, RAY));
         assertEq(curve.accrued(k, length, length), divUp(perPeriod * (periods + 1), RAY));
@@ -127,7 +127,7 @@ contract AmortizationTest is Test {
             uint256 amount = curve.cumulative(k) - curve.cumulative(k - 1);
             repaid += curve.balance(k - 1) - curve.balance(k);
             paid += amount;
-            if (curve.schedule == Schedule.Bullet) continue;
+            if (curve.schedule == Amortization.BULLET) continue;
             least = lessOrNothing(least + (least * curve.rate) / RAY, amount * DIGITS);
             most = lessOrNothing(most + divUp(most * curve.rate, RAY), amount * DIGITS);
             if (k == curve.instalments) break;

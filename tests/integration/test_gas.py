@@ -22,6 +22,9 @@ CEILINGS = {
     "serve_again": 80_000,
     "serve_each_of_50": 55_000,
     "serve_again_each_of_50": 40_000,
+    "remind_each_of_50": 55_000,
+    "remind_again_each_of_50": 40_000,
+    "remind_second_each_of_50": 40_000,
     "remind_together_each_of_50": 40_000,
 }
 

@@ -63,7 +63,7 @@ def test_packed_a_profile_is_its_fields_the_first_lowest(consents, remind, borro
     consents.grant(EMAIL, {"from": borrower})
     lodge(open_loan(), DISPUTE)
     widths = (8, 8, 8, 8, 8, 8, 48, 152)
-    assert int(consents.packedProfileOf(borrower)) == packed(consents.profileOf(borrower), widths)
+    assert int(consents.storedProfile(borrower)) == packed(consents.profileOf(borrower), widths)
 
 
 def test_packed_limits_are_their_fields_the_first_lowest(policy_book, publish):

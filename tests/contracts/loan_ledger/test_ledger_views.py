@@ -1,6 +1,6 @@
 import pytest
 from support.clock import DAY, START, utc
-from support.offers import ZERO_ADDRESS, Lending, Schedule, Status
+from support.offers import ZERO_ADDRESS, Frequency, Lending, Schedule, Status
 from support.oracle import due_time, local_day, months_later
 from support.reverts import reverts_with
 
@@ -34,6 +34,43 @@ def test_the_position_of_an_unknown_loan_is_empty(ledger):
     assert position.pop("today") == local_day(START, 0)
     assert position["status"] == Status.NONE
     assert set(map(str, position.values())) == {"0", "False", ZERO_ADDRESS}
+
+
+def test_packed_the_slots_of_a_loan_are_its_fields_the_first_lowest(
+    ledger, open_loan, clock, sign_assignment, lodge, lender, borrower, stranger
+):
+    assert ledger.loanSlots(NOBODY) == (0, 0, 0, 0)
+    shape = (Schedule.INTEREST_ONLY, Frequency.FOUR_WEEKLY)
+    loan = open_loan(schedule=shape[0], frequency=shape[1], calendar_offset=-20, late_fee=500_000)
+    ledger.repay(loan, 10, {"from": borrower})
+    clock.to(ledger.instalmentOf(loan, 1)["dueAt"] + 100 * DAY)
+    ledger.markDefault(loan, {"from": lender})
+    lodge(loan, 0)
+    ledger.assign(loan, stranger, 2**40, sign_assignment(loan, lender, stranger), {"from": lender})
+    told = ledger.loanOf(loan).dict()
+    assert (told["lender"], told["fees"], told["paid"], told["assessed"]) == (stranger, 2_000_000, 10, 4)
+    opening = ("borrower", "openedAt", "policy", 1, Status.ACTIVE, 0)
+    calendar = ("lender", "firstDue", "instalments", "rate", *shape, "calendarOffset", "graceDays")
+    amounts = ("principal", "instalment", "lateFee", 1, 1)
+    curves = ("total", "paid", "fees", "assessed")
+    assert ledger.loanSlots(loan) == (
+        word(told, opening, (160, 32, 32, 16, 8, 8)),
+        word(told, calendar, (160, 24, 16, 24, 8, 8, 8, 8)),
+        word(told, amounts, (80, 80, 80, 8, 8)),
+        word(told, curves, (80, 80, 80, 16)),
+    )
+
+
+def word(told, fields, widths):
+    """A slot with some fields: named ones as told, others as they stand."""
+    packed = shift = 0
+    for field, width in zip(fields, widths, strict=True):
+        value = told.get(field, field)
+        number = int(value, 16) if isinstance(value, str) else int(value)
+        packed |= number % 2**width << shift
+        shift += width
+    assert shift == 256
+    return packed
 
 
 def test_a_schedule_has_its_instalments_only(ledger, loan):

@@ -1,5 +1,6 @@
 import pytest
 from support.clock import HOUR
+from support.offers import Contact
 
 WORDS, OTHER_WORDS = b"\xcc" * 32, b"\xdd" * 32
 EMAIL, IN_APP = 0, 3
@@ -48,6 +49,44 @@ def test_server_1_a_strangers_batch_serves_nothing(notices, loan, notice, strang
     assert "NoticeServed" not in served.events
     event = served.events["NoticeRefused"]
     assert (event["reason"], event["actual"]) == (refusals.NOT_SERVER, int(str(stranger), 16))
+
+
+def test_server_1_each_loan_of_a_batch_is_judged_by_its_own_lender_and_policy(
+    notices, ledger, consents, open_loan, terms, sign, publish, at, notice, kinds, level, refusals,
+    lender, assignee, servicer, stranger, keeper, dollar, publisher,
+):  # fmt: skip
+    dollar.mint(assignee, 10**12, {"from": publisher})
+    dollar.approve(ledger, 10**12, {"from": assignee})
+    ledger.appointServicer(servicer, {"from": lender})
+    ledger.appointServicer(keeper, {"from": assignee})
+    late = publish(contact=Contact(upcoming_days=1))
+    consents.register(EMAIL, b"\1" * 32, 32, 32, {"from": stranger})
+    consents.grant(EMAIL, {"from": stranger})
+    ours, ours_late = open_loan(), open_loan(borrower=str(stranger), policy=late)
+    offer = terms(lender=assignee, borrower=stranger)
+    theirs = ledger.open(offer, sign(offer, assignee), {"from": stranger}).return_value
+    now = at(1, -3)
+    unknown = b"\3" * 32
+    batch = [
+        notice(loan, kinds.UPCOMING, 1, level)
+        for loan in (theirs, ours_late, unknown, ours_late, ours, theirs, unknown)
+    ]
+    # What is too early of one loan is nothing to what is said of another.
+    batch.insert(2, notice(ours, kinds.OPENED, 0, 1_200_000_000))
+    today = now // 86_400
+    early = (refusals.TOO_EARLY, today, today + 2)
+    not_server = (refusals.NOT_SERVER, int(str(servicer), 16), int(str(assignee), 16))
+    nobody = (refusals.UNKNOWN_LOAN, 0, 0)
+    served = notices.serveMany(batch, {"from": servicer})
+    said = [(bytes(e["loan"]), e["kind"], e["basis"], e["serial"]) for e in served.events["NoticeServed"]]
+    assert said == [
+        (bytes(ours), kinds.OPENED, 0, 0),
+        (bytes(ours), kinds.UPCOMING, 1, 0),
+    ]
+    told = [(event["reason"], event["actual"], event["required"]) for event in served.events["NoticeRefused"]]
+    assert told == [not_server, early, nobody, early, not_server, nobody]
+    served = notices.serveMany(batch[-2:], {"from": keeper})
+    assert served_of(served) == [(bytes(theirs), False)]
 
 
 # --- several loans, one message -----------------------------------------------------------------
