@@ -1,5 +1,11 @@
 """The contracts' events: fetched with `eth_getLogs`, never with filters, and decoded.
 
+Behind one address there are often several nodes. One that does not have the last blocks yet, or not their
+logs, answers a question about a range with what it has, and does not say that something is missing. So of the
+last blocks (`RECENT`) the headers are read too. They must follow upon each other, and every log must be of
+one of them. Where a header's bloom filter may hold one of the contracts, the block's logs are asked for by
+its hash, which a node that does not have the block refuses (EIP-234).
+
 web3.py takes 330 microseconds to decode an event. What is here takes two: it is compiled from the ABI once,
 and slices the 32-byte words out of the hexadecimal text as the node sent it.
 """
@@ -10,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import cache
+from itertools import pairwise
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict, get_type_hints
 
@@ -20,7 +27,7 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 from web3 import HTTPProvider, Web3
 
-from duly.chain import compiler
+from duly.chain import compiler, networks
 from duly.chain.errors import ChainError, ChainUnavailable, NodeError, explained
 from duly.domain.audit.tokens import Transfer
 from duly.domain.errors import DulyError
@@ -39,6 +46,9 @@ _ATTEMPTS: Final = 5
 _FIRST_WAIT: Final = 0.25
 _TIMEOUT: Final = 60.0
 _BATCH: Final = 100
+
+RECENT: Final = 32
+"""Blocks up to the head whose logs are asked for with more care: a node that is behind is behind by a few."""
 
 Topics = Sequence[Sequence[str]]
 """For each place in a log's topics, those that it may have there."""
@@ -314,10 +324,11 @@ class _Refused(Exception):
 
 
 class _Node:
-    """A node, asked through web3.py's provider."""
+    """A node, asked through web3.py's provider. may_lag: it is not in this process."""
 
     def __init__(self, w3: Web3) -> None:
         self._w3 = w3
+        self.may_lag = not networks.is_in_process(w3)
 
     def call(self, method: str, *params: Any) -> Any:
         with explained(method):
@@ -326,11 +337,10 @@ class _Node:
     def call_many(self, method: str, many: Sequence[Sequence[Any]]) -> list[Any]:
         return [self.call(method, *params) for params in many]
 
-    def logs(self, addresses: Sequence[str], topics: Topics, first: int, last: int) -> list[RawLog]:
+    def logs(self, question: dict[str, Any], first: int, last: int) -> list[RawLog]:
         """Raises: _Refused, where a smaller range might do."""
-        question = _question(addresses, topics, first, last)
         try:
-            return list(self.call("eth_getLogs", question))
+            return list(self.call("eth_getLogs", question | _range(first, last)))
         except NodeError as error:
             raise _Refused(error.wrong) from error
 
@@ -345,10 +355,9 @@ class _HttpNode(_Node):
         self._client.headers["content-type"] = "application/json"
         self._batches = True
 
-    def logs(self, addresses: Sequence[str], topics: Topics, first: int, last: int) -> list[RawLog]:
-        question = _question(addresses, topics, first, last)
+    def logs(self, question: dict[str, Any], first: int, last: int) -> list[RawLog]:
         try:
-            answer: list[RawLog] = self.call("eth_getLogs", question)
+            answer: list[RawLog] = self.call("eth_getLogs", question | _range(first, last))
         except httpx.ReadTimeout as error:
             raise _Refused("no answer in time") from error
         return answer
@@ -418,9 +427,19 @@ class _HttpNode(_Node):
 _CHECK_ADDRESS: Final = "Check that the node runs, and that DULY_RPC or --rpc is its address."
 
 
-def _question(addresses: Sequence[str], topics: Topics, first: int, last: int) -> dict[str, Any]:
-    question: dict[str, Any] = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(last)}
+def _question(addresses: Sequence[str], topics: Topics) -> dict[str, Any]:
+    question: dict[str, Any] = {"address": list(addresses)}
     return question | {"topics": [list(some) for some in topics]} if topics else question
+
+
+def _range(first: int, last: int) -> dict[str, Any]:
+    return {"fromBlock": hex(first), "toBlock": hex(last)}
+
+
+def _bloom_bits(value: bytes) -> int:
+    """What is set in the bloom filter of a block with a log of this address. Source: Yellow Paper, 4.3.1."""
+    hashed = keccak(value)
+    return sum({1 << (int.from_bytes(hashed[start : start + 2], "big") & 2047) for start in (0, 2, 4)})
 
 
 def _json(response: httpx.Response) -> Any:
@@ -475,7 +494,8 @@ class LogReader:
     ) -> None:
         self._node = _node_of(w3)
         self._addresses = [address.lower() for address in addresses]
-        self._topics = topics
+        self._question = _question(self._addresses, topics)
+        self._bloom = [_bloom_bits(bytes.fromhex(address[2:])) for address in self._addresses]
         self.window = window or FIRST_WINDOW
         self._limit = window or LARGEST_WINDOW
 
@@ -488,7 +508,7 @@ class LogReader:
         while first <= last:
             end = min(last, first + self.window - 1)
             try:
-                logs = self._node.logs(self._addresses, self._topics, first, end)
+                logs = self._node.logs(self._question, first, end)
             except _Refused as refused:
                 span = end - first + 1
                 if span == 1:
@@ -512,15 +532,56 @@ class LogReader:
         Raises: Reorganised, when the known block or the page's last is not on the chain any more;
         LogsRefused, ChainUnavailable.
         """
-        first = after.number + 1
-        last = self.block(min(head, after.number + self.window))
+        first, left = after.number + 1, head - after.number
+        recent = left <= RECENT and self._node.may_lag
+        last = self.block(after.number + min(self.window, left if left <= RECENT else left - RECENT))
         if last is None:
             raise Reorganised
         logs = self.fetch(first, last.number)
         # Were the logs of the branch that the blocks are of? A chain that changed its mind shows here.
-        if self.blocks([after.number, last.number]) != [after, last]:
+        headers = self._headers(
+            range(after.number, last.number + 1) if recent else (after.number, last.number)
+        )
+        if [_block(headers[0]), _block(headers[-1])] != [after, last]:
             raise Reorganised
-        return Page(first, last, logs)
+        return Page(first, last, self._confirmed(headers, logs) if recent else logs)
+
+    def _confirmed(self, headers: Sequence[Any], logs: Sequence[RawLog]) -> list[RawLog]:
+        """All logs of blocks that follow upon the first of these.
+
+        logs: of the range, as far as the node had them. Raises: Reorganised, ChainUnavailable.
+        """
+        by_block: dict[str, list[RawLog]] = {}
+        for log in logs:
+            by_block.setdefault(log["blockHash"], []).append(log)
+        found: list[RawLog] = []
+        for before, header in pairwise(headers):
+            if header is None or header["parentHash"] != before["hash"]:
+                raise Reorganised
+            told = by_block.pop(header["hash"], [])
+            if any(_number(log["blockNumber"]) != _number(header["number"]) for log in told):
+                raise Reorganised
+            bloom = int(header.get("logsBloom") or "0x0", 16)
+            if any(bloom & bits == bits for bits in self._bloom):
+                more = self._of_block(header["hash"])
+                if len(more) < len(told):
+                    raise Reorganised
+                told = more
+            found += told
+        if by_block:
+            # Of another branch, or of none.
+            raise Reorganised
+        return found
+
+    def _of_block(self, block: str) -> list[RawLog]:
+        """Raises: Reorganised, where the node does not have the block."""
+        try:
+            logs: list[RawLog] = list(self._node.call("eth_getLogs", self._question | {"blockHash": block}))
+        except (_Refused, NodeError):
+            raise Reorganised from None
+        if any(log["blockHash"] != block for log in logs):
+            raise Reorganised
+        return logs
 
     def block(self, which: int | str) -> Block | None:
         """A block by number or by a name such as "finalized"; None where the chain has none.
@@ -561,11 +622,13 @@ class LogReader:
 
     def blocks(self, numbers: Sequence[int]) -> list[Block | None]:
         """Blocks by number, asked for at once where the node can."""
+        return [_block(answer) for answer in self._headers(numbers)]
+
+    def _headers(self, numbers: Sequence[int]) -> list[Any]:
         try:
-            answers = self._node.call_many("eth_getBlockByNumber", [[hex(n), False] for n in numbers])
+            return self._node.call_many("eth_getBlockByNumber", [[hex(n), False] for n in numbers])
         except _Refused as refused:
             raise NodeError(f"the node does not tell its blocks: {refused}") from None
-        return [_block(answer) for answer in answers]
 
     def transfers(self, token: str, transactions: Sequence[bytes]) -> dict[bytes, list[Transfer]]:
         """What of a token moved in transactions, by their hashes.

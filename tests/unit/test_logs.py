@@ -2,16 +2,17 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import orjson
 import pytest
 from eth_abi.abi import encode
+from eth_bloom import BloomFilter
 from hexbytes import HexBytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -271,14 +272,24 @@ def test_a_value_outside_its_enumeration_is_told() -> None:
 CLAIMED = log_of(abi_of(events.Claimed), [LEDGER, LEDGER, 5])
 
 
+Lie = Callable[[list[RawLog]], list[RawLog]]
+
+
 class Node:
-    """A node over HTTP that holds one log in each block."""
+    """A node over HTTP that holds one log in each block.
+
+    by_range, by_hash: what it makes of the logs it is asked for. head: the last block whose logs it has.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: int = 10**9, **options: Any) -> None:
         self.limit = limit
         self.asked: list[tuple[int, int]] = []
         self.requests = 0
         self.fork = b"\0"
+        self.head = 10**6
+        self.bloom = hex(int(BloomFilter.from_iterable([bytes.fromhex(LEDGER[2:])])))
+        self.by_range: Lie = lambda found: found
+        self.by_hash: Lie = lambda found: found
         self.batches = options.pop("batches", True)
         self.timestamps = options.pop("timestamps", True)
         self.problems: list[httpx.Response | Exception] = []
@@ -305,15 +316,26 @@ class Node:
         result: Any
         if question["method"] == "eth_getLogs":
             [where] = question["params"]
+            if block := where.get("blockHash"):
+                number = int(block[4:], 16)
+                if block != self.hash(number) or number > self.head:
+                    return {"id": question["id"], "error": {"code": -32000, "message": "unknown block"}}
+                return {"id": question["id"], "result": self.by_hash([self.log(number)])}
             first, last = int(where["fromBlock"], 16), int(where["toBlock"], 16)
             self.asked.append((first, last))
             if last - first + 1 > self.limit:
                 error = {"code": -32005, "message": "query returned more than 10000 results"}
                 return {"id": question["id"], "error": error}
-            result = [self.log(number) for number in range(first, last + 1)]
+            result = self.by_range([self.log(number) for number in range(first, last + 1)])
         else:
             number = int(question["params"][0], 16)
-            result = {"number": hex(number), "hash": self.hash(number), "timestamp": hex(number * 12)}
+            result = {
+                "number": hex(number),
+                "hash": self.hash(number),
+                "parentHash": self.hash(number - 1),
+                "timestamp": hex(number * 12),
+                "logsBloom": self.bloom,
+            }
         return {"id": question["id"], "result": result}
 
     def hash(self, number: int) -> str:
@@ -410,3 +432,55 @@ def test_pages_are_of_one_branch(monkeypatch: pytest.MonkeyPatch) -> None:
     node.fork = b"\1"
     with pytest.raises(Reorganised):
         node.reader.page(known, 20)
+
+
+NOWHERE = "0x" + "99" * 32
+LIES: dict[str, Lie] = {
+    "all left out": lambda found: [],
+    "the last ones left out": lambda found: found[:-3],
+    "some left out": lambda found: found[::2],
+    "the same": lambda found: found,
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_logs_that_a_node_leaves_out_are_missed(monkeypatch: pytest.MonkeyPatch, lie: Lie) -> None:
+    node = Node(monkeypatch)
+    node.by_range = lie
+    page = node.reader.page(node.block(10), 20)
+    assert [int(log["blockNumber"], 16) for log in page.logs] == list(range(11, 21))
+
+
+@pytest.mark.parametrize("way", ["by_range", "by_hash"])
+@pytest.mark.parametrize("change", [{"blockHash": NOWHERE}, {"blockNumber": "0x5", "blockHash": NOWHERE}])
+def test_logs_of_no_block_are_not_taken(
+    monkeypatch: pytest.MonkeyPatch, way: str, change: dict[str, Any]
+) -> None:
+    node = Node(monkeypatch)
+    setattr(node, way, lambda found: [*found[:-1], cast("RawLog", {**found[-1], **change})])
+    with pytest.raises(Reorganised):
+        node.reader.page(node.block(10), 20)
+
+
+def test_logs_of_a_block_that_the_node_does_not_have_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(monkeypatch)
+    node.by_range, node.head = LIES["the last ones left out"], 17
+    with pytest.raises(Reorganised):
+        node.reader.page(node.block(10), 20)
+
+
+def test_a_block_that_holds_nothing_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(monkeypatch)
+    node.bloom = "0x" + "00" * 256
+    node.by_range = LIES["all left out"]
+    assert node.reader.page(node.block(10), 20).logs == []
+    assert node.requests == 3  # the last block, the range's logs, all headers
+
+
+def test_only_the_last_blocks_are_asked_for_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(monkeypatch)
+    node.reader.window = 1_000
+    page = node.reader.page(node.block(10), 500)
+    assert (page.last, node.requests) == (node.block(500 - logs.RECENT), 3)
+    last = node.reader.page(page.last, 500)
+    assert (last.last, len(last.logs), node.requests) == (node.block(500), logs.RECENT, 6 + logs.RECENT)

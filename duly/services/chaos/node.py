@@ -83,7 +83,11 @@ class Node:
             disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                length = int(self.headers.get("content-length", 0))
+                body = self.rfile.read(length)
+                if len(body) < length:  # who asked is gone
+                    self.close_connection = True
+                    return
                 try:
                     answer = node.answer(body)
                 except Status as status:
@@ -249,7 +253,7 @@ class Omitting:
 
 class Lagging:
     """Stands for several nodes behind one address, some of which are a few blocks behind: they know nothing
-    of the last blocks, and have no logs of theirs.
+    of the last blocks: they leave their logs out of a range, and refuse to tell those of such a block alone.
     """
 
     def __init__(self, dice: random.Random, blocks: int, share: float) -> None:
@@ -277,11 +281,14 @@ class Lagging:
                 self.lies += 1
                 return {"jsonrpc": "2.0", "id": request.get("id"), "result": None}
             return ask(request)
-        span = _span(request)
         answer = ask(request)
-        if span and answer.get("result"):
+        if answer.get("result"):
             kept = [log for log in answer["result"] if int(log["blockNumber"], 16) <= head]
-            self.lies += len(kept) < len(answer["result"])
+            if len(kept) < len(answer["result"]):
+                self.lies += 1
+                if _span(request) is None:
+                    error = {"code": -32000, "message": "unknown block"}
+                    return {"jsonrpc": "2.0", "id": request.get("id"), "error": error}
             answer["result"] = kept
         return answer
 
@@ -326,7 +333,7 @@ class WrongHashes:
 
     def __call__(self, request: Request, ask: Ask) -> Answer:
         answer = ask(request)
-        if _span(request) and answer.get("result") and self._dice.random() < self._share:
+        if request["method"] == _LOGS and answer.get("result") and self._dice.random() < self._share:
             self.lies += 1
             for log in answer["result"]:
                 log["blockHash"] = "0x" + self._dice.randbytes(32).hex()

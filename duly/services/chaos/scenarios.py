@@ -27,6 +27,8 @@ _RECOVERS_WITHIN: Final = 120.0
 """Seconds within which the service has to have caught up by itself once nothing fails any more."""
 _LIFE: Final = 2.2
 """Seconds, about, that a service takes from its start until what was waiting is delivered."""
+_OTHER_BRANCH: Final = 30
+"""Empty blocks at the end of a branch that the chain leaves."""
 _NO_LIMIT: Final = resource.RLIM_INFINITY
 _EMAIL: Final = Channel.EMAIL
 _NOTICES_A_DAY: Final = 2
@@ -165,7 +167,9 @@ def node_lies(trial: Trial) -> None:
                 scene.pay(3)
                 _settle(scene)
                 last = scene.w3.eth.block_number
-                fault.remember(partial(_ask, scene), last - 2, last)
+                # Long enough that the service asks about some of it again and again.
+                scene.stage.ask("anvil_mine", hex(_OTHER_BRANCH))
+                fault.remember(partial(_ask, scene), last - 2, last + _OTHER_BRANCH)
                 scene.node.fault = fault
                 scene.stage.ask("evm_revert", before)
             elif lie == "lagging":
