@@ -8,6 +8,7 @@ DatabaseError               the database cannot be used
 └── DatabaseTooNew          a later version of Duly made it
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +29,7 @@ BUSY_SECONDS = 5
 SETTING = "DULY_DATABASE"
 """Where a database's URL is from, if nothing else is said."""
 
+_LOOK_AGAIN = 0.01
 _POSTGRESQL = ("postgresql", "postgres")
 _ROWS_AT_ONCE = 2_000
 # PostgreSQL's states of an error: a lock that was not got, a deadlock, a statement that took too long; a
@@ -224,11 +226,7 @@ def _set_up_sqlite(connection: Any) -> None:
     try:
         # A file that cannot be written to can still be read.
         if not cursor.execute("PRAGMA query_only").fetchone()[0]:
-            try:
-                cursor.execute("PRAGMA journal_mode = WAL")
-            except connection.OperationalError as error:
-                if "readonly" not in str(error):
-                    raise
+            _write_ahead(connection, cursor)
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
         # The default of 2 MB spills a range's pages to the disk before its commit; negative means KiB.
@@ -236,6 +234,22 @@ def _set_up_sqlite(connection: Any) -> None:
         cursor.execute("PRAGMA wal_autocheckpoint = 8192")
     finally:
         cursor.close()
+
+
+def _write_ahead(connection: Any, cursor: Any) -> None:
+    """Turn the write-ahead log on. SQLite itself does not wait where another program does the same."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except connection.OperationalError as error:
+            if "readonly" in str(error):
+                return
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(_LOOK_AGAIN)
+        else:
+            return
 
 
 def _set_up_postgresql(patience: int, connection: Any, record: object) -> None:

@@ -1,6 +1,7 @@
 """What can be wrong with a database of SQLite, in words; other tests run on PostgreSQL as well."""
 
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,14 @@ from scene import a_loan, day
 from sqlalchemy import event
 from test_readmodel import BEFORE, IDENTITY, PUBLISHED, dump, lent, open_loan, opened, started, tell
 
-from duly.store.database import DatabaseError, DatabaseLocked, DatabaseReadOnly, NotADatabase, reading
+from duly.store.database import (
+    DatabaseError,
+    DatabaseLocked,
+    DatabaseReadOnly,
+    NotADatabase,
+    open_engine,
+    reading,
+)
 from duly.store.readmodel import ReadModel
 
 __all__ = ["lent", "opened"]  # fixtures
@@ -43,6 +51,25 @@ def test_a_database_that_is_locked(file: Path, monkeypatch: pytest.MonkeyPatch) 
         holder.close()
     assert dump(model) == before
     tell(model, PUBLISHED)
+
+
+def test_a_database_that_another_program_makes_is_waited_for(file: Path) -> None:
+    """While one turns the write-ahead log on, SQLite refuses it to the next without waiting."""
+    maker = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    maker.execute("CREATE TABLE something (x)")
+    maker.execute("BEGIN IMMEDIATE")
+    maker.execute("INSERT INTO something VALUES (1)")
+    ends = threading.Timer(0.2, maker.commit)
+    ends.start()
+    engine = open_engine(f"sqlite:///{file}")
+    try:
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("SELECT * FROM something").all() == [(1,)]
+    finally:
+        ends.join()
+        engine.dispose()
+        maker.close()
 
 
 def test_a_database_that_cannot_be_written_to(file: Path) -> None:
