@@ -30,6 +30,7 @@ def test_an_offer_changes_nothing_by_itself(policy_book, publisher, stranger, le
 
 def test_who_accepts_has_every_role_and_the_one_before_none(policy_book, publisher, stranger, lender, clock):
     policy_book.beginDefaultAdminTransfer(stranger, {"from": publisher})
+    clock.forward(1)  # what was offered in a second can be accepted in the next
     policy_book.acceptDefaultAdminTransfer({"from": stranger})
     assert roles(policy_book, stranger) == (True, True)
     assert roles(policy_book, publisher) == (False, False)
