@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from duly.services.benchlatency import Latency, LatencyReport
     from duly.services.chaos import Outcome, Scenario
     from duly.services.chaos import Report as ChaosReport
     from duly.services.year import Report
@@ -281,6 +282,80 @@ def deliver(
         )
     if (report.ratios["sqlite_to_alone"] or 0) < DELIVER_BAR:
         raise typer.Exit(FAILED)
+
+
+@bench.command("latency")
+def latency(
+    seconds: Annotated[int, typer.Option(min=1, help="For how long events happen.")] = 60,
+    rate: Annotated[int, typer.Option(min=1, help="How many of them in a second.")] = 20,
+    postgresql: Postgresql = None,
+    json: Json = False,
+) -> None:
+    """Measure the time from an event on the chain to the mail that tells the borrower of it.
+
+    On Anvils of its own, with a block each second: borrowers pay, and the service, woken by the websocket,
+    acts on the latest block. Its notice of a payment has to be on the chain before the mail goes out: one
+    block of waiting is in every figure. On SQLite one process does it all; on PostgreSQL one reads, plans and
+    serves, another delivers. Everything is on this machine, the chain and the mail server too.
+
+    Exit code 1 where half of the mails take more than 2.5 s, one in a hundred more than 5 s, or any is
+    missing.
+
+    \b
+    Example:
+      duly bench latency --seconds 20
+    """
+    from duly.bootstrap import Application
+    from duly.interfaces.cli import main
+    from duly.interfaces.cli._output import stages
+    from duly.services.benchlatency import MEDIAN_BAR, P99_BAR, bench_latency
+    from duly.services.chaos import Processes
+
+    with stages(json=json) as progress:
+        report = bench_latency(Processes(main, Application), seconds, rate, postgresql, progress)
+    if json:
+        print_json(report.as_json())
+    else:
+        _show_latency(report, f"at most {MEDIAN_BAR:g} s for half of them, {P99_BAR:g} s for 99 in 100")
+    if report.missed:
+        raise typer.Exit(FAILED)
+
+
+def _show_latency(report: "LatencyReport", bars: str) -> None:
+    from duly.services.benchlatency import LABELS
+
+    out = console()
+    shares = {"half": 0.5, "90 %": 0.9, "99 %": 0.99, "all": 1.0}
+    rows: list[tuple[str, ...]] = []
+    for each in report.measured:
+        label = LABELS[each.database]
+        rows += [
+            (
+                f"{label}: notice on chain",
+                *(f"{each.within(x, lambda w: w.served):.2f} s" for x in shares.values()),
+            ),
+            (f"{label}: mail", *(f"{each.within(x):.2f} s" for x in shares.values())),
+        ]
+    out.print(_table("From an event's block on", "within", *shares, rows=rows))
+    for each in report.measured:
+        out.print(f"{LABELS[each.database]}, mails by how long they took:", *_histogram(each), sep="\n")
+        if each.lost:
+            out.print(f"{each.lost:,} payments were not told of.", style="red")
+    out.print(
+        f"{report.rate} events a second for {report.seconds} s, a block each second; {bars}.\n"
+        f"{report.machine}."
+    )
+
+
+def _histogram(latency: "Latency") -> "Iterable[str]":
+    """A line for each quarter of a second."""
+    from collections import Counter
+
+    counts = Counter(int(wait.arrived * 4) for wait in latency.waits)
+    most = max(counts.values(), default=1)
+    for quarter in range(min(counts, default=0), max(counts, default=-1) + 1):
+        count = counts[quarter]
+        yield f"  {quarter / 4:5.2f} s {count:8,}  {'█' * round(40 * count / most)}"
 
 
 @bench.command("gas")

@@ -144,6 +144,8 @@ def _enter(
     os.dup2(out, 1)
     os.dup2(out, 2)
     os.close(out)
+    # Python's own streams remember what their files were before: one that could be sought in, perhaps.
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
     real = time.time
     time.time = lambda: real() + offset.value
     sys.argv = ["duly", *arguments]
