@@ -160,6 +160,23 @@ class Queue:
         with self.explained():
             return self.client.list_workflows(status=_LIVE, queue_name=queues, load_output=False)
 
+    def taken(self, server: str, channels: Iterable[Channel], worker: str) -> dict[str, str]:
+        """The batches that a worker took and that are not done, and the queue of each."""
+        with self.explained():
+            found = self.client.list_workflows(
+                status="PENDING",
+                queue_name=[queue_name(server, channel) for channel in channels],
+                executor_id=worker,
+                load_input=False,
+                load_output=False,
+            )
+        return {each.workflow_id: each.queue_name for each in found if each.queue_name}
+
+    def resume(self, name: str, batches: Sequence[str]) -> None:
+        """Put batches that nobody has any more back into their queue."""
+        with self.explained():
+            self.client.resume_workflows(list(batches), queue_name=name)
+
     def close(self) -> None:
         """Let go of the database."""
         self.client.destroy()
@@ -181,7 +198,8 @@ class Worker:
         self._busy = {channel: threading.Lock() for channel in deliverer.carriers}
         self._away_until: dict[Channel, float] = {}
         self._report = DeliverReport()
-        self._running = 0
+        self._running: set[str] = set()
+        self._idle: set[str] = set()
         self._changed = threading.Condition()
         self._cleaned = 0.0
 
@@ -234,10 +252,10 @@ class Worker:
             report, self._report = self._report, DeliverReport()
         return report
 
-    def run(self, channel: Channel, notices: list[bytes], key: bytes) -> None:
-        """Deliver a batch; what is left of it goes back into the queue."""
+    def run(self, channel: Channel, notices: list[bytes], batch: str) -> None:
+        """Deliver a batch, that DBOS has under this id; what is left of it goes back into the queue."""
         with self._changed:
-            self._running += 1
+            self._running.add(batch)
         problem: DulyError | None = None
         report = DeliverReport()
         try:
@@ -253,14 +271,14 @@ class Worker:
                     if problem:
                         self._away_until[channel] = time.monotonic() + AGAIN / 2
             if problem or report.left or report.deferred:
-                self._put_back(channel, notices, key)
+                self._put_back(channel, notices, batch.encode())
         except DulyError as error:
             # The sweep finds what is left.
             problem = error
         finally:
             with self._changed:
                 self._report += report
-                self._running -= 1
+                self._running.discard(batch)
                 self._changed.notify_all()
         if problem and not isinstance(problem, CarrierUnavailable):
             self._told(problem)
@@ -281,10 +299,12 @@ class Worker:
             self._queue.put(self._it.server, channel, some, key=again, delay=delay)
 
     def sweep(self) -> None:
-        """See to it that nothing is lost: take over what dead workers had, queue what is not in the queue.
+        """See to it that nothing is lost: take up what this worker took and does not have, take over what
+        dead workers had, queue what is not in the queue.
 
         Raises: DatabaseError.
         """
+        self._take_up()
         if not self._leases.take("sweep"):
             return
         it, channels = self._it, list(self._it.carriers)
@@ -297,8 +317,7 @@ class Worker:
                 left.setdefault(batch.queue_name, []).append(batch.workflow_id)
             queued.update(batch.input["args"][2] if batch.input else ())
         for name, batches in left.items():
-            with self._queue.explained():
-                self._queue.client.resume_workflows(batches, queue_name=name)
+            self._queue.resume(name, batches)
         lost: dict[Channel, list[bytes]] = {}
         for message in pending:
             if queued.isdisjoint(each.id.hex() for each in message):
@@ -308,6 +327,20 @@ class Worker:
             for some in self._queue.batches([each for each in notices if each in still], channel):
                 self._queue.put(it.server, channel, some, key=b"".join(some) + str(time.time_ns()).encode())
         self._clean(channels)
+
+    def _take_up(self) -> None:
+        """Put back what the queue says that this worker has, and it has not: DBOS lost it, as when the
+        database went away. What was taken just now may not have begun yet, so that it is looked at twice.
+        """
+        with self._changed:
+            before, running = self._idle, set(self._running)
+        taken = self._queue.taken(self._it.server, self._it.carriers, self._it.store.worker)
+        with self._changed:
+            running |= self._running
+        idle = {batch: name for batch, name in taken.items() if batch not in running}
+        for batch in idle.keys() & before:
+            self._queue.resume(idle[batch], [batch])
+        self._idle = idle.keys() - before
 
     def _clean(self, channels: Iterable[Channel]) -> None:
         """Forget batches that were done long ago, once an hour."""
@@ -343,8 +376,7 @@ _worker: Worker | None = None
 def _deliver(server: str, channel: str, notices: list[str]) -> None:
     worker = _worker
     if worker is not None:
-        key = (DBOS.workflow_id or "").encode()
-        worker.run(Channel[channel], [bytes.fromhex(notice) for notice in notices], key)
+        worker.run(Channel[channel], [bytes.fromhex(notice) for notice in notices], DBOS.workflow_id or "")
 
 
 def _url(engine: Engine) -> str:

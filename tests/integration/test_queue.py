@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -169,6 +170,22 @@ def test_what_a_dead_worker_had_is_taken_over(place: Place) -> None:
     place.worker.sweep()
     until(lambda: len(place.carrier.sent) == NOTICES)
     until(lambda: not place.batches())
+
+
+def test_what_a_worker_took_and_does_not_have_is_put_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the database goes away between a worker's taking a batch and its beginning with it."""
+    place.start()
+    monkeypatch.setattr(place.queue, "put", partial(place.queue.put, delay=3_600))
+    place.serve()
+    monkeypatch.undo()
+    mine = {"worker": place.store.worker}
+    place.execute(f"UPDATE {place.status} SET status = 'PENDING', executor_id = :worker", **mine)
+    place.worker.sweep()
+    assert {batch.status for batch in place.batches()} == {"PENDING"}  # it may be about to begin
+    place.worker.sweep()
+    until(lambda: sorted(sent(place)) == sorted(place.notices))
 
 
 def test_gate_2_what_a_dead_worker_had_claimed_is_uncertain_and_not_sent(place: Place) -> None:
