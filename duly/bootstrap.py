@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from duly.domain.consent import Channel
     from duly.services.deliver import Deliverer
     from duly.services.index import Indexer
+    from duly.services.portal import Portal
     from duly.services.queue import Queue
     from duly.services.serve import Server
     from duly.services.templates import TemplateSet
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from duly.store.notices import NoticeStore
     from duly.store.readmodel import ReadModel
     from duly.store.reports import ReportStore
+    from duly.store.sessions import SessionStore
     from duly.store.vault import Vault
 
 AskPassphrase = Callable[[Path], str]
@@ -281,6 +283,13 @@ class Application:
 
         return ReportStore(self.read_model.engine)
 
+    @cached_property
+    def sessions(self) -> "SessionStore":
+        """Who signed in to the portal, in the read model's database. Raises: DatabaseError."""
+        from duly.store.sessions import SessionStore
+
+        return SessionStore(self.read_model.engine)
+
     # ----------------------------------------------------------------------------------- the channels
 
     @cached_property
@@ -374,6 +383,13 @@ class Application:
         queue = Queue(self.read_model.engine, self.notice_store, self.settings.per_minute)
         self.read_model.on_served = queue.on_served
         return queue
+
+    @cached_property
+    def portal(self) -> "Portal":
+        """What the web portal shows. Raises: as `deployment`, DatabaseError."""
+        from duly.services.portal import Portal
+
+        return Portal(self)
 
     @cached_property
     def leases(self) -> "Leases":

@@ -946,6 +946,18 @@ class ReadModel:
         with self._reading() as connection:
             return connection.execute(query).scalar() or ZERO_ADDRESS
 
+    def lends_or_serves(self, address: str) -> bool:
+        """Whether an address has lent, or is the servicer that a lender appointed."""
+        loans, servicers = schema.loans, schema.servicers
+        query = select(
+            or_(
+                select(loans.c.number).where(loans.c.lender == address).exists(),
+                select(servicers.c.lender).where(servicers.c.servicer == address).exists(),
+            )
+        )
+        with self._reading() as connection:
+            return bool(connection.execute(query).scalar())
+
     def count_served_by(self, server: str) -> int:
         """Loans on which something is owed and about which an address may serve notices: as their lender, or
         as the servicer that this appointed.

@@ -1,0 +1,89 @@
+"""What the pages call things: the domain's names in words, to be translated where they are shown."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from duly.domain.consent import Channel
+from duly.domain.grievance import Grievance
+from duly.domain.loan import Status
+from duly.domain.terms import Schedule
+from duly.interfaces.web.language import N_
+from duly.services.genuine import Verdict
+from duly.services.portal import Paid
+from duly.services.transactions import Stage
+
+_WORDS: Final[tuple[Mapping[Enum, str], ...]] = (
+    {
+        Status.NONE: N_("not opened"),
+        Status.ACTIVE: N_("running"),
+        Status.REPAID: N_("repaid"),
+        Status.DEFAULTED: N_("in default"),
+        Status.RESCINDED: N_("withdrawn from"),
+        Status.REPLACED: N_("replaced"),
+        Status.CANCELLED: N_("cancelled"),
+    },
+    {
+        Paid.PAID: N_("paid"),
+        Paid.OVERDUE: N_("overdue"),
+        Paid.TODAY: N_("due today"),
+        Paid.AHEAD: N_("to come"),
+        Paid.OVER: N_("will not fall due"),
+    },
+    {
+        Stage.UNKNOWN: N_("The chain has not heard of this transaction yet."),
+        Stage.SENT: N_("Sent. It waits for a block."),
+        Stage.MINED: N_("In a block. It will soon be final."),
+        Stage.FINAL: N_("Final: nothing can take it back any more."),
+        Stage.REFUSED: N_("Refused: nothing was changed."),
+    },
+    {
+        Schedule.LEVEL: N_("equal instalments"),
+        Schedule.EQUAL_PRINCIPAL: N_("instalments with equal parts of principal"),
+        Schedule.INTEREST_ONLY: N_("interest alone, and the principal with the last instalment"),
+        Schedule.BULLET: N_("all at once at the end"),
+    },
+    {
+        Grievance.DISPUTE: N_("dispute"),
+        Grievance.HARDSHIP: N_("hardship"),
+        Grievance.REPRESENTATION: N_("representation"),
+    },
+    {
+        Channel.EMAIL: N_("e-mail"),
+        Channel.SMS: N_("text message"),
+        Channel.PUSH: N_("push message"),
+        Channel.IN_APP: N_("inbox"),
+    },
+    {
+        Verdict.GENUINE: N_("Genuine"),
+        Verdict.ALTERED: N_("Altered"),
+        Verdict.UNKNOWN: N_("Unknown"),
+    },
+)
+_BY_NAME: Final = {(type(each), each.name): text for words in _WORDS for each, text in words.items()}
+
+EVENTS: Final[Mapping[str, str]] = {
+    "LoanOpened": N_("The loan was opened"),
+    "Repaid": N_("A payment was credited"),
+    "ReceiptAcknowledged": N_("The lender received money outside the chain"),
+    "DebtForgiven": N_("The lender gave up part of what is owed"),
+    "FeesWaived": N_("The lender gave up late fees"),
+    "InstalmentMissed": N_("A missed instalment was recorded"),
+    "LoanSettled": N_("The loan was closed early"),
+    "LoanRepaid": N_("Everything is repaid"),
+    "LoanRescinded": N_("You withdrew from the loan"),
+    "LoanAmended": N_("The loan goes on under other terms"),
+    "LoanAssigned": N_("The claim went to another lender"),
+    "LoanDefaulted": N_("The lender marked a default"),
+    "PaymentHeld": N_("The ledger holds a payment for the lender"),
+    "GrievanceLodged": N_("A grievance was lodged"),
+    "GrievanceAnswered": N_("A grievance was answered"),
+    "GrievanceWithdrawn": N_("A grievance was withdrawn"),
+    "GrievancesCarriedOver": N_("Grievances went on to the new loan"),
+}
+"""What events are called in a loan's history."""
+
+
+def word(value: Enum) -> str:
+    """What a value of one of the domain's enumerations is called."""
+    return _BY_NAME[type(value), value.name]
