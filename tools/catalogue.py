@@ -53,10 +53,9 @@ def kept() -> Catalog:
 def missing(catalogue: Catalog) -> Iterator[str]:
     """Messages without a translation."""
     for message in catalogue:
-        if message.id and (
-            message.fuzzy or not all([message.string] if isinstance(message.string, str) else message.string)
-        ):
-            yield str(message.id)
+        strings = message.string if isinstance(message.string, tuple | list) else (message.string,)
+        if message.id and (message.fuzzy or not all(strings)):
+            yield message.id if isinstance(message.id, str) else message.id[0]
 
 
 def main() -> int:
@@ -69,16 +68,6 @@ def main() -> int:
     out = BytesIO()
     write_po(out, catalogue, width=110, sort_output=True, omit_header=False, no_location=True)
     lines = out.getvalue().decode().splitlines(keepends=True)
-    # Dates and versions would change it each time.
-    dull = (
-        '"POT-Creation',
-        '"PO-Revision',
-        '"Generated-By',
-        '"Report-Msgid',
-        '"Last-Tran',
-        '"Language-Team',
-        '"Project-Id',
-    )
     CATALOGUE.write_text("".join(line for line in lines if not line.startswith(DULL)), encoding="utf-8")
     left = list(missing(catalogue))
     for each in left:

@@ -79,8 +79,6 @@ class Caught:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from duly.interfaces.web.security import BodyRefused
-
         begun = False
 
         async def watched(message: object) -> None:
@@ -90,8 +88,6 @@ class Caught:
 
         try:
             await self._app(scope, receive, watched)
-        except BodyRefused:
-            raise
         except Exception as error:
             telemetry.failed(error, "page")
             if begun:

@@ -8,9 +8,9 @@ from markupsafe import Markup, escape
 from duly.interfaces.web.language import Writer
 from duly.services.portal import Curves
 
-WIDTH: Final = 640
-HEIGHT: Final = 300
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 14, 34
+WIDTH: Final = 480
+HEIGHT: Final = 280
+LEFT, RIGHT, TOP, BOTTOM = 52, 8, 14, 32
 _NICE: Final = (1, 2, 5)
 
 

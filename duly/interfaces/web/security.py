@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY: Final = 64 * 1024
@@ -123,11 +124,7 @@ class Guard:
         if _length(headers) > most:
             await self._refuse(scope, receive, send, 413)
             return
-        body = Body(receive, most)
-        try:
-            await self._app(scope, body.receive, send)
-        except BodyRefused as refused:
-            await self._refuse(scope, receive, send, refused.code)
+        await self._app(scope, Body(receive, most).receive, send)
 
     def _from_here(self, headers: Headers) -> bool:
         """Whether one of our own pages sent this: the browser itself says so, and no script can change it."""
@@ -163,12 +160,8 @@ class Guard:
         return protected
 
 
-class BodyRefused(Exception):
+class BodyRefused(HTTPException):
     """A request's body is too large, or too slow."""
-
-    def __init__(self, code: int) -> None:
-        self.code = code
-        super().__init__(code)
 
 
 class Body:
