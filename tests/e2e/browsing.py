@@ -104,7 +104,8 @@ class Visitor:
         where = {"contextId": world["executionContextId"]}
         session.send("Runtime.evaluate", {"expression": AXE, **where})
         rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-        run = f"axe.run(document, {{runOnly: {json.dumps(rules)}}}).then(found => JSON.stringify(found.violations))"
+        only = json.dumps({"runOnly": rules})
+        run = f"axe.run(document, {only}).then(found => JSON.stringify(found.violations))"
         answer = session.send(
             "Runtime.evaluate", {"expression": run, "awaitPromise": True, "returnByValue": True, **where}
         )

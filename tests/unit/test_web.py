@@ -363,6 +363,13 @@ def test_an_amount_that_is_none_is_refused_in_words_and_shown_as_text(scene: Sce
         assert "<script>alert" not in answer.text
 
 
+def test_nothing_is_said_where_there_is_nothing_to_say(scene: Scene) -> None:
+    ana = scene.signed_in(ANA, **{"accept-language": "zh"})
+    text = ana.get(f"/loans/{scene.ana.id.hex()}/pay").text
+    assert "付款" in text
+    assert 'role="alert"' not in text
+
+
 def test_pages_speak_the_visitors_language(scene: Scene) -> None:
     assert 'lang="zh-Hans"' in scene.browser(**{"accept-language": "zh-CN,zh;q=0.9,en;q=0.5"}).get("/").text
     assert 'lang="en"' in scene.browser(**{"accept-language": "de,en;q=0.5,zh;q=0.4"}).get("/").text

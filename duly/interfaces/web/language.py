@@ -85,7 +85,8 @@ class Writer:
 
     def text(self, message: str, **values: object) -> str:
         """A message, with what it names."""
-        found = str(self._translations.gettext(message))
+        # The empty message is the catalogue's own head.
+        found = str(self._translations.gettext(message)) if message else ""
         return found % values if values else found
 
     @cached_property

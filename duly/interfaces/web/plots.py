@@ -62,12 +62,12 @@ def balance_plot(curves: Curves, write: Writer) -> Markup:
 
 
 def ticks_upto(highest: int) -> Iterator[int]:
-    """Round amounts from zero to one that is not less than the highest, some four of them."""
+    """Round amounts from zero to one that is not less than the highest, six steps at most."""
     step, power = 1, 1
     while True:
         for nice in _NICE:
             step = nice * power
-            if highest <= 4 * step:
+            if highest <= 6 * step:
                 yield from range(0, step * max(1, -(-highest // step)) + 1, step)
                 return
         power *= 10
