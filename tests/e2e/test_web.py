@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from browsing import LOCALES, WIDTHS, Visitor, chromium, portal
 
 from duly.chain.clock import travel
 from duly.domain import calendar, schedule
+from duly.services import run
 
 DAY = calendar.DAY
 
@@ -108,3 +111,38 @@ def test_without_a_script_everything_is_there_but_the_wallet(stage, borrowers):
         assert "登录" in page.content()
         page.goto("/sign-in")
         assert page.locator("noscript").count() == 1
+
+
+def test_gate_1_anyone_checks_a_notice(stage):
+    stage.lend(1)
+    assert run.round(stage.app).delivered.sent == 1
+    (mail,) = (file for file in stage.mailbox.directory.glob("*.eml") if b"Duly-Notice" in file.read_bytes())
+    code = re.search(rb"Duly-Notice: ([0-9a-f]{64})", mail.read_bytes())[1].decode()
+    altered = stage.directory / "altered.eml"
+    salt = re.search(rb"Duly-Salt: [0-9a-f]", mail.read_bytes())[0]
+    other = salt[:-1] + (b"0" if salt[-1:] != b"0" else b"1")
+    altered.write_bytes(mail.read_bytes().replace(salt, other))
+    with portal(stage, []) as address, chromium() as browser:
+        for language, words in {
+            "en": ("Genuine", "Altered", "Unknown"),
+            "zh": ("真实", "被改动", "未知"),
+        }.items():
+            for width in WIDTHS:
+                visitor = Visitor(browser, address, language, width)
+                page = visitor.page
+                page.goto("/verify")
+                visitor.look("verify")
+                for name, file, verdict in zip(("genuine", "altered"), (mail, altered), words, strict=False):
+                    page.locator("#mail").set_input_files(str(file))
+                    page.locator("form.stack button").click()
+                    assert page.locator(".verdict .figure").inner_text() == verdict
+                    visitor.look(f"verify-{name}")
+                for asked, verdict in ((f"0x{code}", words[0]), ("0x" + "ab" * 32, words[2])):
+                    page.goto(f"/verify?code={asked}")
+                    page.locator("form.stack button").click()
+                    assert page.locator(".verdict .figure").inner_text() == verdict
+                visitor.look("verify-unknown")
+                # Nothing that the notice itself does not say.
+                for secret in ("borrower-1@example.org", stage.lender.address[2:].lower()):
+                    assert secret not in page.content().lower()
+                visitor.close()

@@ -71,6 +71,7 @@ class Scene:
         settings = Settings(database="sqlite://", vault="sqlite://", web=web)
         self.origin = origin
         self.app = Application(settings, w3=Web3(NoNode()), deployment=deployment(chain_id))
+        self.app.chain_id = chain_id
         self.model = self.app.read_model
         genesis = Block(0, b"g" * 32, START)
         self.model.start(

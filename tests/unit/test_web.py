@@ -382,6 +382,14 @@ def test_pages_speak_the_visitors_language(scene: Scene) -> None:
     assert browser.post("/language", data={"language": "xx"}).status_code == 422
 
 
+@pytest.mark.parametrize("message", ["", "\x00", "0x12", "<script>alert(1)</script>", "0x" + "ab" * 32])
+def test_a_notice_that_cannot_be_looked_up_is_told_so(scene: Scene, message: str) -> None:
+    answer = scene.browser().post("/verify", data={"message": message})
+    # The chain that is not there is asked about codes alone.
+    assert answer.status_code == {"": 422, "0x" + "ab" * 32: 503}.get(message, 200)
+    assert "<script>alert" not in answer.text
+
+
 # ---------------------------------------------------------------------------------------- the demo wallet
 
 

@@ -69,7 +69,7 @@ RATES: Final[Mapping[str, Rate]] = {
     "act": Rate(40, 0.5),
     "sign-in": Rate(20, 0.2),
     # Codes have 256 bits; guessing is hopeless, and is to cost the chain's node nothing either.
-    "verify": Rate(15, 0.2),
+    "verify": Rate(30, 0.5),
     "rpc": Rate(300, 30),
 }
 _CLASSES: Final = (
@@ -216,7 +216,7 @@ class Limiter:
 def class_of(path: str, method: str) -> str:
     """Which rate holds for a request."""
     for prefix, kind in _CLASSES:
-        if path.startswith(prefix):
+        if path.startswith(prefix) and (method not in _SAFE or kind in ("page", "static")):
             return kind
     return "page" if method in _SAFE else "act"
 

@@ -71,6 +71,7 @@ class Site:
 
 MENU: Final[list[tuple[Role | None, str, str]]] = [
     (Role.BORROWER, "/loans", N_("My loans")),
+    (None, "/verify", N_("Check a notice")),
 ]
 """What stands at the top of every page, for whom; None: for everybody. Whoever adds pages adds them here."""
 

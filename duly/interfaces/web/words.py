@@ -7,7 +7,8 @@ from typing import Final
 from duly.domain.consent import Channel
 from duly.domain.grievance import Grievance
 from duly.domain.loan import Status
-from duly.domain.terms import Schedule
+from duly.domain.notice import Kind
+from duly.domain.terms import Frequency, Schedule
 from duly.interfaces.web.language import N_
 from duly.services.genuine import Verdict
 from duly.services.portal import Paid
@@ -53,6 +54,31 @@ _WORDS: Final[tuple[Mapping[Enum, str], ...]] = (
         Channel.SMS: N_("text message"),
         Channel.PUSH: N_("push message"),
         Channel.IN_APP: N_("inbox"),
+    },
+    {
+        Kind.LOAN_OPENED: N_("the loan was opened"),
+        Kind.INSTALMENT_UPCOMING: N_("an instalment is coming up"),
+        Kind.DUE_TODAY: N_("an instalment is due today"),
+        Kind.OVERDUE: N_("an instalment is overdue"),
+        Kind.PAYMENT_RECEIVED: N_("a payment was received"),
+        Kind.LOAN_REPAID: N_("the loan is repaid"),
+        Kind.PAID_AHEAD: N_("the next instalment is paid already"),
+        Kind.LOAN_AMENDED: N_("the loan was changed"),
+        Kind.COOLING_OFF_ENDING: N_("the cooling-off period ends"),
+        Kind.CONSENT_CHANGED: N_("contact or consent changed"),
+        Kind.DISPUTE_RECEIVED: N_("a dispute was received"),
+        Kind.HARDSHIP_RECEIVED: N_("hardship was received"),
+        Kind.DISPUTE_ANSWERED: N_("a dispute was answered"),
+        Kind.HARDSHIP_ANSWERED: N_("hardship was answered"),
+        Kind.LOAN_ASSIGNED: N_("the claim was assigned"),
+        Kind.ARREARS: N_("a statement of arrears"),
+    },
+    {
+        Frequency.MONTHLY: N_("monthly"),
+        Frequency.QUARTERLY: N_("quarterly"),
+        Frequency.WEEKLY: N_("weekly"),
+        Frequency.FORTNIGHTLY: N_("fortnightly"),
+        Frequency.FOUR_WEEKLY: N_("four-weekly"),
     },
     {
         Verdict.GENUINE: N_("Genuine"),
