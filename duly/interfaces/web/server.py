@@ -88,5 +88,6 @@ def serve(
             timeout_graceful_shutdown=10,
             h11_max_incomplete_event_size=HEAD_BYTES,
         )
+        listener.listen()  # whoever is told may come at once
         tell(app.state.site.origin)
         uvicorn.Server(config).run([listener])
