@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from duly.services.deliver import Deliverer
     from duly.services.index import Indexer
     from duly.services.portal import Portal
+    from duly.services.portfolio import Portfolio
     from duly.services.queue import Queue
     from duly.services.serve import Server
     from duly.services.templates import TemplateSet
@@ -390,6 +391,13 @@ class Application:
         from duly.services.portal import Portal
 
         return Portal(self)
+
+    @cached_property
+    def portfolio(self) -> "Portfolio":
+        """What a servicer's desk shows of many loans. Raises: as `portal`."""
+        from duly.services.portfolio import Portfolio
+
+        return Portfolio(self, self.portal)
 
     @cached_property
     def leases(self) -> "Leases":

@@ -371,7 +371,7 @@ class ReadModel:
         known = state.loans
         unknown = touched.loans - known.keys()
         for row in _rows_of(connection, _LOANS_AND_SAID, schema.loans.c.id, unknown):
-            known[row.id] = _loan(row)
+            known[row.id] = loan_of_row(row)
             self._numbers[row.id] = row.number
             if row.carried:
                 state.carried[row.id] = row.carried
@@ -777,7 +777,7 @@ class ReadModel:
         """A loan as recorded; lateness as last assessed."""
         with self._reading() as connection:
             row = connection.execute(select(schema.loans).where(schema.loans.c.id == loan_id)).first()
-        return None if row is None else _loan(row)
+        return None if row is None else loan_of_row(row)
 
     def policies_of(self, loans: Collection[bytes]) -> dict[bytes, int]:
         """The numbers of the policies that loans were made under."""
@@ -815,7 +815,7 @@ class ReadModel:
         if len(rows) > 1:
             shown = ", ".join(_short(row.id, 10) for row in rows[:2]) + (", …" if len(rows) > 2 else "")
             raise AmbiguousLoan(f"more than one loan's id begins with 0x{digits}: {shown}")
-        return _loan(rows[0])
+        return loan_of_row(rows[0])
 
     def loans(
         self,
@@ -834,7 +834,7 @@ class ReadModel:
             if value is not None:
                 query = query.where(column == value)
         with self._reading() as connection:
-            return [_loan(row) for row in connection.execute(query)]
+            return [loan_of_row(row) for row in connection.execute(query)]
 
     def count_loans(self, status: Status | None = None) -> int:
         """How many loans there are."""
@@ -1295,7 +1295,8 @@ def _planning(loan: Loan, state: State) -> tuple[int, int | None, int | None, in
     return int(status), schedule.due_day(terms, k), paid_through, int(unsaid)
 
 
-def _loan(row: Row[Any]) -> Loan:
+def loan_of_row(row: Row[Any]) -> Loan:
+    """A loan, of a row of `schema.loans`."""
     return Loan(
         id=row.id,
         terms=_terms(row),
@@ -1455,7 +1456,7 @@ def _policy_row(policy: Policy) -> tuple[Any, ...]:
 
 def _candidate(row: Row[Any]) -> Candidate:
     return Candidate(
-        loan=_loan(row),
+        loan=loan_of_row(row),
         carried=row.carried or 0,
         servicer=row.servicer or ZERO_ADDRESS,
         profile=Profile() if row.registered is None else _profile(row),

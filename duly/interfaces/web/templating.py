@@ -42,7 +42,7 @@ class Pages:
 
 
 def _environment(language: Language, write: Writer) -> Environment:
-    from duly.interfaces.web.plots import balance_plot
+    from duly.interfaces.web.plots import balance_plot, buckets_plot
 
     made = Environment(
         loader=PackageLoader("duly.interfaces.web"),
@@ -64,6 +64,7 @@ def _environment(language: Language, write: Writer) -> Environment:
         "moment": write.moment,
         "count": write.count,
         "percent": write.percent,
+        "share": lambda ppm: f"{ppm / 10_000:.1f} %",
         "listed": write.listed,
         "word": lambda value: write.text(word(value)),
         "event": lambda name: write.text(EVENTS[name]),
@@ -72,6 +73,7 @@ def _environment(language: Language, write: Writer) -> Environment:
         "hex": lambda value: "0x" + value.hex(),
         "json": lambda value: json.dumps(value, separators=(",", ":")),
         "plot": lambda curves: balance_plot(curves, write),
+        "buckets_plot": lambda months: buckets_plot(months, write),
     }
     made.globals |= {
         "csrf_field": csrf_field,

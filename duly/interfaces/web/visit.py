@@ -5,6 +5,8 @@ A page is a function that takes one of these as a parameter:
     AnyVisit        anybody, signed in or not
     SignedIn        who has signed in; others are led to the sign-in and back
     MyLoan          the same, and the path's `loan` is one of their own: another's is as good as none
+    AtDesk          who lends, serves or supervises; `visit.lenders` tells whose loans are shown
+    ServedLoan      a loan that the desk shows them
     role(Role.X)    who has a role
 
 and returns `visit.show("template.html", name=value, …)` or `visit.go("/path")`.
@@ -69,11 +71,20 @@ class Site:
         return f"__Host-{name}" if self.secure else name
 
 
-MENU: Final[list[tuple[Role | None, str, str]]] = [
-    (Role.BORROWER, "/loans", N_("My loans")),
+DESK: Final = frozenset({Role.SERVICER, Role.OFFICER, Role.AUDITOR})
+"""Who sees the desk: a servicer their own loans, the others all of them."""
+
+MENU: Final[list[tuple[frozenset[Role] | None, str, str]]] = [
+    (frozenset({Role.BORROWER}), "/loans", N_("My loans")),
+    (DESK, "/desk", N_("Portfolio")),
     (None, "/verify", N_("Check a notice")),
 ]
 """What stands at the top of every page, for whom; None: for everybody. Whoever adds pages adds them here."""
+
+DESK_MENU: Final[list[tuple[frozenset[Role], str, str]]] = [
+    (DESK, "/desk", N_("Loans")),
+]
+"""The same for the desk's own pages."""
 
 
 class SignInNeeded(Exception):
@@ -134,10 +145,23 @@ class Visit:
             found.add(Role.AUDITOR)
         return frozenset(found)
 
+    @cached_property
+    def lenders(self) -> frozenset[str] | None:
+        """Whose loans the desk shows: their own, and of who appointed them; None where all."""
+        if self.roles & {Role.OFFICER, Role.AUDITOR}:
+            return None
+        found: frozenset[str] = self.app.portfolio.book.lenders_of(self.address)
+        return found
+
     @property
     def menu(self) -> list[tuple[str, str]]:
         """The pages that lead everywhere else, and what they are called."""
-        return [(path, name) for needed, path, name in MENU if needed is None or needed in self.roles]
+        return [(path, name) for needed, path, name in MENU if needed is None or needed & self.roles]
+
+    @property
+    def desk_menu(self) -> list[tuple[str, str]]:
+        """The same of the desk's own pages."""
+        return [(path, name) for needed, path, name in DESK_MENU if needed & self.roles]
 
     @property
     def csrf(self) -> str:
@@ -248,6 +272,21 @@ def my_loan(visit: Annotated[Visit, Depends(signed_in)], loan: Annotated[str, Pa
     return found
 
 
+def served_loan(visit: Annotated[Visit, Depends(signed_in)], loan: Annotated[str, Path()]) -> Loan:
+    """The loan that the path names, for whom the desk shows it.
+
+    Raises: NotFound.
+    """
+    found = visit.portal.loan(_id(loan))
+    if (
+        found is None
+        or not visit.roles & DESK
+        or not (visit.lenders is None or found.lender in visit.lenders)
+    ):
+        raise NotFound
+    return found
+
+
 def _id(text: str) -> bytes:
     try:
         found = bytes.fromhex(text.removeprefix("0x"))
@@ -268,3 +307,5 @@ def sign_in_path(visit: Visit) -> str:
 AnyVisit = Annotated[Visit, Depends(visit)]
 SignedIn = Annotated[Visit, Depends(signed_in)]
 MyLoan = Annotated[Loan, Depends(my_loan)]
+ServedLoan = Annotated[Loan, Depends(served_loan)]
+AtDesk = Annotated[Visit, Depends(role(*DESK))]

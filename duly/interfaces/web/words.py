@@ -12,6 +12,7 @@ from duly.domain.terms import Frequency, Schedule
 from duly.interfaces.web.language import N_
 from duly.services.genuine import Verdict
 from duly.services.portal import Paid
+from duly.services.portfolio import Bucket
 from duly.services.transactions import Stage
 
 _WORDS: Final[tuple[Mapping[Enum, str], ...]] = (
@@ -79,6 +80,13 @@ _WORDS: Final[tuple[Mapping[Enum, str], ...]] = (
         Frequency.WEEKLY: N_("weekly"),
         Frequency.FORTNIGHTLY: N_("fortnightly"),
         Frequency.FOUR_WEEKLY: N_("four-weekly"),
+    },
+    {
+        Bucket.CURRENT: N_("current"),
+        Bucket.DAYS_30: N_("1–30 days"),
+        Bucket.DAYS_60: N_("31–60 days"),
+        Bucket.DAYS_90: N_("61–90 days"),
+        Bucket.OVER_90: N_("over 90 days"),
     },
     {
         Verdict.GENUINE: N_("Genuine"),

@@ -1,0 +1,170 @@
+"""The desk: what many loans come to, who sees which, and what is done there."""
+
+import re
+
+import pytest
+from portal import ANA, AUDITOR, BO, OFFICER, Scene, wallet
+from scene import a_loan, day, moment
+
+from duly.domain import schedule
+from duly.domain.events import (
+    InstalmentMissed,
+    LoanOpened,
+    LoanRepaid,
+    LoanSettled,
+    Repaid,
+    ServicerAppointed,
+)
+from duly.domain.loan import Loan
+from duly.services.portfolio import PAGE, Bucket, bucket_of
+from duly.store.book import Book
+
+CLERK, LENDING, RIVAL = wallet(11), wallet(12), wallet(13)
+LENDER, OTHER = LENDING.address.lower(), RIVAL.address.lower()
+
+
+def tell_opened(scene: Scene, loan: Loan) -> None:
+    scene.tell(LoanOpened(loan.id, loan.terms, loan.instalment, loan.total), at=loan.opened_at)
+
+
+def pay(scene: Scene, loan: Loan, instalments: int, at: str) -> None:
+    assess(scene, loan, at)
+    paid = scene.model.loan(loan.id).paid + instalments * loan.instalment  # type: ignore[union-attr]
+    scene.tell(Repaid(loan.id, loan.terms.borrower, instalments * loan.instalment, paid), at=moment(at))
+
+
+def assess(scene: Scene, loan: Loan, at: str) -> None:
+    """As the ledger does before money moves."""
+    before = scene.model.loan(loan.id)
+    assert before
+    first, last = schedule.missed(before, moment(at))
+    if first <= last:
+        fees = schedule.assess(before, moment(at)).fees
+        scene.tell(InstalmentMissed(loan.id, first, last, fees), at=moment(at))
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """Three loans of one lender, first due on 29 January 2027, and one of another; it is 10 April.
+
+    Number 1 is paid on time. Number 2 never pays. Number 3 pays January's instalment in March, and settles.
+    """
+    found = Scene()
+    loans = [a_loan(number=n, lender=LENDER, borrower=f"0x{n:040x}") for n in (1, 2, 3)]
+    other = a_loan(number=4, lender=OTHER, borrower=ANA.address.lower())
+    for loan in (*loans, other):
+        tell_opened(found, loan)
+    found.tell(ServicerAppointed(LENDER, CLERK.address.lower()), at=moment("2026-12-20 12:00"))
+    one, _, three = loans
+    pay(found, one, 1, "2027-01-28 12:00")
+    pay(found, one, 1, "2027-02-28 12:00")
+    pay(found, three, 1, "2027-03-02 12:00")
+    pay(found, one, 1, "2027-03-29 12:00")
+    assess(found, three, "2027-04-05 12:00")
+    left = found.model.loan(three.id)
+    assert left
+    settled, amount, saved = schedule.settle(left, moment("2027-04-05 12:00"))
+    found.tell(
+        LoanSettled(three.id, three.terms.borrower, amount, saved, settled.paid),
+        LoanRepaid(three.id, settled.paid),
+        at=moment("2027-04-05 12:00"),
+    )
+    found.tell(at=moment("2027-04-10 12:00"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("days", "bucket"),
+    [(-5, 0), (0, 0), (1, 1), (30, 1), (31, 2), (60, 2), (61, 3), (90, 3), (91, 4), (900, 4)],
+)
+def test_a_bucket_is_told_by_the_days_past_due(days: int, bucket: int) -> None:
+    found = bucket_of(days)
+    assert found == bucket
+    least, most = found.days
+    assert least is None or least <= days
+    assert most is None or days <= most
+
+
+def test_buckets_and_roll_rates_are_those_of_a_history_by_hand(scene: Scene) -> None:
+    found = scene.app.portfolio.overview(frozenset({LENDER}))
+    assert found
+    per_month = {each.day: [one.loans for one in each.buckets] for each in found.months}
+    # The last day of a month in UTC; loans are in Shanghai, where it is the first of the next at its end.
+    assert per_month == {
+        day("2026-12-31"): [3, 0, 0, 0, 0],
+        day("2027-01-31"): [1, 2, 0, 0, 0],
+        # Paid late: number 3 owes February's since the 28th.
+        day("2027-02-28"): [1, 0, 2, 0, 0],
+        day("2027-03-31"): [1, 0, 1, 1, 0],
+        day("2027-04-10"): [1, 0, 0, 1, 0],
+    }
+    two = scene.model.loan((2).to_bytes(32, "big"))
+    assert two
+    assert found.now.buckets[Bucket.DAYS_90].owed == two.owed
+    assert found.now.total.owed == sum(loan.owed for loan in scene.model.loans(lender=LENDER))
+    january, february, march = found.rolls
+    assert [each.start.loans for each in january.buckets] == [3, 0, 0, 0, 0]
+    assert (january.buckets[0].worse.loans, january.buckets[0].rate) == (2, 666_667)
+    assert (february.buckets[1].start.loans, february.buckets[1].rate) == (2, 1_000_000)
+    # One of two went on to 61-90 days; the other's January was paid, but it is 31-60 late with February's.
+    rolled = march.buckets[2]
+    assert (rolled.start.loans, rolled.worse.loans, rolled.cured.loans) == (2, 1, 0)
+    assert rolled.rate == 500_000
+
+
+def test_the_list_of_a_bucket_is_what_was_counted(scene: Scene) -> None:
+    portfolio, lenders = scene.app.portfolio, frozenset({LENDER})
+    counted = portfolio.overview(lenders)
+    assert counted
+    for bucket in Bucket:
+        listed = portfolio.listed(lenders, bucket).loans
+        assert len(listed) == counted.now.buckets[bucket].loans, bucket
+
+
+def test_pages_of_a_bucket_show_every_loan_once() -> None:
+    scene = Scene()
+    for number in range(1, PAGE + 8):
+        tell_opened(scene, a_loan(number=number, lender=LENDER))
+    scene.tell(at=moment("2027-02-10 12:00"))
+    first = scene.app.portfolio.listed(frozenset({LENDER}), Bucket.DAYS_30)
+    assert len(first.loans) == PAGE
+    second = scene.app.portfolio.listed(frozenset({LENDER}), Bucket.DAYS_30, first.after)
+    assert second.after is None
+    ids = {each.loan.id for each in (*first.loans, *second.loans)}
+    assert len(ids) == len(first.loans) + len(second.loans) == PAGE + 7
+    browser = scene.signed_in(LENDING)
+    page = browser.get("/desk/loans?bucket=1").text
+    following = re.search(r'href="(/desk/loans\?bucket=1&amp;after=[\d-]+)"', page)
+    assert following
+    assert browser.get(following[1].replace("&amp;", "&")).text.count('scope="row"') == 7
+
+
+@pytest.mark.parametrize("who", [LENDING, CLERK])
+def test_lender_and_servicer_see_their_own_loans_alone(scene: Scene, who: object) -> None:
+    browser = scene.signed_in(who)  # type: ignore[arg-type]
+    assert "Portfolio" in browser.get("/desk").text
+    own, other = ((n).to_bytes(32, "big").hex() for n in (2, 4))
+    pages = "".join(browser.get(f"/desk/loans?bucket={each:d}").text for each in Bucket)
+    assert own in pages
+    assert other not in pages
+    assert browser.get(f"/desk/loans/{own}").status_code == 200
+    assert browser.get(f"/desk/loans/{other}").status_code == 404
+
+
+def test_officer_and_auditor_see_all_and_a_borrower_nothing(scene: Scene) -> None:
+    for who in (OFFICER, AUDITOR):
+        browser = scene.signed_in(who)
+        for number in (2, 4):
+            assert browser.get(f"/desk/loans/{number.to_bytes(32, 'big').hex()}").status_code == 200
+    for who in (ANA, BO):
+        browser = scene.signed_in(who)
+        assert browser.get("/desk").status_code == 403
+        assert browser.get("/desk/loans").status_code == 403
+        assert "/desk" not in browser.get("/loans").text
+
+
+def test_whose_loans_an_address_looks_after(scene: Scene) -> None:
+    book = Book(scene.model.engine)
+    assert book.lenders_of(CLERK.address.lower()) == {CLERK.address.lower(), LENDER}
+    assert book.count(frozenset({LENDER})) == 3
+    assert book.count(None) == 4
