@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from duly.channels.message import Carrier
     from duly.domain.consent import Channel
     from duly.services.deliver import Deliverer
+    from duly.services.desk import Desk
     from duly.services.index import Indexer
     from duly.services.portal import Portal
     from duly.services.portfolio import Portfolio
     from duly.services.queue import Queue
     from duly.services.serve import Server
     from duly.services.templates import TemplateSet
+    from duly.store.actions import ActionLog
     from duly.store.leases import Leases
     from duly.store.notices import NoticeStore
     from duly.store.readmodel import ReadModel
@@ -291,6 +293,13 @@ class Application:
 
         return SessionStore(self.read_model.engine)
 
+    @cached_property
+    def actions(self) -> "ActionLog":
+        """What was done at the portal's desk, in the read model's database. Raises: DatabaseError."""
+        from duly.store.actions import ActionLog
+
+        return ActionLog(self.read_model.engine)
+
     # ----------------------------------------------------------------------------------- the channels
 
     @cached_property
@@ -398,6 +407,13 @@ class Application:
         from duly.services.portfolio import Portfolio
 
         return Portfolio(self, self.portal)
+
+    @cached_property
+    def desk(self) -> "Desk":
+        """What is done at the servicer's desk. Raises: as `portal`."""
+        from duly.services.desk import Desk
+
+        return Desk(self)
 
     @cached_property
     def leases(self) -> "Leases":

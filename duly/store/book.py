@@ -8,13 +8,14 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Engine, Select, Table, and_, func, or_, select, true
 
 from duly.domain import calendar
 from duly.domain.loan import Loan
 from duly.store import schema
 from duly.store.database import reading, streamed
-from duly.store.readmodel import loan_of_row
+from duly.store.notices import Delivery, State, deliveries_table, delivery_of_row
+from duly.store.readmodel import RefusedNotice, ServedNotice, loan_of_row, refused_of_row, served_of_row
 
 _TOLD: Final = (
     "Repaid", "ReceiptAcknowledged", "DebtForgiven", "InstalmentMissed", "FeesWaived",
@@ -102,11 +103,60 @@ class Book:
                     row = next(rows, None)
                 yield loan_of_row(found), its
 
+    def notices(self, lenders: Collection[str] | None, limit: int) -> list[ServedNotice]:
+        """The notices that were served about their loans, the latest first."""
+        table = schema.notices
+        query = _about(select(table), table, lenders)
+        query = query.order_by(table.c.block_number.desc(), table.c.log_index.desc()).limit(limit)
+        with reading(self._engine) as connection:
+            return [served_of_row(row) for row in connection.execute(query)]
+
+    def refusals(self, lenders: Collection[str] | None, limit: int) -> list[RefusedNotice]:
+        """What the gate refused about their loans, the latest first."""
+        table = schema.refusals
+        query = _about(select(table), table, lenders)
+        query = query.order_by(table.c.block_number.desc(), table.c.log_index.desc()).limit(limit)
+        with reading(self._engine) as connection:
+            return [refused_of_row(row) for row in connection.execute(query)]
+
+    def deliveries(self, lenders: Collection[str] | None, state: State, limit: int) -> list[Delivery]:
+        """Of the notices about their loans, those whose delivery stands so, the latest first."""
+        table = deliveries_table
+        query = _about(select(table), table, lenders).where(table.c.state == state.value)
+        query = query.order_by(table.c.at.desc(), table.c.notice).limit(limit)
+        with reading(self._engine) as connection:
+            return [delivery_of_row(row) for row in connection.execute(query)]
+
+    def outcomes(self, lenders: Collection[str] | None, since: int) -> dict[State, int]:
+        """What became of the notices about their loans that were served since a moment, counted."""
+        table = deliveries_table
+        query = _about(select(table.c.state, func.count()), table, lenders)
+        query = query.where(table.c.served_at >= since).group_by(table.c.state)
+        with reading(self._engine) as connection:
+            return {State(state): count for state, count in connection.execute(query)}
+
+    def lender_of(self, loans: Collection[bytes]) -> dict[bytes, str]:
+        """To whom the claims of loans belong."""
+        c = schema.loans.c
+        found: dict[bytes, str] = {}
+        ids = sorted(set(loans))
+        with reading(self._engine) as connection:
+            for start in range(0, len(ids), 500):
+                query = select(c.id, c.lender).where(c.id.in_(ids[start : start + 500]))
+                found |= {row.id: row.lender for row in connection.execute(query)}
+        return found
+
     def count(self, lenders: Collection[str] | None) -> int:
         """How many loans there ever were."""
         query = select(func.count()).select_from(schema.loans).where(belongs(lenders))
         with reading(self._engine) as connection:
             return int(connection.execute(query).scalar_one())
+
+
+def _about(query: Select[Any], table: Table, lenders: Collection[str] | None) -> Select[Any]:
+    if lenders is None:
+        return query
+    return query.join(schema.loans, schema.loans.c.id == table.c.loan).where(belongs(lenders))
 
 
 def belongs(lenders: Collection[str] | None) -> ColumnElement[bool]:

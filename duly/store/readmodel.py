@@ -1023,7 +1023,7 @@ class ReadModel:
         query = select(schema.notices).where(schema.notices.c.id == notice_id)
         with self._reading() as connection:
             row = connection.execute(query).first()
-        return None if row is None else _served(row)
+        return None if row is None else served_of_row(row)
 
     def notices(
         self,
@@ -1043,7 +1043,7 @@ class ReadModel:
             schema.notices, after, limit, newest_first, loan=loan, borrower=borrower, server=server
         )
         with self._reading() as connection:
-            return [_served(row) for row in connection.execute(query)]
+            return [served_of_row(row) for row in connection.execute(query)]
 
     def refusals(
         self,
@@ -1057,7 +1057,7 @@ class ReadModel:
         """Notices of batches that were skipped, in the chain's order."""
         query = _filtered(schema.refusals, after, limit, newest_first, loan=loan, server=server)
         with self._reading() as connection:
-            return [_refused(row) for row in connection.execute(query)]
+            return [refused_of_row(row) for row in connection.execute(query)]
 
 
 class _Touched:
@@ -1474,12 +1474,14 @@ def _candidate(row: Row[Any]) -> Candidate:
     )
 
 
-def _served(row: Row[Any]) -> ServedNotice:
+def served_of_row(row: Row[Any]) -> ServedNotice:
+    """A notice, of a row of `schema.notices`."""
     values = row._asdict()
     return ServedNotice(**values | {"kind": Kind(row.kind), "channel": Channel(row.channel)})
 
 
-def _refused(row: Row[Any]) -> RefusedNotice:
+def refused_of_row(row: Row[Any]) -> RefusedNotice:
+    """A refusal, of a row of `schema.refusals`."""
     values = row._asdict()
     known = {"kind": Kind(row.kind), "channel": Channel(row.channel), "reason": Refusal(row.reason)}
     return RefusedNotice(**values | known)

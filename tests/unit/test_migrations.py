@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 
-from duly.store import leases, notices, outgoing, reports, schema, sessions, vault
+from duly.store import actions, leases, notices, outgoing, reports, schema, sessions, vault
 from duly.store.database import (
     DatabaseError,
     DatabaseOutdated,
@@ -31,6 +31,7 @@ TABLES: dict[str, list[MetaData]] = {
         leases.metadata,
         outgoing.metadata,
         sessions.metadata,
+        actions.metadata,
     ],
     "vault": [vault.metadata],
 }

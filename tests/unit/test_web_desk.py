@@ -7,17 +7,22 @@ from portal import ANA, AUDITOR, BO, OFFICER, Scene, wallet
 from scene import a_loan, day, moment
 
 from duly.domain import schedule
+from duly.domain.consent import Channel
 from duly.domain.events import (
     InstalmentMissed,
     LoanOpened,
     LoanRepaid,
     LoanSettled,
+    NoticeRefused,
     Repaid,
     ServicerAppointed,
 )
 from duly.domain.loan import Loan
+from duly.domain.notice import Kind, Refusal
 from duly.services.portfolio import PAGE, Bucket, bucket_of
+from duly.store.actions import What
 from duly.store.book import Book
+from duly.store.notices import TOLD, Outcome, Served, State
 
 CLERK, LENDING, RIVAL = wallet(11), wallet(12), wallet(13)
 LENDER, OTHER = LENDING.address.lower(), RIVAL.address.lower()
@@ -168,3 +173,102 @@ def test_whose_loans_an_address_looks_after(scene: Scene) -> None:
     assert book.lenders_of(CLERK.address.lower()) == {CLERK.address.lower(), LENDER}
     assert book.count(frozenset({LENDER})) == 3
     assert book.count(None) == 4
+
+
+# ---------------------------------------------------------------------------------------- notices
+
+
+def lose(scene: Scene, loan: int, number: int) -> bytes:
+    """A notice about a loan in the midst of sending which somebody died."""
+    told = scene.model.loan(loan.to_bytes(32, "big"))
+    assert told
+    notice = Served(
+        bytes([number]) * 32, told.id, told.terms.borrower, Kind.OVERDUE, 1, 5, Channel.EMAIL, b"c" * 32, 7
+    )
+    assert scene.app.notice_store.claim([notice], 8)
+    scene.app.notice_store.settle(Outcome((notice,), State.UNCERTAIN, "reset"), 9)
+    return notice.id
+
+
+def drop(scene: Scene, loan: int, number: int) -> bytes:
+    """One that was certainly not sent."""
+    told = scene.model.loan(loan.to_bytes(32, "big"))
+    assert told
+    notice = Served(
+        bytes([number]) * 32, told.id, told.terms.borrower, Kind.OVERDUE, 1, 5, Channel.EMAIL, b"d" * 32, 7
+    )
+    assert scene.app.notice_store.drop([notice], "window_over", 9)
+    return notice.id
+
+
+def state_of(scene: Scene, notice: bytes) -> tuple[State, str | None]:
+    found = scene.app.notice_store.delivery(notice)
+    assert found
+    return found.state, found.reason
+
+
+def test_gate_2_a_servicer_settles_and_requeues_their_own_and_it_is_logged(scene: Scene) -> None:
+    own, other, dropped = lose(scene, 2, 0xA1), lose(scene, 4, 0xA2), drop(scene, 2, 0xA3)
+    clerk = scene.signed_in(CLERK)
+    page = clerk.get("/desk/notices").text
+    assert own.hex() in page
+    assert other.hex() not in page
+    assert "hours were over" in page
+    assert clerk.post(f"/desk/notices/{other.hex()}/settle", data={"sent": "no"}).status_code == 404
+    assert clerk.post(f"/desk/notices/{own.hex()}/settle", data={"sent": "maybe"}).status_code == 422
+    assert scene.app.actions.latest(9) == []
+    assert clerk.post(f"/desk/notices/{own.hex()}/settle", data={"sent": "yes"}).status_code == 303
+    assert state_of(scene, own) == (State.SENT, TOLD)
+    assert clerk.post(f"/desk/notices/{own.hex()}/settle", data={"sent": "no"}).status_code == 409
+    assert clerk.post(f"/desk/notices/{own.hex()}/requeue").status_code == 409
+    assert clerk.post(f"/desk/notices/{dropped.hex()}/requeue").status_code == 303
+    assert state_of(scene, dropped)[0] is State.DEFERRED
+    told = [action for _, action in scene.app.actions.latest(9)]
+    address = CLERK.address.lower()
+    assert [(each.address, each.role, each.what, each.about) for each in told] == [
+        (address, "servicer", What.REQUEUED, dropped),
+        (address, "servicer", What.SETTLED_SENT, own),
+    ]
+    # The log is for those who supervise.
+    assert clerk.get("/desk/actions").status_code == 403
+    for who in (OFFICER, AUDITOR):
+        assert "settled as sent" in scene.signed_in(who).get("/desk/actions").text
+
+
+def test_an_officer_settles_for_all_and_an_auditor_for_none(scene: Scene) -> None:
+    lost, dropped = lose(scene, 4, 0xA1), drop(scene, 4, 0xA2)
+    auditor, officer = scene.signed_in(AUDITOR), scene.signed_in(OFFICER)
+    assert lost.hex() in auditor.get("/desk/notices").text
+    assert "<button" not in auditor.get("/desk/notices").text.partition("<main")[2]
+    assert auditor.post(f"/desk/notices/{lost.hex()}/settle", data={"sent": "yes"}).status_code == 403
+    assert officer.post(f"/desk/notices/{dropped.hex()}/requeue").status_code == 403
+    assert (
+        scene.signed_in(ANA).post(f"/desk/notices/{lost.hex()}/settle", data={"sent": "yes"}).status_code
+        == 403
+    )
+    assert state_of(scene, lost)[0] is State.UNCERTAIN
+    assert scene.app.actions.latest(9) == []
+    assert officer.post(f"/desk/notices/{lost.hex()}/settle", data={"sent": "no"}).status_code == 303
+    assert state_of(scene, lost) == (State.DROPPED, TOLD)
+    assert [action.role for _, action in scene.app.actions.latest(9)] == ["officer"]
+
+
+def test_an_action_needs_the_token_of_its_session(scene: Scene) -> None:
+    lost = lose(scene, 2, 0xA1)
+    clerk = scene.signed_in(CLERK)
+    del clerk.headers["x-csrf-token"]
+    assert clerk.post(f"/desk/notices/{lost.hex()}/settle", data={"sent": "yes"}).status_code == 403
+    assert state_of(scene, lost)[0] is State.UNCERTAIN
+
+
+def test_a_refusal_of_the_gate_is_told_in_words(scene: Scene) -> None:
+    about = (2).to_bytes(32, "big")
+    scene.tell(
+        *(NoticeRefused(about, LENDER, Kind.OVERDUE, 1, Channel.EMAIL, reason, 1, 2) for reason in Refusal),
+        at=moment("2027-04-10 13:00"),
+    )
+    for language, words in {"en": "The borrower stopped all contact.", "zh": "借款人已停止一切联系"}.items():
+        browser = scene.signed_in(CLERK, **{"accept-language": language})
+        assert words in browser.get("/desk/notices").text
+    rival = scene.signed_in(RIVAL)
+    assert "stopped all contact" not in rival.get("/desk/notices").text

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from duly.interfaces.web.language import Language, Writer, translations
-from duly.interfaces.web.words import EVENTS, word
+from duly.interfaces.web.words import EVENTS, ROLES, outcome, word
 from duly.services.render import Place
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def _environment(language: Language, write: Writer) -> Environment:
         "share": lambda ppm: f"{ppm / 10_000:.1f} %",
         "listed": write.listed,
         "word": lambda value: write.text(word(value)),
+        "role": lambda name: write.text(ROLES[name]),
+        "outcome": lambda reason: write.text(outcome(reason)),
         "event": lambda name: write.text(EVENTS[name]),
         "address": to_checksum_address,
         "short": short_address,

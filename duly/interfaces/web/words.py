@@ -7,13 +7,16 @@ from typing import Final
 from duly.domain.consent import Channel
 from duly.domain.grievance import Grievance
 from duly.domain.loan import Status
-from duly.domain.notice import Kind
+from duly.domain.notice import Kind, Refusal
 from duly.domain.terms import Frequency, Schedule
 from duly.interfaces.web.language import N_
+from duly.services import deliver, serve
 from duly.services.genuine import Verdict
 from duly.services.portal import Paid
 from duly.services.portfolio import Bucket
 from duly.services.transactions import Stage
+from duly.store.actions import What
+from duly.store.notices import TOLD, WORKER_LOST, State
 
 _WORDS: Final[tuple[Mapping[Enum, str], ...]] = (
     {
@@ -82,6 +85,40 @@ _WORDS: Final[tuple[Mapping[Enum, str], ...]] = (
         Frequency.FOUR_WEEKLY: N_("four-weekly"),
     },
     {
+        State.CLAIMED: N_("being sent"),
+        State.DEFERRED: N_("tried again later"),
+        State.SENT: N_("sent"),
+        State.DROPPED: N_("not sent"),
+        State.UNCERTAIN: N_("sent or not"),
+    },
+    {
+        What.SETTLED_SENT: N_("settled as sent"),
+        What.SETTLED_NOT_SENT: N_("settled as not sent"),
+        What.REQUEUED: N_("put back into the queue"),
+        What.DOWNLOADED: N_("downloaded the audit"),
+    },
+    {
+        Refusal.NONE: N_("allowed"),
+        Refusal.UNKNOWN_LOAN: N_("There is no such loan."),
+        Refusal.NOT_SERVER: N_("Who served is neither the loan's lender nor its servicer."),
+        Refusal.NO_BASIS: N_("The ledger gives no ground to say this."),
+        Refusal.WRONG_INSTALMENT: N_("It names another instalment than the ledger."),
+        Refusal.ALREADY_SAID: N_("It was said before."),
+        Refusal.TOO_EARLY: N_("It is too early to say this."),
+        Refusal.TOO_LATE: N_("It is too late to say this."),
+        Refusal.WRONG_AMOUNT: N_("It names another amount than the ledger."),
+        Refusal.NO_CONTACT: N_("No contact is registered for this channel."),
+        Refusal.CEASED: N_("The borrower stopped all contact."),
+        Refusal.NO_CONSENT: N_("No consent to this channel is in force."),
+        Refusal.NOT_TOLD_OF_ASSIGNMENT: N_("The borrower was not told of the new lender yet."),
+        Refusal.RESTING: N_("Reminders rest for a grievance."),
+        Refusal.OUTSIDE_HOURS: N_("It is outside the borrower's hours."),
+        Refusal.TOO_SOON: N_("It is too soon after the reminder before."),
+        Refusal.DAY_CAP: N_("There were enough reminders in 24 hours."),
+        Refusal.WEEK_CAP: N_("There were enough reminders in 7 days."),
+        Refusal.SERVICE_CAP: N_("There were enough notices about the loan in 24 hours."),
+    },
+    {
         Bucket.CURRENT: N_("current"),
         Bucket.DAYS_30: N_("1–30 days"),
         Bucket.DAYS_60: N_("31–60 days"),
@@ -116,6 +153,38 @@ EVENTS: Final[Mapping[str, str]] = {
     "GrievancesCarriedOver": N_("Grievances went on to the new loan"),
 }
 """What events are called in a loan's history."""
+
+
+ROLES: Final[Mapping[str, str]] = {
+    "borrower": N_("borrower"),
+    "servicer": N_("servicer"),
+    "officer": N_("compliance officer"),
+    "auditor": N_("auditor"),
+}
+"""What somebody is at the desk."""
+
+_OUTCOMES: Final[Mapping[str, str]] = {
+    deliver.NO_WORDS: N_("Its words are not kept here."),
+    deliver.OTHER_WORDS: N_("Its words are not those that were let through."),
+    serve.OTHER_ADDRESS: N_("The borrower's address is not the registered one."),
+    serve.NO_ADDRESS: N_("No address of the borrower is kept for this channel."),
+    serve.NOT_VERIFIED: N_("The borrower did not confirm the address with a code."),
+    deliver.INCOMPLETE: N_("Another notice of the same message was not let through."),
+    deliver.WINDOW_OVER: N_("The borrower's hours were over."),
+    deliver.NO_CARRIER: N_("No way to send on this channel is set up."),
+    deliver.TOO_OFTEN: N_("It was tried as often as is of use."),
+    WORKER_LOST: N_("Whoever was sending it ended midway."),
+    TOLD: N_("A person settled it."),
+}
+
+
+def outcome(reason: str | None) -> str:
+    """Why a delivery stands where it does; what a carrier said itself stays as it is."""
+    if not reason:
+        return ""
+    if (refused := Refusal.__members__.get(reason.upper())) is not None:
+        return word(refused)
+    return _OUTCOMES.get(reason, reason)
 
 
 def word(value: Enum) -> str:
