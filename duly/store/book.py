@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Engine, Select, Table, and_, func, or_, select, true
 
 from duly.domain import calendar
+from duly.domain.grievance import Case, Grievance
 from duly.domain.loan import Loan
 from duly.store import schema
 from duly.store.database import reading, streamed
@@ -21,6 +22,7 @@ _TOLD: Final = (
     "Repaid", "ReceiptAcknowledged", "DebtForgiven", "InstalmentMissed", "FeesWaived",
     "LoanSettled", "LoanRepaid", "LoanRescinded", "LoanAmended",
 )  # fmt: skip
+_LOANS: Final = list(schema.loans.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,26 @@ class Book:
         query = query.where(table.c.served_at >= since).group_by(table.c.state)
         with reading(self._engine) as connection:
             return {State(state): count for state, count in connection.execute(query)}
+
+    def standing(self, lenders: Collection[str] | None, limit: int) -> list[tuple[Grievance, Case, Loan]]:
+        """The grievances about their loans that are not answered, the oldest first."""
+        cases = schema.cases.c
+        query = (
+            select(cases.grievance, cases.since, cases.received, cases.all_loans, cases.fees_rest, *_LOANS)
+            .join(schema.loans, schema.loans.c.id == cases.loan)
+            .where(cases.answered_at == 0, cases.since > 0, belongs(lenders))
+            .order_by(cases.since, cases.loan, cases.grievance)
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            return [
+                (
+                    Grievance(row.grievance),
+                    Case(row.since, 0, bool(row.received), bool(row.all_loans), bool(row.fees_rest)),
+                    loan_of_row(row),
+                )
+                for row in connection.execute(query)
+            ]
 
     def lender_of(self, loans: Collection[bytes]) -> dict[bytes, str]:
         """To whom the claims of loans belong."""

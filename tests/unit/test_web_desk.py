@@ -9,6 +9,8 @@ from scene import a_loan, day, moment
 from duly.domain import schedule
 from duly.domain.consent import Channel
 from duly.domain.events import (
+    GrievanceLodged,
+    GrievanceWithdrawn,
     InstalmentMissed,
     LoanOpened,
     LoanRepaid,
@@ -17,6 +19,7 @@ from duly.domain.events import (
     Repaid,
     ServicerAppointed,
 )
+from duly.domain.grievance import Grievance
 from duly.domain.loan import Loan
 from duly.domain.notice import Kind, Refusal
 from duly.services.portfolio import PAGE, Bucket, bucket_of
@@ -272,3 +275,28 @@ def test_a_refusal_of_the_gate_is_told_in_words(scene: Scene) -> None:
         assert words in browser.get("/desk/notices").text
     rival = scene.signed_in(RIVAL)
     assert "stopped all contact" not in rival.get("/desk/notices").text
+
+
+# ---------------------------------------------------------------------------------------- grievances
+
+
+def test_grievances_that_stand_are_shown_to_whom_they_concern(scene: Scene) -> None:
+    two, four = (number.to_bytes(32, "big") for number in (2, 4))
+    borrower = scene.model.loan(two).terms.borrower  # type: ignore[union-attr]
+    at = moment("2027-04-10 13:00")
+    scene.tell(
+        GrievanceLodged(two, borrower, Grievance.HARDSHIP, borrower, False, False),
+        GrievanceLodged(two, borrower, Grievance.DISPUTE, borrower, False, False),
+        GrievanceLodged(four, ANA.address.lower(), Grievance.DISPUTE, ANA.address.lower(), False, False),
+        GrievanceWithdrawn(two, borrower, Grievance.DISPUTE),
+        at=at,
+    )
+    [found] = scene.app.desk.grievances(frozenset({LENDER}))
+    assert (found.grievance, found.case.since) == (Grievance.HARDSHIP, at)
+    page = scene.signed_in(CLERK).get("/desk/grievances").text
+    assert f"duly offer amendment 0x{two.hex()}" in page
+    assert four.hex() not in page
+    assert "dispute-answered" not in page
+    officers = scene.signed_in(OFFICER).get("/desk/grievances").text
+    assert two.hex() in officers
+    assert four.hex() in officers

@@ -84,6 +84,7 @@ MENU: Final[list[tuple[frozenset[Role] | None, str, str]]] = [
 DESK_MENU: Final[list[tuple[frozenset[Role], str, str]]] = [
     (DESK, "/desk", N_("Loans")),
     (DESK, "/desk/notices", N_("Notices")),
+    (DESK, "/desk/grievances", N_("Grievances")),
     (frozenset({Role.OFFICER, Role.AUDITOR}), "/desk/actions", N_("Actions")),
 ]
 """The same for the desk's own pages."""

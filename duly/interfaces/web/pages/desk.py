@@ -80,6 +80,12 @@ def requeue(visit: AtDesk, notice: Annotated[str, Path()]) -> Response:
     return visit.go("/desk/notices")
 
 
+@router.get("/grievances")
+def grievances(visit: AtDesk) -> Response:
+    """What borrowers set against being reminded, and who waits for an answer or an offer."""
+    return visit.show("desk/grievances.html", found=visit.app.desk.grievances(visit.lenders))
+
+
 @router.get("/actions")
 def actions(
     visit: Annotated[Visit, Depends(role(Role.OFFICER, Role.AUDITOR))],
