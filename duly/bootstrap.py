@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from duly.services.portfolio import Portfolio
     from duly.services.queue import Queue
     from duly.services.serve import Server
+    from duly.services.supervision import Supervision
     from duly.services.templates import TemplateSet
     from duly.store.actions import ActionLog
     from duly.store.leases import Leases
@@ -414,6 +415,13 @@ class Application:
         from duly.services.desk import Desk
 
         return Desk(self)
+
+    @cached_property
+    def supervision(self) -> "Supervision":
+        """What a supervisor looks at. Raises: as `deployment`, DatabaseError."""
+        from duly.services.supervision import Supervision
+
+        return Supervision(self)
 
     @cached_property
     def leases(self) -> "Leases":

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from sqlalchemy import Column, Connection, Engine, LargeBinary, MetaData, Table, Text, insert, select
 
-from duly.store.database import reading
+from duly.store.database import reading, writing
 from duly.store.migrations import SERVICE
 from duly.store.schema import BigInteger
 
@@ -64,6 +64,11 @@ class ActionLog:
                 about=action.about,
             )
         )
+
+    def record(self, action: Action) -> None:
+        """Write one that changes nothing else."""
+        with writing(self._engine) as connection:
+            self.add(connection, action)
 
     def latest(self, limit: int, before: int | None = None) -> list[tuple[int, Action]]:
         """The newest first, each with its number. before: leave out those from this number on."""

@@ -84,4 +84,17 @@ def test_a_servicer_sees_the_portfolio_and_settles_an_uncertain_notice(stage, lo
             assert visitor.page.locator("tbody tr").count() == 1
             visitor.look("desk-actions")
             visitor.close()
+        for language in LOCALES:
+            for width in WIDTHS:
+                visitor = Visitor(browser, address, language, width)
+                page = visitor.page
+                visitor.sign_in(f"Borrower {auditor.number} ")
+                page.goto("/supervisor")
+                if page.locator("main form button").count():
+                    page.locator("main form button").click()
+                # HTMX asks how far it is until it is over.
+                page.locator(".verdict.genuine").wait_for(timeout=30_000)
+                assert page.locator(".badge.good").count() == 1
+                visitor.look("supervisor")
+                visitor.close()
     assert stage.app.notice_store.delivery(lost.id).state is State.DROPPED

@@ -77,6 +77,7 @@ DESK: Final = frozenset({Role.SERVICER, Role.OFFICER, Role.AUDITOR})
 MENU: Final[list[tuple[frozenset[Role] | None, str, str]]] = [
     (frozenset({Role.BORROWER}), "/loans", N_("My loans")),
     (DESK, "/desk", N_("Portfolio")),
+    (frozenset({Role.OFFICER, Role.AUDITOR}), "/supervisor", N_("Supervision")),
     (None, "/verify", N_("Check a notice")),
 ]
 """What stands at the top of every page, for whom; None: for everybody. Whoever adds pages adds them here."""
