@@ -30,7 +30,7 @@ PAGE: Final = 50
 
 _AT_ONCE: Final = 300
 """Loans that are counted while somebody waits."""
-_GOOD_FOR: Final = 60
+_GOOD_FOR: Final = 300
 """Seconds for which numbers of more loans are shown before they are counted again."""
 _REMEMBERED: Final = 64
 

@@ -300,3 +300,14 @@ def test_grievances_that_stand_are_shown_to_whom_they_concern(scene: Scene) -> N
     officers = scene.signed_in(OFFICER).get("/desk/grievances").text
     assert two.hex() in officers
     assert four.hex() in officers
+
+
+def test_no_page_of_the_desk_has_a_script_or_style_in_it(scene: Scene) -> None:
+    lose(scene, 2, 0xA1)
+    officer = scene.signed_in(OFFICER)
+    own = (2).to_bytes(32, "big").hex()
+    for path in ("", "/loans?bucket=3", f"/loans/{own}", "/notices", "/grievances", "/actions"):
+        answer = officer.get(f"/desk{path}")
+        assert answer.status_code == 200, path
+        assert not re.search(r"<style|\sstyle=|\son\w+=", answer.text), path
+        assert len(answer.text) < 150_000

@@ -105,5 +105,5 @@ def home_of(visit: AnyVisit) -> str:
     return "/loans"
 
 
-HOMES: dict[Role, str] = {Role.OFFICER: "/desk", Role.AUDITOR: "/desk", Role.SERVICER: "/desk"}
+HOMES: dict[Role, str] = {Role.OFFICER: "/desk", Role.AUDITOR: "/supervisor", Role.SERVICER: "/desk"}
 """Where each role begins, the most special first. Whoever adds its pages adds it here."""
