@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/build/bin:$(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.b
 PYTEST := $(PY) -m pytest -p no:pytest-brownie
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test analysis unit contracts fuzz coverage slither integration e2e lint format lock artifacts clean
+.PHONY: help setup demo test analysis unit contracts fuzz coverage slither integration e2e lint format lock artifacts portal catalogue clean
 
 help: ## tell what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,12 @@ lock: ## lock the Python packages anew, after a change of pyproject.toml
 
 artifacts: setup ## compile the contracts anew and write duly/chain/artifacts
 	$(PY) -m duly.chain.compiler write
+
+portal: setup ## bundle the portal's scripts anew
+	npm run --silent portal
+
+catalogue: setup ## bring the portal's translations up to date with its pages
+	@$(PY) -m tools.catalogue
 
 # The chain's accounts in build/home may hold keys that somebody made: they stay.
 clean: ## remove what was installed and built, but build/home

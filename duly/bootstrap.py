@@ -28,14 +28,20 @@ if TYPE_CHECKING:
     from duly.channels.message import Carrier
     from duly.domain.consent import Channel
     from duly.services.deliver import Deliverer
+    from duly.services.desk import Desk
     from duly.services.index import Indexer
+    from duly.services.portal import Portal
+    from duly.services.portfolio import Portfolio
     from duly.services.queue import Queue
     from duly.services.serve import Server
+    from duly.services.supervision import Supervision
     from duly.services.templates import TemplateSet
+    from duly.store.actions import ActionLog
     from duly.store.leases import Leases
     from duly.store.notices import NoticeStore
     from duly.store.readmodel import ReadModel
     from duly.store.reports import ReportStore
+    from duly.store.sessions import SessionStore
     from duly.store.vault import Vault
 
 AskPassphrase = Callable[[Path], str]
@@ -281,6 +287,20 @@ class Application:
 
         return ReportStore(self.read_model.engine)
 
+    @cached_property
+    def sessions(self) -> "SessionStore":
+        """Who signed in to the portal, in the read model's database. Raises: DatabaseError."""
+        from duly.store.sessions import SessionStore
+
+        return SessionStore(self.read_model.engine)
+
+    @cached_property
+    def actions(self) -> "ActionLog":
+        """What was done at the portal's desk, in the read model's database. Raises: DatabaseError."""
+        from duly.store.actions import ActionLog
+
+        return ActionLog(self.read_model.engine)
+
     # ----------------------------------------------------------------------------------- the channels
 
     @cached_property
@@ -374,6 +394,34 @@ class Application:
         queue = Queue(self.read_model.engine, self.notice_store, self.settings.per_minute)
         self.read_model.on_served = queue.on_served
         return queue
+
+    @cached_property
+    def portal(self) -> "Portal":
+        """What the web portal shows. Raises: as `deployment`, DatabaseError."""
+        from duly.services.portal import Portal
+
+        return Portal(self)
+
+    @cached_property
+    def portfolio(self) -> "Portfolio":
+        """What a servicer's desk shows of many loans. Raises: as `portal`."""
+        from duly.services.portfolio import Portfolio
+
+        return Portfolio(self, self.portal)
+
+    @cached_property
+    def desk(self) -> "Desk":
+        """What is done at the servicer's desk. Raises: as `portal`."""
+        from duly.services.desk import Desk
+
+        return Desk(self)
+
+    @cached_property
+    def supervision(self) -> "Supervision":
+        """What a supervisor looks at. Raises: as `deployment`, DatabaseError."""
+        from duly.services.supervision import Supervision
+
+        return Supervision(self)
 
     @cached_property
     def leases(self) -> "Leases":

@@ -33,6 +33,11 @@
 | `DULY_PUSH_TOKEN`, `DULY_PUSH_TOKEN_FILE` | bearer token for it | |
 | `DULY_PUSH_APPRISE`, `DULY_PUSH_APPRISE_FILE` | instead: an Apprise URL | |
 | `DULY_LISTEN` | where `duly run` answers to a monitoring system: host:port | |
+| `DULY_WEB_LISTEN` | where `duly web` answers: host:port | 127.0.0.1:8080 |
+| `DULY_WEB_ORIGIN` | how browsers reach it, such as https://loans.example.org | where it answers |
+| `DULY_WEB_OFFICERS` | addresses of the compliance officers who may sign in | |
+| `DULY_WEB_AUDITORS` | addresses of the auditors who may sign in | |
+| `DULY_WEB_PROXIES` | addresses of proxies in front of it, whose word on who asks is taken | |
 | `DULY_LOG_FORMAT` | how `duly run` writes its log: `json` or `console` | `console` on a terminal |
 | `DULY_LOG_LEVEL` | from `debug`, `info`, `warning` or `error` on | `info`; `warning` with `console` |
 
@@ -146,6 +151,21 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """The portal.
+
+    origin: scheme, host and port as browsers see them; None where nothing stands in front of it. officers,
+    auditors: lower-case addresses of who may sign in as one. proxies: whose word on who asks is taken.
+    """
+
+    listen: Endpoint = Endpoint("127.0.0.1", 8080)
+    origin: str | None = None
+    officers: frozenset[str] = frozenset()
+    auditors: frozenset[str] = frozenset()
+    proxies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that the environment says. What it says nothing about is None, or the default of the table
     above.
@@ -174,6 +194,7 @@ class Settings:
     apprise: Mapping[Channel, str] = field(default_factory=dict, repr=False)
     per_minute: Mapping[Channel, int] = field(default_factory=dict)
     listen: Endpoint | None = None
+    web: Web = field(default_factory=Web)
     log_format: LogFormat | None = None
     log_level: LogLevel | None = None
     credentials: Path | None = None
@@ -207,6 +228,7 @@ class Settings:
             apprise=reader.apprise(),
             per_minute=reader.per_minute(),
             listen=reader.endpoint("LISTEN"),
+            web=reader.web(),
             log_format=reader.choice("LOG_FORMAT", LogFormat, None),
             log_level=reader.choice("LOG_LEVEL", LogLevel, None),
             credentials=reader.credentials,
@@ -289,6 +311,37 @@ class _Reader:
         if found is None:
             self.problem(name, f"{value!r} is not host:port, such as 127.0.0.1:9464")
         return found
+
+    def web(self) -> Web:
+        return Web(
+            listen=self.endpoint("WEB_LISTEN") or Web().listen,
+            origin=self.origin("WEB_ORIGIN"),
+            officers=self.addresses("WEB_OFFICERS"),
+            auditors=self.addresses("WEB_AUDITORS"),
+            proxies=tuple(self.listed("WEB_PROXIES")),
+        )
+
+    def origin(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is None:
+            return None
+        value = value.removesuffix("/").lower()
+        match = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", value, re.ASCII)
+        if match is None:
+            self.problem(name, f"{value!r} is not an origin, such as https://loans.example.org")
+        elif match[1] == "http" and not _here(match[2].strip("[]")):
+            self.problem(name, "https is needed for any host but this machine's own")
+        return value
+
+    def listed(self, name: str) -> list[str]:
+        return [each for each in re.split(r"[,\s]+", self.optional(name) or "") if each]
+
+    def addresses(self, name: str) -> frozenset[str]:
+        found = self.listed(name)
+        for value in found:
+            if not re.fullmatch(r"0x[0-9a-fA-F]{40}", value):
+                self.problem(name, f"{value!r} is not an address")
+        return frozenset(value.lower() for value in found)
 
     def text(self, name: str, default: str) -> str:
         return self.optional(name) or default

@@ -1,4 +1,5 @@
-"""Make a checkout ready to work: `.venv`, `node_modules`, the Solidity compiler, Brownie's own home.
+"""Make a checkout ready to work: `.venv`, `node_modules`, the Solidity compiler, a
+browser, Brownie's own home.
 
 Needs nothing but Python 3.11 and the package registries. Each step leaves a stamp that holds the hash of
 what went into it, inside the folder that it made; a step whose stamp still fits is skipped, so a second run
@@ -63,6 +64,7 @@ def set_up() -> None:
     step("npm packages", NODE_MODULES / ".duly-packages", install_npm, "package-lock.json", "package.json")
     step("Local chain and fuzzer", BIN / ".duly-foundry", link_foundry, "package-lock.json")
     step("Solidity compiler", BUILD / "solc/.duly-compiler", install_compiler, "duly/chain/compiler.py")
+    step("Browser for the tests", BUILD / "browser/.duly-browser", install_browser, "uv.lock")
 
 
 def fail(reason: str) -> int:
@@ -182,6 +184,41 @@ def link_foundry() -> None:
     for program in ("anvil", "forge"):
         found = sorted(NODE_MODULES.glob(f"@foundry-rs/{program}-*/bin/{program}"))
         link(BIN / program, found[0] if found else NODE_MODULES / ".bin" / program)
+
+
+def install_browser() -> None:
+    """Have a Chromium, and a font with Chinese characters for what it draws: Debian's where we may install
+    it, else Playwright's own. The machine's is taken where there is one.
+    """
+    browser = BUILD / "browser/chromium"
+    found = shutil.which("chromium")
+    apt = shutil.which("apt-get")
+    if (not found or not chinese_font()) and apt and os.geteuid() == 0:
+        env = environment(DEBIAN_FRONTEND="noninteractive")
+        try:
+            run(apt, "update", "-qq", env=env)
+            run(apt, "install", "-qq", "--yes", "chromium", "fonts-noto-cjk", env=env)
+        except subprocess.CalledProcessError:
+            print("Debian's Chromium could not be installed; trying Playwright's.", file=sys.stderr)
+        found = shutil.which("chromium")
+    if not found:
+        env = environment(PLAYWRIGHT_BROWSERS_PATH=str(BUILD / "browser"))
+        run(VENV / "bin/python", "-m", "playwright", "install", "chromium", env=env)
+        programs = sorted(BUILD.glob("browser/chromium-*/chrome-*/**/[Cc]hrom*"))
+        found = next((str(each) for each in programs if each.is_file() and os.access(each, os.X_OK)), None)
+    if not found:
+        raise FileNotFoundError("no Chromium was found or could be installed")
+    browser.parent.mkdir(parents=True, exist_ok=True)
+    browser.unlink(missing_ok=True)
+    browser.symlink_to(found)
+
+
+def chinese_font() -> bool:
+    """Whether the machine can draw Chinese, as far as it tells."""
+    lister = shutil.which("fc-list")
+    if lister is None:
+        return False
+    return bool(subprocess.run([lister, ":lang=zh"], capture_output=True, check=False).stdout.strip())
 
 
 def link(at: Path, target: Path) -> None:

@@ -50,7 +50,7 @@ _ENUMS: Final[Mapping[str, type[IntEnum]]] = {
     for kind in (Refusal, Status, Kind, Channel, Schedule, Frequency, AprConvention, Grievance)
 }
 
-_MEANINGS: Final[Mapping[str, str]] = {
+MEANINGS: Final[Mapping[str, str]] = {
     # LoanLedger
     "NotBorrower": "only the borrower can do this",
     "NotLender": "only the loan's lender can do this",
@@ -211,6 +211,11 @@ class ContractError(ChainError):
         super().__init__((f"{doing}: " if doing else "") + self.reason)
 
     @property
+    def meaning(self) -> str:
+        """What a refusal of this name means, in words; nothing where it is not known."""
+        return MEANINGS.get(self.name, "")
+
+    @property
     def reason(self) -> str:
         """The refusal in words, without what was tried."""
         listed = ", ".join(f"{name} {_shown(value)}" for name, value in self.arguments.items())
@@ -222,7 +227,7 @@ class ContractError(ChainError):
             return f"{_PANICS.get(number, 'a check of the language failed')} (Panic {number:#04x})"
         if not self.name:
             return "the contract refused without a reason" + (f" ({listed})" if listed else "")
-        meaning = _MEANINGS.get(self.name)
+        meaning = MEANINGS.get(self.name)
         call = f"{self.name}({listed})"
         return f"{meaning}: {call}" if meaning else call
 

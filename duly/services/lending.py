@@ -1,4 +1,5 @@
-"""What a party does about a loan with its own key: the allowance that pays, the call, and what came of it.
+"""What a party does about a loan: the calls that it takes, the allowance that pays among them, and what came
+of them.
 
 Who may do what is the ledger's to say: what it refuses comes as a `ContractError`.
 """
@@ -16,6 +17,53 @@ from duly.domain.policy import LendingLimits
 
 SOON: Final = 3_600
 """Seconds in which a transaction is taken to be mined: what costs more by then is allowed for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """The calls that pay something on a loan, for whoever sends them: the last one pays, and one before it
+    approves that, where the ledger may not take so much of the payer's money yet. Amounts are in the
+    currency's smallest unit.
+
+    All methods raise ChainUnavailable.
+    """
+
+    contracts: Contracts
+    payer: str
+
+    def of(self, call: Call, most: int) -> tuple[Call, ...]:
+        """A call that takes at most this much."""
+        token, ledger = self.contracts.currency, self.contracts.ledger.address
+        if token.allowance(self.payer, ledger) < most:
+            return token.approve(ledger, most), call
+        return (call,)
+
+    def repay(self, loan: Loan, amount: int, now: int) -> tuple[Call, ...]:
+        """Pay towards a loan; no more is taken than what is owed."""
+        # A late fee may be charged until it is mined.
+        owed = schedule.assess(loan, now).owed + loan.terms.late_fee
+        return self.of(self.contracts.ledger.repay(loan.id, amount), min(amount, owed))
+
+    def settle(self, loan: Loan, now: int, maximum: int | None = None) -> tuple[Call, ...]:
+        """Close a loan early. maximum: by default what it costs within the hour."""
+        most = max(schedule.payoff(loan, now), schedule.payoff(loan, now + SOON))
+        most = most if maximum is None else maximum
+        return self.of(self.contracts.ledger.settle(loan.id, most), most)
+
+    def prepay(self, loan: Loan, amount: int, now: int) -> tuple[Call, ...]:
+        """Pay principal back ahead, as the borrower. What would pay the whole loan settles it."""
+        most = min(amount, max(schedule.payoff(loan, now), schedule.payoff(loan, now + SOON)))
+        return self.of(self.contracts.ledger.prepay(loan.id, amount), most)
+
+    def rescind(self, loan: Loan, limits: LendingLimits, now: int) -> tuple[Call, ...]:
+        """Withdraw from a loan, as the borrower, under its policy's limits.
+
+        Raises also: LoanNotActive, CoolingOffOver.
+        """
+        _, taken = amending.rescind(loan, limits, now)
+        # A day's interest more, where midnight passes until it is mined.
+        most = taken + loan.terms.received * loan.terms.rate // (365 * 10**6) + 1
+        return self.of(self.contracts.ledger.rescind(loan.terms), most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,42 +85,35 @@ class Party:
     contracts: Contracts
     sender: Sender
 
-    def do(self, call: Call) -> Done:
-        """Send a call of the ledger's, or of the desk's."""
-        receipt = self.sender.send(call)
+    @property
+    def payments(self) -> Payments:
+        """The calls that pay with its money."""
+        return Payments(self.contracts, self.sender.address)
+
+    def do(self, *calls: Call) -> Done:
+        """Send calls of the ledger's, or of the desk's, one after the other; what came of the last."""
+        *before, last = calls
+        for call in before:
+            self.sender.send(call)
+        receipt = self.sender.send(last)
         told = {self.contracts.ledger.address, self.contracts.desk.address}
         return Done(receipt, tuple(events_of(log for log in receipt.logs if log.address in told)))
 
-    def pay(self, call: Call, most: int) -> Done:
-        """Send a call that takes at most this much of the sender's money."""
-        token, ledger = self.contracts.currency, self.contracts.ledger.address
-        if token.allowance(self.sender.address, ledger) < most:
-            self.sender.send(token.approve(ledger, most))
-        return self.do(call)
-
     def repay(self, loan: Loan, amount: int, now: int) -> Done:
         """Pay towards a loan; no more is taken than what is owed."""
-        # A late fee may be charged until it is mined.
-        owed = schedule.assess(loan, now).owed + loan.terms.late_fee
-        return self.pay(self.contracts.ledger.repay(loan.id, amount), min(amount, owed))
+        return self.do(*self.payments.repay(loan, amount, now))
 
     def settle(self, loan: Loan, now: int, maximum: int | None = None) -> Done:
         """Close a loan early. maximum: by default what it costs within the hour."""
-        most = max(schedule.payoff(loan, now), schedule.payoff(loan, now + SOON))
-        most = most if maximum is None else maximum
-        return self.pay(self.contracts.ledger.settle(loan.id, most), most)
+        return self.do(*self.payments.settle(loan, now, maximum))
 
     def prepay(self, loan: Loan, amount: int, now: int) -> Done:
         """Pay principal back ahead, as the borrower. What would pay the whole loan settles it."""
-        most = min(amount, max(schedule.payoff(loan, now), schedule.payoff(loan, now + SOON)))
-        return self.pay(self.contracts.ledger.prepay(loan.id, amount), most)
+        return self.do(*self.payments.prepay(loan, amount, now))
 
     def rescind(self, loan: Loan, limits: LendingLimits, now: int) -> Done:
         """Withdraw from a loan, as the borrower, under its policy's limits.
 
         Raises also: LoanNotActive, CoolingOffOver.
         """
-        _, taken = amending.rescind(loan, limits, now)
-        # A day's interest more, where midnight passes until it is mined.
-        most = taken + loan.terms.received * loan.terms.rate // (365 * 10**6) + 1
-        return self.pay(self.contracts.ledger.rescind(loan.terms), most)
+        return self.do(*self.payments.rescind(loan, limits, now))

@@ -234,7 +234,7 @@ def _values(
 ) -> dict[str, object]:
     """What the template of a kind may name; anything else is an error when it is rendered."""
     terms, curve = loan.terms, loan.curve
-    money, day = _money(place, locale), _day(locale)
+    money, day = money_in(place, locale), day_in(locale)
     late_fee = money(terms.late_fee) if terms.late_fee else ""
     at_once = terms.schedule is Schedule.BULLET or terms.instalments == 1
     split = split_of(kind, loan, position, ground)
@@ -254,7 +254,7 @@ def _values(
         "code": "0x" + notice_id(loan.id, kind, ground.basis, ground.serial).hex(),
         "amount": money(ground.amount) if ground.amount else "",
         "today": day(position.today),
-        "zone": _zone(terms.calendar_offset),
+        "zone": zone_of(terms.calendar_offset),
         "instalments": terms.instalments,
         "at_once": at_once,
         "principal_part": money(split.principal) if split else "",
@@ -348,7 +348,7 @@ def _values(
 _NOTHING_TO_PAY = (Kind.LOAN_REPAID, Kind.PAID_AHEAD, Kind.CONSENT_CHANGED)
 
 
-def _money(place: Place, locale: str) -> Callable[[int], str]:
+def money_in(place: Place, locale: str) -> Callable[[int], str]:
     """Amounts as people write them, exact: two decimals, more only where they are not zero."""
     shown = min(2, place.decimals)
     pattern = "#,##0" + "." * bool(shown) + "0" * shown + "#" * (place.decimals - shown)
@@ -362,7 +362,8 @@ def _money(place: Place, locale: str) -> Callable[[int], str]:
     return money
 
 
-def _day(locale: str) -> Callable[[int], str]:
+def day_in(locale: str) -> Callable[[int], str]:
+    """Days by their number since 1970-01-01 as people write them, with the weekday."""
     pattern, language = _DATES[locale], Locale(locale)
 
     def day(number: int) -> str:
@@ -371,7 +372,7 @@ def _day(locale: str) -> Callable[[int], str]:
     return day
 
 
-def _zone(offset: int) -> str:
+def zone_of(offset: int) -> str:
     """A UTC offset in quarter hours as people write it: UTC+8, UTC-3:30."""
     hours, quarters = divmod(abs(offset), 4)
     if not offset:

@@ -25,7 +25,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import itemgetter
@@ -75,6 +75,9 @@ WORKER_LOST: Final = "worker_lost"
 """Nobody recorded what became of the claim."""
 TOLD: Final = "told by a person"
 """A person found out what became of it; that is the end of it."""
+
+Also = Callable[[Connection], None]
+"""Something more to be done in a transaction."""
 
 metadata = MetaData()
 
@@ -637,10 +640,11 @@ class NoticeStore:
             names = ", ".join(f"0x{each.id.hex()}" for each in outcome.notices)
             raise NoSuchDelivery(f"not claimed by this worker: {names}")
 
-    def requeue(self, notice: bytes, now: int) -> list[bytes]:
+    def requeue(self, notice: bytes, now: int, also: Also | None = None) -> list[bytes]:
         """Let a dropped notice, and those in one message with it, be tried again: all gates are asked anew.
 
         Only what was certainly not sent: never one that was sent, may have been, or that a person settled.
+        also: is done in the same transaction.
 
         Returns: the ids of the notices.
         Raises: NoSuchDelivery.
@@ -665,6 +669,8 @@ class NoticeStore:
                 .where(table.c.notice.in_([row.notice for row in rows]))
                 .values(state=State.DEFERRED.value, not_before=now, attempts=0, at=now)
             )
+            if also is not None:
+                also(connection)
         return [row.notice for row in rows]
 
     def _together(self, connection: Connection, notice: bytes) -> list[bytes]:
@@ -709,7 +715,7 @@ class NoticeStore:
         if loan is not None:
             query = query.where(deliveries_table.c.loan == loan)
         with reading(self._engine) as connection:
-            return [_delivery(row) for row in connection.execute(query.limit(limit))]
+            return [delivery_of_row(row) for row in connection.execute(query.limit(limit))]
 
     def delivery(self, notice: bytes) -> Delivery | None:
         """What became of one notice; None while it is pending."""
@@ -717,7 +723,7 @@ class NoticeStore:
             row = connection.execute(
                 select(deliveries_table).where(deliveries_table.c.notice == notice)
             ).first()
-        return None if row is None else _delivery(row)
+        return None if row is None else delivery_of_row(row)
 
     def deliveries_of(self, notices: Sequence[bytes]) -> list[Delivery]:
         """What became of these notices; those that are pending are left out."""
@@ -725,7 +731,7 @@ class NoticeStore:
         with reading(self._engine) as connection:
             for start in range(0, len(notices), 500):
                 query = select(table).where(table.c.notice.in_(notices[start : start + 500]))
-                found += map(_delivery, connection.execute(query))
+                found += map(delivery_of_row, connection.execute(query))
         return found
 
     def message_of(self, beginning: bytes) -> list[Delivery]:
@@ -793,14 +799,14 @@ class NoticeStore:
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
         return [
-            _delivery(row)
+            delivery_of_row(row)
             for row in rows
             if row.state == State.UNCERTAIN or self._is_dead(row.worker, row.claimed_wall)
         ]
 
-    def resolve(self, notice: bytes, *, sent: bool, now: int) -> int:
+    def resolve(self, notice: bytes, *, sent: bool, now: int, also: Also | None = None) -> int:
         """Record what a person found out about the message that an uncertain notice went out in. It is not
-        sent again either way.
+        sent again either way. also: is done in the same transaction, where anything is recorded.
 
         Returns: how many notices it tells of.
         Raises: NoSuchDelivery.
@@ -817,6 +823,8 @@ class NoticeStore:
                 )
                 .values(state=(State.SENT if sent else State.DROPPED).value, reason=TOLD, at=now)
             )
+            if also is not None and resolved.rowcount:
+                also(connection)
         return resolved.rowcount
 
     def vanished(self, since: int = 0) -> list[Delivery]:
@@ -837,7 +845,7 @@ class NoticeStore:
             .order_by(table.c.served_at, table.c.notice)
         )
         with reading(self._engine) as connection:
-            return [_delivery(row) for row in connection.execute(query)]
+            return [delivery_of_row(row) for row in connection.execute(query)]
 
     def _is_dead(self, worker: str | None, claimed_wall: int | None) -> bool:
         if worker == self.worker:
@@ -920,7 +928,8 @@ def _delivery_row(notice: Served) -> dict[str, Any]:
     }
 
 
-def _delivery(row: Any) -> Delivery:
+def delivery_of_row(row: Any) -> Delivery:
+    """A delivery, of a row of the table."""
     notice = Served(
         row.notice,
         row.loan,

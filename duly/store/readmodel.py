@@ -371,7 +371,7 @@ class ReadModel:
         known = state.loans
         unknown = touched.loans - known.keys()
         for row in _rows_of(connection, _LOANS_AND_SAID, schema.loans.c.id, unknown):
-            known[row.id] = _loan(row)
+            known[row.id] = loan_of_row(row)
             self._numbers[row.id] = row.number
             if row.carried:
                 state.carried[row.id] = row.carried
@@ -777,7 +777,7 @@ class ReadModel:
         """A loan as recorded; lateness as last assessed."""
         with self._reading() as connection:
             row = connection.execute(select(schema.loans).where(schema.loans.c.id == loan_id)).first()
-        return None if row is None else _loan(row)
+        return None if row is None else loan_of_row(row)
 
     def policies_of(self, loans: Collection[bytes]) -> dict[bytes, int]:
         """The numbers of the policies that loans were made under."""
@@ -815,7 +815,7 @@ class ReadModel:
         if len(rows) > 1:
             shown = ", ".join(_short(row.id, 10) for row in rows[:2]) + (", …" if len(rows) > 2 else "")
             raise AmbiguousLoan(f"more than one loan's id begins with 0x{digits}: {shown}")
-        return _loan(rows[0])
+        return loan_of_row(rows[0])
 
     def loans(
         self,
@@ -834,7 +834,7 @@ class ReadModel:
             if value is not None:
                 query = query.where(column == value)
         with self._reading() as connection:
-            return [_loan(row) for row in connection.execute(query)]
+            return [loan_of_row(row) for row in connection.execute(query)]
 
     def count_loans(self, status: Status | None = None) -> int:
         """How many loans there are."""
@@ -946,6 +946,18 @@ class ReadModel:
         with self._reading() as connection:
             return connection.execute(query).scalar() or ZERO_ADDRESS
 
+    def lends_or_serves(self, address: str) -> bool:
+        """Whether an address has lent, or is the servicer that a lender appointed."""
+        loans, servicers = schema.loans, schema.servicers
+        query = select(
+            or_(
+                select(loans.c.number).where(loans.c.lender == address).exists(),
+                select(servicers.c.lender).where(servicers.c.servicer == address).exists(),
+            )
+        )
+        with self._reading() as connection:
+            return bool(connection.execute(query).scalar())
+
     def count_served_by(self, server: str) -> int:
         """Loans on which something is owed and about which an address may serve notices: as their lender, or
         as the servicer that this appointed.
@@ -1011,7 +1023,7 @@ class ReadModel:
         query = select(schema.notices).where(schema.notices.c.id == notice_id)
         with self._reading() as connection:
             row = connection.execute(query).first()
-        return None if row is None else _served(row)
+        return None if row is None else served_of_row(row)
 
     def notices(
         self,
@@ -1031,7 +1043,7 @@ class ReadModel:
             schema.notices, after, limit, newest_first, loan=loan, borrower=borrower, server=server
         )
         with self._reading() as connection:
-            return [_served(row) for row in connection.execute(query)]
+            return [served_of_row(row) for row in connection.execute(query)]
 
     def refusals(
         self,
@@ -1045,7 +1057,7 @@ class ReadModel:
         """Notices of batches that were skipped, in the chain's order."""
         query = _filtered(schema.refusals, after, limit, newest_first, loan=loan, server=server)
         with self._reading() as connection:
-            return [_refused(row) for row in connection.execute(query)]
+            return [refused_of_row(row) for row in connection.execute(query)]
 
 
 class _Touched:
@@ -1288,7 +1300,8 @@ def _planning(loan: Loan, state: State) -> tuple[int, int | None, int | None, in
     return int(status), schedule.due_day(terms, k), paid_through, int(unsaid)
 
 
-def _loan(row: Row[Any]) -> Loan:
+def loan_of_row(row: Row[Any]) -> Loan:
+    """A loan, of a row of `schema.loans`."""
     return Loan(
         id=row.id,
         terms=_terms(row),
@@ -1448,7 +1461,7 @@ def _policy_row(policy: Policy) -> tuple[Any, ...]:
 
 def _candidate(row: Row[Any]) -> Candidate:
     return Candidate(
-        loan=_loan(row),
+        loan=loan_of_row(row),
         carried=row.carried or 0,
         servicer=row.servicer or ZERO_ADDRESS,
         profile=Profile() if row.registered is None else _profile(row),
@@ -1466,12 +1479,14 @@ def _candidate(row: Row[Any]) -> Candidate:
     )
 
 
-def _served(row: Row[Any]) -> ServedNotice:
+def served_of_row(row: Row[Any]) -> ServedNotice:
+    """A notice, of a row of `schema.notices`."""
     values = row._asdict()
     return ServedNotice(**values | {"kind": Kind(row.kind), "channel": Channel(row.channel)})
 
 
-def _refused(row: Row[Any]) -> RefusedNotice:
+def refused_of_row(row: Row[Any]) -> RefusedNotice:
+    """A refusal, of a row of `schema.refusals`."""
     values = row._asdict()
     known = {"kind": Kind(row.kind), "channel": Channel(row.channel), "reason": Refusal(row.reason)}
     return RefusedNotice(**values | known)

@@ -207,7 +207,8 @@ def test_the_ledger_takes_what_was_signed(lent: Lent) -> None:
     nonce = ledger.nonce_of(heir.address)
     signature = sign_assignment(heir, domain, lent.id, lender.address.lower(), nonce, deadline)
     lent.lender.do(ledger.assign(lent.id, heir.address.lower(), deadline, signature))
-    done = lent.borrower.pay(ledger.multicall([ledger.repay(lent.id, 30), ledger.repay(lent.id, 20)]), 50)
+    both = ledger.multicall([ledger.repay(lent.id, 30), ledger.repay(lent.id, 20)])
+    done = lent.borrower.do(*lent.borrower.payments.of(both, 50))
     assert [event.name for event in done.events] == ["Repaid", "Repaid"]
     assert token.balance_of(heir.address) == 50
     assert (lent.loan.lender, lent.loan.paid) == (heir.address.lower(), 800)

@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 
-from duly.store import leases, notices, outgoing, reports, schema, vault
+from duly.store import actions, leases, notices, outgoing, reports, schema, sessions, vault
 from duly.store.database import (
     DatabaseError,
     DatabaseOutdated,
@@ -24,7 +24,15 @@ from duly.store.readmodel import NothingIndexed, ReadModel
 BORROWER = "0x" + "b0" * 20
 AMOUNT = 2**255 - 19
 TABLES: dict[str, list[MetaData]] = {
-    "service": [schema.metadata, notices.metadata, reports.metadata, leases.metadata, outgoing.metadata],
+    "service": [
+        schema.metadata,
+        notices.metadata,
+        reports.metadata,
+        leases.metadata,
+        outgoing.metadata,
+        sessions.metadata,
+        actions.metadata,
+    ],
     "vault": [vault.metadata],
 }
 each_schema = pytest.mark.parametrize("which", SCHEMAS, ids=lambda each: each.name)

@@ -226,7 +226,9 @@ def test_compose_starts_what_exists(name: str, tmp_path: Path, settings: set[str
         if given is EVERYTHING:
             assert found.finality == 12
             assert found.rpc_ws == SECRETS["rpc_ws"]
-            if name != "index":
+            if name == "web":
+                assert (found.key_file, found.signer_url) == (None, None)
+            elif name != "index":
                 assert (found.key_file, found.signer_url) == (None, SECRETS["signer"])
                 assert set(found.gateways) | set(found.apprise) == {Channel.SMS, Channel.PUSH}
     assert set(service["secrets"]) == used
@@ -260,7 +262,9 @@ def test_compose_fills_every_role() -> None:
     ports = {each["environment"]["DULY_LISTEN"].rpartition(":")[2] for each in OURS.values()}
     assert ports == {str(targets["port"])}
     assert all(
-        str(targets["port"]) in str(each["healthcheck"]) for name, each in OURS.items() if name != "check"
+        str(targets["port"]) in str(each["healthcheck"])
+        for name, each in OURS.items()
+        if name not in ("check", "web")
     )
 
 
@@ -337,6 +341,13 @@ def test_who_reads_the_chain_gets_no_key() -> None:
     credentials, values = merged("index")
     assert set(credentials) == {"rpc", "rpc.ws", "database"}
     assert not re.findall(r"DULY_(?:KEY|VAULT|MASTER|SIGNER|SMTP|SMS|PUSH)\w*", " ".join(values))
+
+
+def test_the_portal_gets_no_key_to_send_with() -> None:
+    assert not {"key", "key_passphrase", "signer"} & set(OURS["web"]["secrets"])
+    credentials, values = merged("web")
+    assert not {"key.json", "key.passphrase", "signer"} & set(credentials)
+    assert not re.findall(r"DULY_(?:KEY|SIGNER)\w*", " ".join(values))
 
 
 def test_the_image_runs_the_program_as_nobody_in_particular() -> None:

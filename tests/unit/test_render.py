@@ -416,7 +416,7 @@ def test_the_hash_covers_every_name_and_every_letter():
 )
 @pytest.mark.parametrize("locale", LOCALES)
 def test_amounts_are_exact_in_any_currency(symbol, decimals, units, expected, locale):
-    money = render_module._money(replace(PLACE, symbol=symbol, decimals=decimals), locale)
+    money = render_module.money_in(replace(PLACE, symbol=symbol, decimals=decimals), locale)
     assert money(units) == expected
     assert Decimal(expected.split()[0].replace(",", "")).scaleb(decimals) == units
 

@@ -33,6 +33,7 @@ from duly.interfaces.cli import (
     serve,
     vault,
     verify,
+    web,
 )
 from duly.interfaces.cli._output import Commands
 
@@ -87,6 +88,7 @@ app.command("plan")(plan.plan)
 app.command("serve")(serve.serve)
 app.add_typer(deliver.deliver, name="deliver")
 app.command("run")(run.run)
+app.command("web")(web.web)
 app.add_typer(database.database, name="database")
 app.command("inbox")(inbox.inbox)
 app.command("bounce")(report.bounce)

@@ -87,7 +87,7 @@ def run(
         if once:
             _once(app, json)
         else:
-            _serve(app, roles, interval, _endpoint(listen) or app.settings.listen, json)
+            _serve(app, roles, interval, endpoint_of(listen) or app.settings.listen, json)
     finally:
         app.close()
 
@@ -114,7 +114,8 @@ def _once(app: "Application", json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _endpoint(listen: str | None) -> "Endpoint | None":
+def endpoint_of(listen: str | None) -> "Endpoint | None":
+    """Where to listen, as an option says. Raises: InvalidInput."""
     from duly.config import Endpoint
 
     if listen is None:

@@ -1,0 +1,93 @@
+"""Runs the portal: uvicorn, with what it does not limit by itself."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from duly.bootstrap import Application
+from duly.config import Endpoint
+from duly.interfaces.monitoring import CannotListen
+from duly.interfaces.web import create_app
+
+HEAD_SECONDS: Final = 10.0
+"""How long a request's head may take to arrive, from the connection or from its first byte."""
+KEEP_ALIVE_SECONDS: Final = 15
+CONNECTIONS: Final = 1_000
+HEAD_BYTES: Final = 16 * 1024
+
+
+class Protocol(H11Protocol):
+    """HTTP that does not wait for who begins a request and does not go on."""
+
+    _slow: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._unwatch()  # its head is there; `security.Body` watches the rest
+        elif self._slow is None:
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        self._slow = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _unwatch(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+
+
+def serve(
+    application: Application,
+    endpoint: Endpoint,
+    demo_keys: Mapping[str, str] | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Answer at an endpoint until the process is asked to end. tell: is told the portal's address.
+
+    Raises: CannotListen; and as `create_app`.
+    """
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((endpoint.host, endpoint.port))
+    except OSError as error:
+        listener.close()
+        raise CannotListen(
+            f"nothing can listen at {endpoint} ({error.strerror or 'no such address'})",
+            remedy="Name another host:port with --listen or DULY_WEB_LISTEN.",
+        ) from None
+    taken = Endpoint(endpoint.host, listener.getsockname()[1])
+    with listener:
+        app = create_app(application, origin=f"http://{taken}", demo_keys=demo_keys)
+        config = uvicorn.Config(
+            app,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(application.settings.web.proxies),
+            forwarded_allow_ips=list(application.settings.web.proxies),
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=10,
+            h11_max_incomplete_event_size=HEAD_BYTES,
+        )
+        listener.listen()  # whoever is told may come at once
+        tell(app.state.site.origin)
+        uvicorn.Server(config).run([listener])

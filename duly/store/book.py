@@ -1,0 +1,186 @@
+"""Questions about the loans of some lenders together: what a servicer's desk looks at.
+
+`lenders` are lower-case addresses to whom the claims belong; None for those of all.
+"""
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Engine, Select, Table, and_, func, or_, select, true
+
+from duly.domain import calendar
+from duly.domain.grievance import Case, Grievance
+from duly.domain.loan import Loan
+from duly.store import schema
+from duly.store.database import reading, streamed
+from duly.store.notices import Delivery, State, deliveries_table, delivery_of_row
+from duly.store.readmodel import RefusedNotice, ServedNotice, loan_of_row, refused_of_row, served_of_row
+
+_TOLD: Final = (
+    "Repaid", "ReceiptAcknowledged", "DebtForgiven", "InstalmentMissed", "FeesWaived",
+    "LoanSettled", "LoanRepaid", "LoanRescinded", "LoanAmended",
+)  # fmt: skip
+_LOANS: Final = list(schema.loans.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something that changed what is owed on a loan. `args` are the event's."""
+
+    name: str
+    at: int
+    args: dict[str, Any]
+
+
+class Book:
+    """Loans, by whom they belong to. For several threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def lenders_of(self, address: str) -> frozenset[str]:
+        """Whose loans an address may look after: its own, and of the lenders that appointed it."""
+        servicers = schema.servicers.c
+        query = select(servicers.lender).where(servicers.servicer == address)
+        with reading(self._engine) as connection:
+            return frozenset({address, *connection.execute(query).scalars()})
+
+    def late(
+        self,
+        lenders: Collection[str] | None,
+        now: int,
+        least: int | None,
+        most: int | None,
+        after: tuple[int, int] | None,
+        limit: int,
+    ) -> list[tuple[int, Loan]]:
+        """Loans whose first unpaid instalment is so many days past due, the longest first, each with its
+        number.
+
+        after: leave out those up to this due day and number.
+        """
+        loans = schema.loans.c
+        earliest = now // calendar.DAY
+        days = (now + 900 * loans.calendar_offset) // calendar.DAY - loans.next_due_day
+        query = select(schema.loans).where(loans.next_due_day.is_not(None), belongs(lenders))
+        # The bounds of the due day are for the index; the exact ones are as the loan's own calendar says.
+        if least is not None:
+            query = query.where(loans.next_due_day <= earliest + 1 - least, days >= least)
+        if most is not None:
+            query = query.where(loans.next_due_day >= earliest - 1 - most, days <= most)
+        if after is not None:
+            day, number = after
+            query = query.where(
+                loans.next_due_day >= day,
+                or_(loans.next_due_day > day, and_(loans.next_due_day == day, loans.number > number)),
+            )
+        query = query.order_by(loans.next_due_day, loans.number).limit(limit)
+        with reading(self._engine) as connection:
+            return [(row.number, loan_of_row(row)) for row in connection.execute(query)]
+
+    def histories(self, lenders: Collection[str] | None) -> Iterator[tuple[Loan, list[Told]]]:
+        """All loans that there ever were, in the order of their beginning, each with what was told of it. Of
+        one that carries on another it is the other's event that tells of its beginning.
+        """
+        loans, events, blocks = schema.loans.c, schema.events.c, schema.blocks.c
+        all_loans = select(schema.loans).where(belongs(lenders)).order_by(loans.number)
+        told: Select[Any] = (
+            select(events.loan, events.name, blocks.timestamp, events.args)
+            .join(schema.blocks, blocks.number == events.block_number)
+            .where(events.loan.is_not(None), events.name.in_(_TOLD))
+            .order_by(events.loan, events.block_number, events.log_index)
+        )
+        if lenders is not None:
+            told = told.join(schema.loans, loans.number == events.loan).where(belongs(lenders))
+        with reading(self._engine) as connection:
+            rows = iter(streamed(connection, told))
+            row = next(rows, None)
+            for found in streamed(connection, all_loans):
+                its: list[Told] = []
+                while row is not None and row.loan <= found.number:
+                    if row.loan == found.number:
+                        its.append(Told(row.name, row.timestamp, json.loads(row.args)))
+                    row = next(rows, None)
+                yield loan_of_row(found), its
+
+    def notices(self, lenders: Collection[str] | None, limit: int) -> list[ServedNotice]:
+        """The notices that were served about their loans, the latest first."""
+        table = schema.notices
+        query = _about(select(table), table, lenders)
+        query = query.order_by(table.c.block_number.desc(), table.c.log_index.desc()).limit(limit)
+        with reading(self._engine) as connection:
+            return [served_of_row(row) for row in connection.execute(query)]
+
+    def refusals(self, lenders: Collection[str] | None, limit: int) -> list[RefusedNotice]:
+        """What the gate refused about their loans, the latest first."""
+        table = schema.refusals
+        query = _about(select(table), table, lenders)
+        query = query.order_by(table.c.block_number.desc(), table.c.log_index.desc()).limit(limit)
+        with reading(self._engine) as connection:
+            return [refused_of_row(row) for row in connection.execute(query)]
+
+    def deliveries(self, lenders: Collection[str] | None, state: State, limit: int) -> list[Delivery]:
+        """Of the notices about their loans, those whose delivery stands so, the latest first."""
+        table = deliveries_table
+        query = _about(select(table), table, lenders).where(table.c.state == state.value)
+        query = query.order_by(table.c.at.desc(), table.c.notice).limit(limit)
+        with reading(self._engine) as connection:
+            return [delivery_of_row(row) for row in connection.execute(query)]
+
+    def outcomes(self, lenders: Collection[str] | None, since: int) -> dict[State, int]:
+        """What became of the notices about their loans that were served since a moment, counted."""
+        table = deliveries_table
+        query = _about(select(table.c.state, func.count()), table, lenders)
+        query = query.where(table.c.served_at >= since).group_by(table.c.state)
+        with reading(self._engine) as connection:
+            return {State(state): count for state, count in connection.execute(query)}
+
+    def standing(self, lenders: Collection[str] | None, limit: int) -> list[tuple[Grievance, Case, Loan]]:
+        """The grievances about their loans that are not answered, the oldest first."""
+        cases = schema.cases.c
+        query = (
+            select(cases.grievance, cases.since, cases.received, cases.all_loans, cases.fees_rest, *_LOANS)
+            .join(schema.loans, schema.loans.c.id == cases.loan)
+            .where(cases.answered_at == 0, cases.since > 0, belongs(lenders))
+            .order_by(cases.since, cases.loan, cases.grievance)
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            return [
+                (
+                    Grievance(row.grievance),
+                    Case(row.since, 0, bool(row.received), bool(row.all_loans), bool(row.fees_rest)),
+                    loan_of_row(row),
+                )
+                for row in connection.execute(query)
+            ]
+
+    def lender_of(self, loans: Collection[bytes]) -> dict[bytes, str]:
+        """To whom the claims of loans belong."""
+        c = schema.loans.c
+        found: dict[bytes, str] = {}
+        ids = sorted(set(loans))
+        with reading(self._engine) as connection:
+            for start in range(0, len(ids), 500):
+                query = select(c.id, c.lender).where(c.id.in_(ids[start : start + 500]))
+                found |= {row.id: row.lender for row in connection.execute(query)}
+        return found
+
+    def count(self, lenders: Collection[str] | None) -> int:
+        """How many loans there ever were."""
+        query = select(func.count()).select_from(schema.loans).where(belongs(lenders))
+        with reading(self._engine) as connection:
+            return int(connection.execute(query).scalar_one())
+
+
+def _about(query: Select[Any], table: Table, lenders: Collection[str] | None) -> Select[Any]:
+    if lenders is None:
+        return query
+    return query.join(schema.loans, schema.loans.c.id == table.c.loan).where(belongs(lenders))
+
+
+def belongs(lenders: Collection[str] | None) -> ColumnElement[bool]:
+    """Of a query of loans: those whose claims belong to these."""
+    return true() if lenders is None else schema.loans.c.lender.in_(sorted(lenders))
