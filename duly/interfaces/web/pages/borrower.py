@@ -55,6 +55,34 @@ def pay(visit: SignedIn, loan: MyLoan, amount: Annotated[str, Form(max_length=40
     return visit.show("borrower/pay_confirm.html", standing=standing, amount=units, act=act)
 
 
+@router.get("/loans/{loan}/settle")
+def settle_page(visit: SignedIn, loan: MyLoan) -> Response:
+    return _settle_page(visit, visit.portal.standing(loan))
+
+
+@router.post("/loans/{loan}/settle")
+def settle(visit: SignedIn, loan: MyLoan) -> Response:
+    """Prepares what closes the loan within the hour; the borrower's own wallet sends it."""
+    standing = visit.portal.standing(loan)
+    if not standing.owed:
+        return _settle_page(visit, standing)
+    calls = Payments(visit.app.contracts, visit.address).settle(loan, standing.now)
+    act = Act.of(visit, calls, back=f"/loans/{loan.id.hex()}")
+    if act.refusal is not None:
+        return _settle_page(visit, standing, problem=act.refusal)
+    return _settle_page(visit, standing, act)
+
+
+def _settle_page(visit: Visit, standing: Standing, act: Act | None = None, problem: str = "") -> Response:
+    return visit.show(
+        "borrower/settle.html",
+        422 if problem else 200,
+        standing=standing,
+        act=act,
+        problem=visit.write.text(problem),
+    )
+
+
 def _pay_page(visit: Visit, standing: Standing, problem: str = "", amount: str = "") -> Response:
     return visit.show(
         "borrower/pay.html",
