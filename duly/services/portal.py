@@ -14,6 +14,7 @@ from duly.domain import amending, calendar, events, schedule
 from duly.domain.grievance import FOREVER, rests_until
 from duly.domain.loan import Loan, Position, Status, position_of
 from duly.domain.notice import Ground, Kind
+from duly.domain.policy import LendingLimits
 from duly.domain.schedule import Instalment
 from duly.domain.split import Split, split_of
 from duly.services.serve import place_of
@@ -150,6 +151,15 @@ class Details:
         return tuple(row for row in self.rows if row.state is Paid.OVERDUE)
 
 
+@dataclass(frozen=True, slots=True)
+class Rescission:
+    """What withdrawing costs today, until which day it can be done, and the limits that say so."""
+
+    amount: int
+    last_day: int
+    limits: LendingLimits
+
+
 class Portal:
     """Answers the pages' questions. For several threads."""
 
@@ -204,6 +214,15 @@ class Portal:
             last_day_to_rescind=self._last_day_to_rescind(loan, standing.now),
             rests_until=self._rests_until(loan, standing.now),
         )
+
+    def rescission(self, loan: Loan) -> Rescission | None:
+        """What withdrawing from a loan costs; None where it cannot be done (any more)."""
+        now = self.now()
+        last, policy = self._last_day_to_rescind(loan, now), self._model.policy(loan.terms.policy)
+        if not last or policy is None:
+            return None
+        _, amount = amending.rescind(loan, policy.lending, now)
+        return Rescission(amount, last, policy.lending)
 
     def _standing(self, loan: Loan, now: int) -> Standing:
         position = position_of(loan, self._model.servicer(loan.lender), now)

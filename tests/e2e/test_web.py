@@ -9,6 +9,7 @@ from browsing import LOCALES, WIDTHS, Visitor, chromium, portal
 
 from duly.chain.clock import travel
 from duly.domain import calendar, schedule
+from duly.domain.loan import Status
 from duly.services import run
 
 DAY = calendar.DAY
@@ -100,6 +101,45 @@ def test_a_payment_that_is_refused_tells_why(stage, borrowers):
         assert page.locator("[data-problem]").inner_text() == "The ledger refused: the loan is not active."
         visitor.look("refused")
         visitor.close()
+
+
+def test_a_borrower_settles_early_or_withdraws(stage):
+    """One after the time for withdrawing and before the first instalment, the other on the first day."""
+    borrowers = stage.lend(2, reachable=False)
+    early, sorry = borrowers
+    token = stage.contracts.currency
+    for each in borrowers:
+        stage.lender.send(token.mint(each.sender.address, 10**6))
+    stage.app.indexer.run()
+    scheduled = stage.app.read_model.loan(early.loan).total
+    with portal(stage, borrowers) as address, chromium() as browser:
+        for one, way in ((sorry, "rescind"), (early, "settle")):
+            path = f"/loans/{one.loan.hex()}"
+            for language in LOCALES:
+                for width in WIDTHS:
+                    visitor = Visitor(browser, address, language, width)
+                    visitor.sign_in(f"Borrower {one.number} ")
+                    visitor.page.goto(f"{path}/{way}")
+                    visitor.look(way)
+                    visitor.close()
+            visitor = Visitor(browser, address)
+            page = visitor.page
+            visitor.sign_in(f"Borrower {one.number} ")
+            page.goto(path)
+            page.locator(f"a[href='{path}/{way}']").first.click()
+            page.get_by_role("button", name="Go on").click()
+            visitor.look(f"{way}-confirm")
+            visitor.act()
+            assert page.locator("[data-stage=final]").count() == 2
+            visitor.close()
+            # The time for withdrawing is over, nothing is due yet.
+            travel(stage.w3, stage.app.clock.now() + 20 * DAY)
+    model = stage.app.read_model
+    assert model.loan(sorry.loan).status is Status.RESCINDED
+    settled = model.loan(early.loan)
+    assert settled.status is Status.REPAID
+    # Less than all instalments: interest of the time to come is not owed.
+    assert settled.terms.principal < settled.paid < scheduled
 
 
 def test_without_a_script_everything_is_there_but_the_wallet(stage, borrowers):

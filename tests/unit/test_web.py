@@ -408,3 +408,33 @@ def test_the_demo_wallet_exists_on_local_chains_alone() -> None:
         assert plain.get("/demo/wallets.json").status_code == 404
         assert plain.post("/rpc", json={"id": 1, "method": "eth_chainId"}).status_code == 404
         assert "data-demo" not in plain.get("/sign-in").text
+
+
+def test_settling_early_shows_what_closes_the_loan_and_prepares_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, ana = f"/loans/{scene.ana.id.hex()}/settle", scene.signed_in(ANA)
+    payoff = scene.app.portal.standing(scene.ana).payoff
+    assert f"{payoff / 100:,.2f}" in ana.get(path).text
+    monkeypatch.setattr(type(scene.app.contracts.currency), "allowance", lambda *_: 0)
+    prepared = ana.post(path)
+    assert prepared.status_code == 200, prepared.text
+    assert scene.app.deployment.address_of("LoanLedger").lower() in prepared.text.lower()
+    assert scene.signed_in(BO).post(path).status_code == 404
+
+
+def test_cool_1_withdrawing_shows_what_is_given_back_and_prepares_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, ana = f"/loans/{scene.ana.id.hex()}/rescind", scene.signed_in(ANA)
+    monkeypatch.setattr(scene.app.portal, "now", lambda: scene.ana.opened_at)
+    rescission = scene.app.portal.rescission(scene.ana)
+    assert rescission is not None
+    assert f"{rescission.amount / 100:,.2f}" in ana.get(path).text
+    monkeypatch.setattr(type(scene.app.contracts.currency), "allowance", lambda *_: 0)
+    prepared = ana.post(path)
+    assert prepared.status_code == 200, prepared.text
+    assert scene.app.deployment.address_of("LoanLedger").lower() in prepared.text.lower()
+    monkeypatch.setattr(scene.app.portal, "now", lambda: scene.ana.opened_at + 60 * 86_400)
+    assert "no longer" in ana.get(path).text
+    assert scene.signed_in(BO).post(path).status_code == 404
