@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,7 +176,8 @@ class Scene:
         key = MasterKey.generate()
         self.key_file = folder / "master.key"
         key.create_file(self.key_file)
-        self.vault_url = f"sqlite:///{folder / 'vault.db'}"
+        self._vault = folder / "vault.db"
+        self._vaults = 0
         events = [
             each
             for each in history(notices, 1)
@@ -185,7 +187,7 @@ class Scene:
         borrowers = [each.event.borrower for each in events if isinstance(each.event, NoticeServed)]
         self.contents: list[Content] = []
         self.logged: list[Logged] = []
-        with Vault.open(self.vault_url, key) as vault:
+        with Vault.open(f"sqlite:///{self._vault}", key) as vault:
             vault.add_all(
                 (who, Channel.EMAIL, f"b{number}@example.org") for number, who in enumerate(borrowers)
             )
@@ -213,6 +215,13 @@ class Scene:
                 self.server, at = event.server, item.timestamp
             self.logged.append(item._replace(event=event))
         self.now = at + 60
+
+    def vault(self) -> str:
+        """A vault that gave out no address yet, for one database: from a vault each notice is sent once."""
+        self._vaults += 1
+        copy = self._vault.with_stem(f"vault-{self._vaults}")
+        shutil.copy(self._vault, copy)
+        return f"sqlite:///{copy}"
 
     def fill(self, url: str) -> tuple[Queue, ReadModel, Callable[[], None]]:
         """A database with everything but the notices; what serves them all at once."""
@@ -260,7 +269,7 @@ def _delivered(scene: Scene, url: str, workers: int, connections: int, sink: "Si
     queue, model, serve = scene.fill(url)
     setting = {
         "url": url,
-        "vault": scene.vault_url,
+        "vault": scene.vault(),
         "key": str(scene.key_file),
         "server": scene.server,
         "now": scene.now,

@@ -6,7 +6,8 @@ GATE-1      the words that were kept hash to what the event says
 GATE-3      the chain's latest block still lets the notice stand, and by the clock it is still the window in
             which it was served
 BORROWER-2  the vault's address is verified, and hashes to the borrower's commitment at the latest block
-GATE-2      a claim is committed; then the notice is sent; then what became of it is recorded
+GATE-2      a claim is committed, to which alone the vault gives the address; then the notice is sent; then
+            what became of it is recorded
 
 What fails one of the first three is dropped, with the reason. A notice is delivered in the window in which
 it was served or not at all: a day later it would come on top of that day's own.
@@ -35,9 +36,9 @@ from duly.domain.policy import ContactLimits
 from duly.domain.tag import tag_of
 from duly.services import telemetry
 from duly.services.serve import NO_ADDRESS, NOT_VERIFIED, OTHER_ADDRESS, proves, salt_purpose
-from duly.store.notices import Content, NoticeStore, Outcome, Served, State
+from duly.store.notices import Claims, Content, NoticeStore, Outcome, Served, State
 from duly.store.readmodel import ReadModel
-from duly.store.vault import Contact, Kept, Reading, Vault
+from duly.store.vault import Contact, Handout, Kept, Reading, Vault, VaultError
 
 AT_ONCE: Final = 64
 """Messages about whose notices the chain is asked at once."""
@@ -61,6 +62,9 @@ INCOMPLETE: Final = "incomplete"
 """Another notice that the same words tell of was not let through, or went out before."""
 WINDOW_OVER: Final = "window_over"
 NO_CARRIER: Final = "no_carrier"
+NO_VAULT: Final = "no_vault"
+TAKEN_ELSEWHERE: Final = "taken_elsewhere"
+"""Another service has it, which shares the vault and not the database."""
 TOO_OFTEN: Final = "tried_too_often"
 
 _STATES: Final = {
@@ -158,6 +162,63 @@ class Deliverer:
         return run.report()
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A message that nothing stands in the way of: of each notice its words, and what the vault keeps of
+    where it goes, all but the address.
+    """
+
+    notices: tuple[Served, ...]
+    contents: tuple[Content, ...]
+    kept: tuple[Kept, ...]
+
+    @property
+    def _addressed(self) -> list[tuple[Served, Kept]]:
+        """The notices for each of which an address is read: of each hash the one that it is salted for."""
+        return [
+            (notice, kept)
+            for notice, content, kept in zip(self.notices, self.contents, self.kept, strict=True)
+            if content.of.notice == notice.id
+        ]
+
+    def handout(self, claims: Claims) -> Handout:
+        """What the vault is asked for."""
+        return Handout(
+            tuple(each.id for each in self.notices),
+            claims,
+            tuple(
+                (
+                    each.borrower,
+                    each.channel,
+                    Reading("delivery", "0x" + each.id.hex()),
+                    salt_purpose(each.id),
+                )
+                for each, _ in self._addressed
+            ),
+        )
+
+    def message(self, contacts: Sequence[Contact | None], tag_key: bytes, now: int) -> Message | None:
+        """What is sent; None where the person is not reached at one place under all addresses on chain, or at
+        another one since the message was checked.
+        """
+        expected = [kept for _, kept in self._addressed]
+        found = [each for each in contacts if each is not None]
+        places = {each.address for each in found}
+        if [each.kept for each in found] != expected or len(places) != 1:
+            return None
+        salts = {notice.id: kept.salt for notice, kept in zip(self.notices, self.kept, strict=True)}
+        content = self.contents[0]
+        return Message(
+            tag=tag_of(tag_key, content.notices[0].notice),
+            proofs=tuple(Proof(each.notice, salts[each.notice]) for each in content.notices),
+            address=places.pop(),
+            subject=content.subject,
+            body=content.body,
+            language=content.language,
+            at=now,
+        )
+
+
 class _Run:
     """One pass over messages. Whatever happens, what is known of the last claims is recorded."""
 
@@ -204,7 +265,7 @@ class _Run:
                     carrier.ready()
                 except CarrierUnavailable as problem:
                     self._problem = problem
-                    messages = [*(notices for notices, _ in checked), *messages]
+                    messages = [*(each.notices for each in checked), *messages]
                     break
                 unsent = self._send_fresh(carrier, checked)
                 messages = [*unsent, *messages]
@@ -228,34 +289,49 @@ class _Run:
         self._asked = time.monotonic()
         self._now = self._it.clock.now()
 
-    def _send_fresh(
-        self, carrier: Carrier, checked: Sequence[tuple[tuple[Served, ...], Message]]
-    ) -> list[tuple[Served, ...]]:
+    def _send_fresh(self, carrier: Carrier, checked: Sequence[_Checked]) -> list[tuple[Served, ...]]:
         """Send as many at once as the channel carries, while what was found out is fresh; the rest."""
         size = carrier.at_once
         for start in range(0, len(checked), size):
             stale = start > 0 and time.monotonic() - self._asked > FRESH
             if stale or self._halts():
-                return [notices for notices, _ in checked[start:]]
+                return [each.notices for each in checked[start:]]
             self._send(carrier, checked[start : start + size])
         return []
 
-    def _send(self, carrier: Carrier, checked: Sequence[tuple[tuple[Served, ...], Message]]) -> None:
+    def _send(self, carrier: Carrier, checked: Sequence[_Checked]) -> None:
         # GATE-2: what became of the last ones and the claims of these are one write to the disk.
         done, self._done = self._done, []
-        claimed = self._it.store.turn(done, [notices for notices, _ in checked], self._now)
-        mine = [each for each, claim in zip(checked, claimed, strict=True) if claim]
-        receipts = carrier.send_all([message for _, message in mine])
+        claims = self._it.store.turn(done, [each.notices for each in checked], self._now)
+        mine = [(each, claim) for each, claim in zip(checked, claims, strict=True) if claim is not None]
+        if not mine:
+            return
+        try:
+            read = self._it.vault.hand_out([each.handout(claim) for each, claim in mine])
+        except VaultError:
+            for each, _ in mine:
+                self._close(each.notices, Receipt(Result.DEFERRED, NO_VAULT))
+            raise
+        messages: list[tuple[tuple[Served, ...], Message]] = []
+        for (each, _), contacts in zip(mine, read, strict=True):
+            if contacts is None:
+                self._close(each.notices, Receipt(Result.REFUSED, TAKEN_ELSEWHERE))
+            elif (message := each.message(contacts, self._tag_key, self._now)) is None:
+                self._close(each.notices, Receipt(Result.REFUSED, OTHER_ADDRESS))
+            else:
+                messages.append((each.notices, message))
+        receipts = carrier.send_all([message for _, message in messages])
         deferred = [
             notices[0].id
-            for (notices, _), receipt in zip(mine, receipts, strict=True)
+            for (notices, _), receipt in zip(messages, receipts, strict=True)
             if receipt.result is Result.DEFERRED
         ]
         attempts = {each.notice.id: each.attempts for each in self._it.store.deliveries_of(deferred)}
-        for (notices, _), receipt in zip(mine, receipts, strict=True):
-            self._done.append(self._outcome(notices, receipt, attempts.get(notices[0].id, 1)))
+        for (notices, _), receipt in zip(messages, receipts, strict=True):
+            self._close(notices, receipt, attempts.get(notices[0].id, 1))
 
-    def _outcome(self, notices: tuple[Served, ...], receipt: Receipt, attempts: int) -> Outcome:
+    def _close(self, notices: tuple[Served, ...], receipt: Receipt, attempts: int = 1) -> None:
+        """Note what became of a claim."""
         state, reason, not_before = _STATES[receipt.result], receipt.reason, None
         if state is State.DEFERRED:
             if attempts >= MOST_ATTEMPTS:
@@ -270,17 +346,15 @@ class _Run:
         if state is State.DROPPED:
             self._dropped[reason or "refused"] += len(notices)
         _tell(notices, state, reason, self._now)
-        return Outcome(notices, state, reason, not_before, receipt.reference)
+        self._done.append(Outcome(notices, state, reason, not_before, receipt.reference))
 
     def _record(self) -> None:
         done, self._done = self._done, []
         if done:
             self._it.store.turn(done, (), self._now)
 
-    def _check(
-        self, carrier: Carrier | None, messages: Sequence[tuple[Served, ...]]
-    ) -> list[tuple[tuple[Served, ...], Message]]:
-        """Those that may be sent, as they are to be; the others are dropped."""
+    def _check(self, carrier: Carrier | None, messages: Sequence[tuple[Served, ...]]) -> list[_Checked]:
+        """Those that may be sent; the others are dropped."""
         every = [notice for notices in messages for notice in notices]
         policies = self._it.read_model.policies_of({each.loan for each in every})
         contents = self._it.store.words({each.content_hash for each in every})
@@ -289,48 +363,24 @@ class _Run:
             for each in every
             if (content := contents.get(each.content_hash)) is not None
         ]
-        kept = self._it.vault.kept_all(
+        found = self._it.vault.kept_all(
             [(each.borrower, each.channel, salt_purpose(of)) for each, of in asked]
         )
-        contacts = {each.id: found for (each, _), found in zip(asked, kept, strict=True)}
-        passed: list[tuple[Served, ...]] = []
+        kept = {each.id: one for (each, _), one in zip(asked, found, strict=True) if one is not None}
+        passed: list[_Checked] = []
         for notices in messages:
-            reason = self._objection(carrier, notices, policies, contents, contacts)
+            reason = self._objection(carrier, notices, policies, contents, kept)
             if reason is None:
-                passed.append(notices)
+                passed.append(
+                    _Checked(
+                        notices,
+                        tuple(contents[each.content_hash] for each in notices),
+                        tuple(kept[each.id] for each in notices),
+                    )
+                )
             else:
                 self._drop(notices, reason)
-        # Nothing stands in the way any more: only now are addresses read, and the log told of it.
-        readings = [
-            (each, contents[each.content_hash])
-            for notices in passed
-            for each in notices
-            if contents[each.content_hash].of.notice == each.id
-        ]
-        read = (
-            self._it.vault.contacts(
-                [
-                    (
-                        each.borrower,
-                        each.channel,
-                        Reading("delivery", "0x" + each.id.hex()),
-                        salt_purpose(each.id),
-                    )
-                    for each, _ in readings
-                ]
-            )
-            if readings
-            else []
-        )
-        addresses = {each.id: found for (each, _), found in zip(readings, read, strict=True)}
-        ready: list[tuple[tuple[Served, ...], Message]] = []
-        for notices in passed:
-            message = self._message(notices, contents, contacts, addresses)
-            if message is None:
-                self._drop(notices, OTHER_ADDRESS)
-            else:
-                ready.append((notices, message))
-        return ready
+        return passed
 
     def _drop(self, notices: tuple[Served, ...], reason: str) -> None:
         self._record()
@@ -344,7 +394,7 @@ class _Run:
         notices: tuple[Served, ...],
         policies: Mapping[bytes, int],
         contents: Mapping[bytes, Content],
-        contacts: Mapping[bytes, Kept | None],
+        contacts: Mapping[bytes, Kept],
     ) -> str | None:
         """Why the notices of a message must not be delivered."""
         for notice in notices:
@@ -357,7 +407,7 @@ class _Run:
             content = contents.get(notice.content_hash)
             if content is None:
                 return NO_WORDS
-            kept = contacts[notice.id]
+            kept = contacts.get(notice.id)
             if kept is None:
                 return NO_ADDRESS
             if not kept.verified:
@@ -372,39 +422,6 @@ class _Run:
             return INCOMPLETE if len(told) > 1 else OTHER_WORDS
         words = [contents[each.content_hash] for each in notices]
         return OTHER_WORDS if len({(each.subject, each.body) for each in words}) > 1 else None
-
-    def _message(
-        self,
-        notices: tuple[Served, ...],
-        contents: Mapping[bytes, Content],
-        contacts: Mapping[bytes, Kept | None],
-        addresses: Mapping[bytes, Contact | None],
-    ) -> Message | None:
-        """What is sent; None where the person is not reached at one place under all addresses on chain."""
-        salts: dict[bytes, bytes] = {}
-        places: set[str] = set()
-        for notice in notices:
-            kept = contacts[notice.id]
-            if kept is None:
-                return None
-            salts[notice.id] = kept.salt
-            if contents[notice.content_hash].of.notice == notice.id:
-                contact = addresses[notice.id]
-                if contact is None or contact.kept != kept:
-                    return None
-                places.add(contact.address)
-        if len(places) != 1:
-            return None
-        content = contents[notices[0].content_hash]
-        return Message(
-            tag=tag_of(self._tag_key, content.notices[0].notice),
-            proofs=tuple(Proof(each.notice, salts[each.notice]) for each in content.notices),
-            address=places.pop(),
-            subject=content.subject,
-            body=content.body,
-            language=content.language,
-            at=self._now,
-        )
 
     def _stands(
         self, notice: Served, limits: ContactLimits | None, standing: Standing, now: int

@@ -133,6 +133,8 @@ deliveries_table = Table(
     Column("not_before", BigInteger),
     Column("worker", Text),
     Column("claimed_wall", BigInteger),
+    # A random word for each time that it was claimed: by them the vault knows this database again.
+    Column("claims", Text),
     Column("reference", Text),
     Index("deliveries_by_state", "state"),
     Index("deliveries_by_time", "served_at"),
@@ -155,6 +157,10 @@ handed_table = Table(
     Column("content_hash", LargeBinary, nullable=False),
     Column("at", BigInteger, nullable=False),
 )
+
+
+Claims = tuple[str, ...]
+"""A random word for each time that a message was claimed, this one's last."""
 
 
 class NoSuchDelivery(DulyError):
@@ -496,12 +502,16 @@ class NoticeStore:
     def drop(self, notices: Sequence[Served], reason: str, now: int) -> bool:
         """Record that an unclaimed message will not be sent. False where somebody else took it."""
         with writing(self._engine) as connection:
-            return self._take(connection, [notices], now, State.DROPPED, reason) == [True]
+            (taken,) = self._take(connection, [notices], now, State.DROPPED, reason)
+        return taken is not None
 
-    def turn(self, done: Sequence[Outcome], claims: Sequence[Sequence[Served]], now: int) -> list[bool]:
+    def turn(
+        self, done: Sequence[Outcome], messages: Sequence[Sequence[Served]], now: int
+    ) -> list[Claims | None]:
         """Record what became of the last claims, and claim the next messages, in one transaction.
 
-        Returns: of each message whether it is this worker's to send now; not where somebody else took it.
+        Returns: of each message that is this worker's to send now, by what the vault knows it; None where
+        somebody else took it.
         """
         with writing(self._engine) as connection:
             # Most were sent: that is one statement.
@@ -510,11 +520,14 @@ class NoticeStore:
                 alike.setdefault(outcome[1:], []).extend(outcome.notices)
             for what, notices in alike.items():
                 self._settle(connection, Outcome(tuple(notices), *what), now)
-            return self._take(connection, claims, now, State.CLAIMED)
+            return self._take(connection, messages, now, State.CLAIMED)
 
     def claim(self, notices: Sequence[Served], now: int) -> bool:
-        """Claim a message: once this returned True it may be sent once, by this worker alone."""
-        return self.turn((), [notices], now) == [True]
+        """Claim a message: once this returned True it may be sent once, by this worker alone of all that work
+        on this database.
+        """
+        (claims,) = self.turn((), [notices], now)
+        return claims is not None
 
     def settle(self, outcome: Outcome, now: int) -> None:
         """Record what became of a message that this worker claimed."""
@@ -550,7 +563,7 @@ class NoticeStore:
         now: int,
         state: State,
         reason: str | None = None,
-    ) -> list[bool]:
+    ) -> list[Claims | None]:
         """Take of each message all notices, or none."""
         if not messages:
             return []
@@ -568,23 +581,29 @@ class NoticeStore:
         ids = [notice.id for notices in messages for notice in notices]
         there = set(_in_chunks(connection, table.c.notice, ids))
         fresh = [notices for notices in messages if there.isdisjoint(each.id for each in notices)]
-        rows = [_delivery_row(each) | values | {"attempts": int(claim)} for some in fresh for each in some]
+        rows = [
+            _delivery_row(each) | values | {"attempts": int(claim), "claims": word}
+            for some in fresh
+            for word in [_word(claim)]
+            for each in some
+        ]
+        words = {row["notice"]: row["claims"] for row in rows}
         taken = set()
         if rows:
             query = insert_once(connection, table).returning(table.c.notice)
             # In one order, so that two workers never wait for each other.
             rows.sort(key=itemgetter("notice"))
             taken = set(connection.execute(query, rows).scalars())
-        found = []
+        found: list[Claims | None] = []
         for notices in messages:
             wanted = {each.id for each in notices}
             if wanted <= taken:
-                found.append(True)
+                found.append(_claims([words[notices[0].id]]))
                 continue
             if part := wanted & taken:
                 # Somebody else was quicker with a part of it.
                 connection.execute(delete(table).where(table.c.notice.in_(part)))
-            found.append(not part and self._take_again(connection, notices, values, claim, now))
+            found.append(None if part else self._take_again(connection, notices, values, claim, now))
         return found
 
     def _take_again(
@@ -594,12 +613,13 @@ class NoticeStore:
         values: dict[str, Any],
         claim: bool,
         now: int,
-    ) -> bool:
+    ) -> Claims | None:
         """Take a message of which something is deferred: all of it or nothing."""
-        table = deliveries_table
+        table, word = deliveries_table, _word(claim)
+        more = {"claims": func.coalesce(table.c.claims + " ", "") + word} if word else {}
         with connection.begin_nested() as attempt:
             for notice in notices:
-                row = _delivery_row(notice) | values | {"attempts": int(claim)}
+                row = _delivery_row(notice) | values | {"attempts": int(claim), "claims": word}
                 # PostgreSQL's driver does not count what was inserted.
                 fresh = insert_once(connection, table).returning(table.c.notice)
                 if connection.execute(fresh, row).first():
@@ -611,12 +631,13 @@ class NoticeStore:
                         table.c.state == State.DEFERRED.value,
                         table.c.not_before <= now,
                     )
-                    .values({**values, "attempts": table.c.attempts + int(claim)})
+                    .values({**values, **more, "attempts": table.c.attempts + int(claim)})
                 )
                 if again.rowcount != 1:
                     attempt.rollback()
-                    return False
-        return True
+                    return None
+        claims = select(table.c.claims).where(table.c.notice.in_([each.id for each in notices]))
+        return _claims(connection.execute(claims).scalars())
 
     def _settle(self, connection: Connection, outcome: Outcome, now: int) -> None:
         table = deliveries_table
@@ -963,6 +984,17 @@ def _content_row(content: Content) -> dict[str, Any]:
         "body": content.body,
         "kept_at": content.kept_at,
     }
+
+
+def _word(claim: bool) -> str | None:
+    return secrets.token_hex(8) if claim else None
+
+
+def _claims(of_notices: Iterable[str | None]) -> Claims:
+    # What is in one message now was not always: the words of all, and of each the last is the same.
+    words = [words.split() for words in of_notices if words]
+    last = {some[-1] for some in words}
+    return (*{word for some in words for word in some[:-1]}, *last)
 
 
 def _in_chunks(

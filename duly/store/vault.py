@@ -14,7 +14,8 @@ one, and a backup cannot be read either.
 
 An address is used once its borrower has proved it, by a code that was sent there (GATE-1's exception); until
 then the vault does not tell the commitment, without which there is nothing to register on chain. Every
-reading of an address is told in a log that is only ever added to.
+reading of an address is told in a log that is only ever added to. The address that a notice goes to is given
+to one sender alone, whatever databases there are of what was sent (GATE-2).
 """
 
 import getpass
@@ -104,6 +105,8 @@ _PATIENCE: Final = 30
 """Seconds to wait for another program that is writing: it may be rewriting the whole vault."""
 _LONGEST: Final = max(seconds for _, seconds in CODES)
 _NONCE_BYTES: Final = 12
+CLAIMED_SECONDS: Final = 3 * 86_400
+"""How long it is known who has the address of a notice; it is delivered within a day of the borrower's."""
 _BATCH: Final = 200
 """Borrowers in one transaction of a rotation."""
 
@@ -220,6 +223,16 @@ sent_table = Table(
     Column("borrower", LargeBinary(20), nullable=False),
     Column("address_hash", LargeBinary(32)),
     Column("at", BigInteger, nullable=False),
+)
+# To whose claim the address of a notice was given out last, for as long as the notice can be delivered.
+claims_table = Table(
+    "claims",
+    metadata,
+    Column("notice", LargeBinary(32), primary_key=True),
+    Column("claim", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("claims_by_time", "at"),
+    sqlite_with_rowid=False,
 )
 log_table = Table(
     "log",
@@ -358,6 +371,18 @@ class Reading(NamedTuple):
 
     purpose: str
     about: str | None = None
+
+
+class Handout(NamedTuple):
+    """A message about to be sent, for which its addresses are asked.
+
+    notices: all that it tells of. claims: a word for each time that the sender claimed it, this one's last.
+    asked: whose address, on which channel, for what, and the purpose of the salt.
+    """
+
+    notices: tuple[bytes, ...]
+    claims: tuple[str, ...]
+    asked: tuple[tuple[str, Channel, Reading, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,6 +537,29 @@ class _Session:
             rows.append(values | {"seal": seal})
         self.execute(insert(log_table), rows)
         self.execute(update(vault_table).values(log_count=number, log_seal=_end_seal(key, number, seal)))
+
+    def claim(self, now: int, messages: Sequence[Handout]) -> list[bool]:
+        """Of each message whether it is its sender's from now on, nobody else having claimed any of it."""
+        table = claims_table
+        self.execute(delete(table).where(table.c.at < now - CLAIMED_SECONDS))
+        ids = {notice for message in messages for notice in message.notices}
+        rows = self.execute(select(table.c.notice, table.c.claim).where(table.c.notice.in_(ids)))
+        held = {row.notice: row.claim for row in rows}
+        taken: dict[bytes, str] = {}
+        found = []
+        for message in messages:
+            mine = all(held.get(notice, "") in ("", *message.claims) for notice in message.notices)
+            if mine:
+                taken |= dict.fromkeys(message.notices, message.claims[-1])
+                held |= taken
+            found.append(mine)
+        if taken:
+            self.execute(delete(table).where(table.c.notice.in_(taken)))
+            self.execute(
+                insert(table),
+                [{"notice": notice, "claim": claim, "at": now} for notice, claim in taken.items()],
+            )
+        return found
 
     def log(self, borrower: bytes | None = None) -> list[Entry]:
         """The log, of one borrower or of all. Raises: AlteredLog."""
@@ -1028,18 +1076,39 @@ class Vault:
             found = self._contacts(session, asked)
         return [None if one is None else one.kept for one in found]
 
-    def contacts(self, asked: Sequence[tuple[str, Channel, Reading, bytes]]) -> list[Contact | None]:
-        """The same as `contact`, of many at once."""
+    def hand_out(self, messages: Sequence[Handout]) -> list[list[Contact | None] | None]:
+        """The addresses to which messages are sent, in the order asked; None for a message that is another's.
+
+        Whoever asks for a notice first has it. After that only they get its address again: for a claim that
+        follows the one to which it was given out. So of all who share a vault one sends (GATE-2): several
+        services, or one that was restored from a copy. Each reading is told in the log.
+        """
         with self._writing() as session:
-            found = self._contacts(session, [(who, channel, purpose) for who, channel, _, purpose in asked])
-            session.note_all(
-                self._clock(),
-                [
-                    (reading, _raw(borrower), channel)
-                    for (borrower, channel, reading, _), one in zip(asked, found, strict=True)
-                    if one is not None
-                ],
-            )
+            now = self._clock()
+            mine = session.claim(now, messages)
+            asked = [
+                each
+                for message, is_mine in zip(messages, mine, strict=True)
+                if is_mine
+                for each in message.asked
+            ]
+            found = iter(self._told(session, now, asked))
+        return [
+            [next(found) for _ in message.asked] if is_mine else None
+            for message, is_mine in zip(messages, mine, strict=True)
+        ]
+
+    def _told(
+        self, session: _Session, now: int, asked: Sequence[tuple[str, Channel, Reading, bytes]]
+    ) -> list[Contact | None]:
+        """Contacts, told in the log."""
+        found = self._contacts(session, [(who, channel, purpose) for who, channel, _, purpose in asked])
+        readings = [
+            (reading, _raw(borrower), channel)
+            for (borrower, channel, reading, _), one in zip(asked, found, strict=True)
+            if one is not None
+        ]
+        session.note_all(now, readings)
         return found
 
     def _contacts(
@@ -1068,7 +1137,8 @@ class Vault:
 
         reading: what the address is read for. purpose: of the salt.
         """
-        return self.contacts([(borrower, channel, reading, purpose)])[0]
+        with self._writing() as session:
+            return self._told(session, self._clock(), [(borrower, channel, reading, purpose)])[0]
 
     def _find(
         self, session: _Session, borrower: bytes, channel: Channel

@@ -15,14 +15,7 @@ import pytest
 from duly.services.chaos import chosen
 
 LONGEST = 300
-NOT_SOLVED = {
-    "two-services": "two services with one key, each on a database of its own, that serve a notice at the "
-    "same moment both have its words, and may both deliver it",
-}
-SCENARIOS = [
-    pytest.param(name, marks=pytest.mark.xfail(reason=NOT_SOLVED[name])) if name in NOT_SOLVED else name
-    for name in (each.name for each in chosen([]))
-]
+SCENARIOS = [each.name for each in chosen([])]
 
 
 def bench(*arguments: str, codes: tuple[int, ...] = (0,)) -> Any:

@@ -35,7 +35,7 @@ class Place:
         self.scene = scene
         self.queue, self.model, self.serve = scene.fill(url)
         self.store = NoticeStore(self.model.engine)
-        self.vault = Vault.open(scene.vault_url, MasterKey.from_file(scene.key_file))
+        self.vault = Vault.open(scene.vault(), MasterKey.from_file(scene.key_file))
         self.carrier = MemoryCarrier()
         self.told: list[DulyError] = []
         self.leases = Leases(self.model.engine, self.store.worker)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +31,7 @@ from duly.store import schema
 from duly.store.database import open_engine, writing
 from duly.store.migrations import SERVICE
 from duly.store.notices import Content, NoSuchDelivery, NoticeStore, Served, State, Told
-from duly.store.vault import MasterKey, Vault
+from duly.store.vault import MasterKey, Vault, VaultError
 
 KEY = MasterKey.from_text("5a" * 32)
 PLACE = Place("TUSD", 2, 31337, "0x" + "11" * 20, "0x" + "22" * 20, "0x" + "33" * 20)
@@ -567,6 +569,101 @@ def test_gate_2_an_interrupted_worker_leaves_one_uncertain(scene, after):
     assert len(sent) == (5 if after else 4)
     assert [scene.state(notice) for notice in notices].count(State.SENT) == 4
     assert [found.notice for found in scene.store.uncertain()] == [notices[2]]
+
+
+class Elsewhere:
+    """Another service with the same key and vault, on a copy of the database as it is now."""
+
+    def __init__(self, scene: Scene, file: Path) -> None:
+        with sqlite3.connect(scene.engine.url.database) as mine, sqlite3.connect(file) as theirs:
+            mine.backup(theirs)
+        self.engine = open_engine(f"sqlite:///{file}")
+        self.store = NoticeStore(self.engine)
+        self.carrier = MemoryCarrier()
+        self.deliverer = scene.worker(self.store, self.carrier)
+
+
+@pytest.fixture
+def elsewhere(scene, tmp_path):
+    made: list[Elsewhere] = []
+
+    def make() -> Elsewhere:
+        made.append(Elsewhere(scene, tmp_path / f"copy-{len(made)}.db"))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.engine.dispose()
+
+
+def test_gate_2_of_two_services_with_one_vault_one_sends(scene, elsewhere):
+    notices = [scene.serve(number) for number in range(1, 4)] + scene.serve_together(5, 6)
+    other = elsewhere()
+    scene.store.drop(notices[:1], "late", NOW)
+    # Both find everything pending, each in a database of its own, and are at it in turn.
+    assert other.deliverer.deliver().sent == 5
+    report = scene.deliverer.deliver()
+    assert (report.sent, report.dropped) == (0, {"taken_elsewhere": 4})
+    assert scene.carrier.handed == 0
+    assert scene.state(notices[4]) is State.DROPPED
+    # It is no use to insist.
+    scene.store.requeue(notices[3].id, NOW)
+    assert scene.deliverer.deliver().dropped == {"taken_elsewhere": 2}
+    assert scene.deliverer.deliver() == other.deliverer.deliver() == module.DeliverReport()
+
+
+def test_gate_2_a_database_that_was_restored_sends_nothing_again(scene, elsewhere):
+    notice = scene.serve()
+    before = elsewhere()
+    scene.carrier.will(Result.DEFERRED, reason="450")
+    assert scene.deliverer.deliver().deferred == 1
+    deferred = elsewhere()
+    scene.clock.time += module.FIRST_WAIT
+    assert scene.deliverer.deliver().sent == 1
+    for copy in (before, deferred):
+        assert copy.deliverer.deliver().dropped == {"taken_elsewhere": 1}
+        assert copy.store.delivery(notice.id).state is State.DROPPED
+
+
+def test_gate_2_who_has_a_deferred_notice_keeps_it(scene, elsewhere):
+    scene.serve()
+    other = elsewhere()
+    for _ in range(3):
+        scene.carrier.will(Result.DEFERRED, reason="450")
+        assert scene.deliverer.deliver().deferred == 1
+        assert other.deliverer.deliver().sent == 0
+        scene.clock.time += module.LONGEST_WAIT
+    assert scene.deliverer.deliver().sent == 1
+
+
+def test_gate_2_without_the_vault_a_claim_is_tried_again_later(scene, monkeypatch):
+    notice = scene.serve()
+    with monkeypatch.context() as patch:
+
+        def gone(*_: object) -> None:
+            raise VaultError("the vault cannot be used")
+
+        patch.setattr(type(scene.vault), "hand_out", gone)
+        with pytest.raises(VaultError):
+            scene.deliverer.deliver()
+    found = scene.store.delivery(notice.id)
+    assert (found.state, found.reason) == (State.DEFERRED, "no_vault")
+    assert scene.carrier.handed == 0
+    scene.clock.time += module.FIRST_WAIT
+    assert scene.deliverer.deliver().sent == 1
+
+
+def test_borrower_2_an_address_that_changed_since_the_check_gets_nothing(scene, monkeypatch):
+    notice = scene.serve()
+    hand_out = type(scene.vault).hand_out
+
+    def late(vault: Vault, messages: Any) -> Any:
+        vault.add(notice.borrower, Channel.EMAIL, "other@example.org")
+        return hand_out(vault, messages)
+
+    monkeypatch.setattr(type(scene.vault), "hand_out", late)
+    assert scene.deliverer.deliver().dropped == {"other_address": 1}
+    assert scene.carrier.handed == 0
 
 
 def test_gate_2_two_workers_at_once_send_each_notice_once(scene):

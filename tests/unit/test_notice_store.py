@@ -98,7 +98,7 @@ def test_borrower_1_the_schema_has_no_place_for_a_contact_or_a_name():
         "deliveries": {
             "notice", "loan", "borrower", "kind", "instalment", "amount", "channel", "content_hash",
             "served_at", "state", "reason", "attempts", "at", "not_before", "worker", "claimed_wall",
-            "reference",
+            "claims", "reference",
         },
         "handed": {"notice", "borrower", "kind", "content_hash", "at"},
         "due": {"loan"},
@@ -182,7 +182,7 @@ def test_gate_2_notices_in_one_message_are_claimed_all_or_none(store, engine):
     before = put(engine, served(9))
     assert store.claim([before], NOW)
     # What became of the last one is recorded all the same.
-    assert store.turn([Outcome((before,), State.SENT)], [message], NOW) == [False]
+    assert store.turn([Outcome((before,), State.SENT)], [message], NOW) == [None]
     assert [store.delivery(each.id) for each in message[:2]] == [None, None]
     assert store.delivery(before.id).state is State.SENT
     assert not store.drop(message, "late", NOW)
@@ -258,11 +258,36 @@ def test_a_deferred_notice_is_pending_again_when_its_time_has_come(store, engine
     assert store.delivery(notice.id).state is State.DROPPED
 
 
+def test_gate_2_each_claim_has_a_word_and_knows_those_before_it(store, engine):
+    message, alone = put_together(store, engine, 1, 2), put(engine, served(3))
+    (once,), (other,) = store.turn([], [message, (alone,)], NOW)
+    assert once != other
+    store.settle(Outcome(message, State.DEFERRED, "450", NOW), NOW)
+    [(first, second)] = store.turn([], [message], NOW)
+    assert first == once
+    assert second not in (once, other)
+    store.settle(Outcome(message, State.DEFERRED, "450", NOW), NOW)
+    # Dropping it is no claim; and a person may let it be tried again.
+    assert store.drop(message, "late", NOW)
+    store.requeue(message[1].id, NOW)
+    [words] = store.turn([], [message], NOW)
+    assert set(words[:-1]) == {first, second}
+    assert words[-1] not in (first, second)
+
+
+def test_gate_2_what_comes_into_one_message_brings_its_words(store, engine):
+    message = put_together(store, engine, 1, 2, 3)
+    [(early,)] = store.turn([], [message[:1]], NOW)
+    store.settle(Outcome(message[:1], State.DEFERRED, "450", NOW), NOW)
+    [(before, now)] = store.turn([], [message], NOW)
+    assert before == early != now
+
+
 def test_a_turn_records_one_and_claims_the_next(store, engine):
     first, second = put(engine, served(1)), put(engine, served(2))
-    assert store.turn([], [[first]], NOW) == [True]
-    assert store.turn([Outcome((first,), State.SENT)], [[second]], NOW) == [True]
-    assert store.turn([Outcome((second,), State.SENT)], [[first]], NOW) == [False]
+    assert None not in store.turn([], [[first]], NOW)
+    assert None not in store.turn([Outcome((first,), State.SENT)], [[second]], NOW)
+    assert store.turn([Outcome((second,), State.SENT)], [[first]], NOW) == [None]
     assert store.turn([], [], NOW) == []
     assert store.counts() == {State.SENT: 2}
 

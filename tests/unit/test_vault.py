@@ -20,6 +20,7 @@ from duly.store import vault as module
 from duly.store.database import DatabaseError, DatabaseTooNew, NotADatabase, open_engine
 from duly.store.migrations import SERVICE
 from duly.store.vault import (
+    Handout,
     InvalidContact,
     InvalidMasterKey,
     MasterKey,
@@ -88,6 +89,7 @@ def test_borrower_1_the_schema_has_a_place_for_the_borrower_alone():
         "codes": {"borrower", "channel", "hash", "sent_at", "tries"},
         "inbox": {"borrower", "name", "sealed_letter", "at", "expires_at"},
         "sent_codes": {"id", "borrower", "address_hash", "at"},
+        "claims": {"notice", "claim", "at"},
         "log": {"id", "at", "borrower", "channel", "purpose", "about", "by", "seal"},
     }
     assert [column.name for column in module.contacts_table.primary_key] == ["borrower", "channel"]
@@ -156,6 +158,58 @@ def test_all_or_none_are_added(vault):
     with pytest.raises(InvalidContact):
         vault.add_all([(BORROWER, Channel.EMAIL, ADDRESS), (OTHER, Channel.EMAIL, "nobody")])
     assert vault.borrowers() == []
+
+
+# ------------------------------------------------------------------------------------------ who may send it
+
+FIRST, SECOND = b"\x01" * 32, b"\x02" * 32
+
+
+def handed_out(vault: Vault, *claims: str, notices: tuple[bytes, ...] = (FIRST,)) -> list[str] | None:
+    """The addresses that a message goes to, for whoever has these claims; None where another has it."""
+    asked = tuple((BORROWER, Channel.EMAIL, Reading("delivery", "0x" + each.hex()), each) for each in notices)
+    [contacts] = vault.hand_out([Handout(notices, claims, asked)])
+    return None if contacts is None else [each.address for each in contacts]
+
+
+def test_gate_2_the_first_to_ask_has_the_address_and_then_their_next_claim(vault):
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    assert handed_out(vault, "a1") == [ADDRESS]
+    assert handed_out(vault, "b1") is None
+    # Nobody is given it twice for one claim that has been followed, nor for what came before.
+    assert handed_out(vault, "a1", "a2") == [ADDRESS]
+    assert handed_out(vault, "a1") is None
+    assert handed_out(vault, "a1", "b2") is None
+    assert handed_out(vault, "a1", "a2", "a3") == [ADDRESS]
+
+
+def test_gate_2_a_message_is_given_out_as_a_whole(vault):
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    assert handed_out(vault, "b1", notices=(SECOND,)) == [ADDRESS]
+    assert handed_out(vault, "a1", notices=(FIRST, SECOND)) is None
+    # Of what was refused nothing is taken, and nothing read.
+    assert handed_out(vault, "b2", notices=(FIRST,)) == [ADDRESS]
+    assert [entry.about for entry in vault.log()] == ["0x" + each.hex() for each in (SECOND, FIRST)]
+
+
+def test_gate_2_of_two_who_ask_at_once_for_the_same_one_has_it(vault):
+    vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+    asked = ((BORROWER, Channel.EMAIL, Reading("delivery"), b""),)
+    both = [Handout((FIRST, SECOND), ("a1",), asked), Handout((FIRST,), ("b1",), asked)]
+    (mine, theirs) = vault.hand_out(both)
+    assert (mine is None) != (theirs is None)
+
+
+def test_gate_2_who_has_a_notice_is_known_for_days(url, key):
+    now = 1_800_000_000
+    with Vault.open(url, key, clock=lambda: now) as vault:
+        vault.add(BORROWER, Channel.EMAIL, ADDRESS)
+        assert handed_out(vault, "a1") == [ADDRESS]
+        now += module.CLAIMED_SECONDS
+        assert handed_out(vault, "b1") is None
+        now += 1
+        assert handed_out(vault, "b1", notices=(SECOND,)) == [ADDRESS]
+        assert [row[0] for row in rows(url)["claims"]] == [SECOND]
 
 
 # ---------------------------------------------------------------------------------------------------- person

@@ -171,6 +171,8 @@ _OUTCOMES: Final[Mapping[str, str]] = {
     serve.NOT_VERIFIED: N_("The borrower did not confirm the address with a code."),
     deliver.INCOMPLETE: N_("Another notice of the same message was not let through."),
     deliver.WINDOW_OVER: N_("The borrower's hours were over."),
+    deliver.TAKEN_ELSEWHERE: N_("Another service has it, which shares the vault."),
+    deliver.NO_VAULT: N_("The vault did not answer."),
     deliver.NO_CARRIER: N_("No way to send on this channel is set up."),
     deliver.TOO_OFTEN: N_("It was tried as often as is of use."),
     WORKER_LOST: N_("Whoever was sending it ended midway."),
