@@ -24,8 +24,8 @@ help: ## tell what there is to make
 setup: ## install what the locks name; quick when nothing changed
 	@$(PYTHON) tools/setup.py
 
-demo: setup ## play the life of forty real loans, with their notices
-	@$(PY) -m scripts.demo
+demo: setup ## play the life of forty real loans, with their notices; KEEP=1 leaves the portal running
+	@$(PY) -m scripts.demo $(if $(KEEP),--keep)
 
 # Brownie keeps one core busy; the analyses take the other one meanwhile.
 test: setup ## run everything: lint, unit, integration, e2e, contracts, slither, fuzz, coverage

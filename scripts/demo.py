@@ -2,10 +2,11 @@
 
 Starts Anvil and a local mail server, deploys, and opens forty loans of a real loan book, each in the month in
 which it was really opened. Then it moves the chain's clock through the years: borrowers pay while the real
-ones paid and stop where they stopped, and the service runs all along. What it says in the end it counted on
-the chain and in the inbox.
+ones paid and stop where they stopped, and the service runs all along. The portal shows it meanwhile, and
+stays where that is wanted, with two loans more. What it says in the end it counted on the chain and in the
+inbox.
 
-    python -m scripts.demo [--directory build/demo] [--json]
+    python -m scripts.demo [--directory build/demo] [--keep] [--json]
     brownie run demo
 """
 
@@ -14,11 +15,12 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from itertools import count
@@ -30,6 +32,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from web3.types import RPCEndpoint
 
 from duly.bootstrap import Application
 from duly.chain import networks
@@ -52,6 +55,7 @@ from duly.store.notices import State
 from duly.store.vault import MasterKey
 from scripts.anvil import anvil, free_port, wait_for_port
 from scripts.inbox import Inbox, code_in, read
+from scripts.portal import portal, service
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "data" / "lendingclub_sample.csv"
@@ -176,6 +180,8 @@ class Play:
         self.refusing = lives[3]
         on_schedule = [life for life in lives if life.outcome is Outcome.ON_SCHEDULE]
         self.revoking, self.ceasing, self.harried = on_schedule[1], on_schedule[4], on_schedule[6]
+        assert app.sender is not None
+        self.servicer = app.sender
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
 
@@ -201,6 +207,47 @@ class Play:
             wake = self._next_to_say()
             progress(now)
 
+    @property
+    def people(self) -> dict[str, Sender]:
+        """Whom a visitor of the portal can be: who lends and serves, and borrowers of every kind."""
+        paid, left = self._again
+        unpaid = next(life for life in self.lives if life.outcome is Outcome.CHARGED_OFF)
+        told = {
+            "paid on schedule": paid,
+            "paid early": left,
+            "stopped paying": unpaid,
+            "never consented": self.refusing,
+            "revoked e-mail": self.revoking,
+            "ceased all contact": self.ceasing,
+        }
+        borrowers = {f"{life.place[0]}: {what}": life.borrower for what, life in told.items()}
+        return {"Lender": self.lender, "Servicer": self.servicer, **borrowers}
+
+    @property
+    def _again(self) -> tuple[Life, Life]:
+        """Who borrow again when all is over: one who writes English, one Chinese."""
+        odd = self.refusing, self.revoking, self.ceasing, self.harried
+
+        def first(outcome: Outcome, language: str) -> Life:
+            return next(
+                life
+                for life in self.lives
+                if life.outcome is outcome and life.place[3] == language and life not in odd
+            )
+
+        return first(Outcome.ON_SCHEDULE, "en"), first(Outcome.EARLY, "zh")
+
+    def borrow_again(self) -> None:
+        """Two more loans: one a few days before its first instalment, one just opened."""
+        needed = sum(life.book.principal for life in self._again)
+        importing.lend_from(self.contracts, self.lender, needed, can_mint=True)
+        for life, days in zip(self._again, (25, 0), strict=True):
+            self._borrow(replace(life))
+            run.round(self.app)
+            if days:
+                travel(self.app.w3, self.app.clock.now() + days * calendar.DAY)
+                run.round(self.app)
+
     def _next_to_say(self) -> int | None:
         """When the service will have something to say next, as things stand."""
         now = self.app.clock.now()
@@ -214,6 +261,11 @@ class Play:
 
     def _open(self, life: Life) -> None:
         """Sign, open, prove and register a contact, consent, and get ready to pay."""
+        loan = self._borrow(life)
+        self._consent(life)
+        self._schedule(life, loan)
+
+    def _borrow(self, life: Life) -> Loan:
         book, borrower, contracts = life.book, life.borrower, self.contracts
         decimals = self.app.deployment.currency.decimals
         terms = importing.terms_for(
@@ -227,6 +279,15 @@ class Play:
         )
         life.id = importing.open_loan(contracts, self.lender.account, borrower, terms)
         loan = contracts.ledger.loan_of(life.id, terms)
+        calls = [
+            contracts.currency.mint(borrower.address, loan.total),
+            contracts.currency.approve(contracts.ledger.address, EVERYTHING),
+        ]
+        list(each(borrower.send_many(calls, gas=GAS)))
+        return loan
+
+    def _consent(self, life: Life) -> None:
+        borrower, consents = life.borrower, self.contracts.consents
         _, offset, other_offset, language = life.place
         address = f"borrower-{life.number:02}@example.org"
         self.app.vault.add(borrower.address, Channel.EMAIL, address, language=language)
@@ -235,15 +296,10 @@ class Play:
         verifying.send_code(vault, self.app.carriers, borrower.address, Channel.EMAIL, at=now)
         code = code_in([read(self.inbox.files()[-1])], address)
         commitment = vault.check_code(borrower.address, Channel.EMAIL, code)
-        calls = [
-            contracts.consents.register(Channel.EMAIL, commitment.hash, offset, other_offset),
-            contracts.currency.mint(borrower.address, loan.total),
-            contracts.currency.approve(contracts.ledger.address, EVERYTHING),
-        ]
+        calls = [consents.register(Channel.EMAIL, commitment.hash, offset, other_offset)]
         if life is not self.refusing:
-            calls.append(contracts.consents.grant(Channel.EMAIL))
+            calls.append(consents.grant(Channel.EMAIL))
         list(each(borrower.send_many(calls, gas=GAS)))
-        self._schedule(life, loan)
 
     def _schedule(self, life: Life, loan: Loan) -> None:
         """What the real borrower did from then on."""
@@ -351,9 +407,11 @@ class Result:
             yield outcome, [(life, loan) for life, loan in pairs if life.outcome is outcome]
 
 
-def play(directory: Path, console: Console) -> Result:
-    """Play it all in a directory, which is emptied first; what came of it."""
-    started = time.monotonic()
+@contextmanager
+def stage(directory: Path, console: Console) -> Iterator[Play]:
+    """A chain, a mail server, contracts and the borrowers of forty loans, in a directory that is emptied
+    first.
+    """
     _empty(directory)
     books = choose()
     genesis = int(datetime(MONTHS[0].year, MONTHS[0].month, 1, tzinfo=UTC).timestamp())
@@ -385,16 +443,37 @@ def play(directory: Path, console: Console) -> Result:
         importing.give_gas(deployer, [life.borrower.address for life in lives])
         importing.lend_from(app.contracts, lender, sum(book.principal for book in books), can_mint=True)
         lender.send(app.contracts.ledger.appoint_servicer(servicer.address))
-        play = Play(app, Inbox(directory / "inbox"), deployer, lender, lives)
-        with clock(console, genesis, _horizon(lives)) as progress:
-            play.run(progress)
-        findings = audit.audit(w3, Source.of(app.deployment)).audit.findings
-        loans = [loan for life in lives if (loan := app.read_model.loan(life.id)) is not None]
-        deliveries = app.notice_store.counts()
-    mails = Inbox(directory / "inbox").mails()
+        app.indexer.run()
+        try:
+            yield Play(app, Inbox(directory / "inbox"), deployer, lender, lives)
+        finally:
+            app.close()
+
+
+def through(play: Play, console: Console) -> Result:
+    """Play it all; what came of it."""
+    started = time.monotonic()
+    app, lives = play.app, play.lives
+    with clock(console, app.clock.now(), _horizon(lives)) as progress:
+        play.run(progress)
+    findings = audit.audit(app.w3, Source.of(app.deployment)).audit.findings
+    loans = [loan for life in lives if (loan := app.read_model.loan(life.id)) is not None]
+    deliveries = app.notice_store.counts()
+    mails = play.inbox.mails()
     notices = sum(len(mail.get_all("Duly-Notice", [])) for mail in mails)
     codes = sum("Duly-Notice" not in mail for mail in mails)
+    play.inbox.write_index()
     return Result(lives, loans, findings, deliveries, notices, codes, time.monotonic() - started)
+
+
+def stay(play: Play, address: str, log: Path, console: Console) -> None:
+    """Let two borrow again and the service run, with a block every two seconds, until Ctrl-C."""
+    play.borrow_again()
+    play.app.w3.provider.make_request(RPCEndpoint("evm_setIntervalMining"), [2])
+    with service(play.app.settings, play.servicer, log):
+        say(console, f"The portal stays at {address} until Ctrl-C.")
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 def _empty(directory: Path) -> None:
@@ -597,24 +676,36 @@ def demo(
     directory: Annotated[
         Path, typer.Option(help="Where inbox, databases and report go. It is emptied first.")
     ] = ROOT / "build" / "demo",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave portal and service running in the end, until Ctrl-C.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Play the life of forty real loans on a local chain, with their notices."""
-    progress = Console(stderr=True)
+    progress, log = Console(stderr=True), directory / "portal.log"
     try:
-        result = play(directory, progress)
+        with (
+            stage(directory, progress) as play,
+            portal(play.app.settings, play.people, play.deployer, log) as address,
+        ):
+            say(progress, f"The portal shows it all at {address}, until the end.")
+            result = through(play, progress)
+            report = json.dumps(as_json(result), indent=2)
+            (directory / "report.json").write_text(report + "\n", encoding="utf-8")
+            if json_:
+                typer.echo(report)
+            else:
+                show(result, directory, Console(width=max(120, Console().width)))
+            if result.sound and keep:
+                stay(play, address, log, progress)
     except DulyError as error:
         show_error(error)
         raise typer.Exit(1) from None
-    report = json.dumps(as_json(result), indent=2)
-    (directory / "report.json").write_text(report + "\n", encoding="utf-8")
-    if json_:
-        typer.echo(report)
-    else:
-        show(result, directory, Console(width=max(120, Console().width)))
     if not result.sound:
         typer.echo("The numbers do not agree: see above.", err=True)
         raise typer.Exit(1)
+    if not (keep or json_):
+        typer.echo("make demo KEEP=1 leaves the portal running, to sign in as one of them.")
 
 
 def main() -> None:

@@ -89,6 +89,7 @@ def _keys(app: "Application", file: Path | None) -> dict[str, str]:
                 f"{file} cannot be understood", wanted='a JSON object such as {"Ana": "0x…"}'
             ) from None
     for number in range(10):
-        account = networks.development_account(app.w3, number)
-        found.setdefault(f"Account {number}", "0x" + bytes(account.key).hex())
+        key = "0x" + bytes(networks.development_account(app.w3, number).key).hex()
+        if key not in found.values():
+            found.setdefault(f"Account {number}", key)
     return found

@@ -48,6 +48,7 @@ class Person:
     key: str
     loans: int
     lends: bool
+    supervises: bool
 
 
 def check_local(chain_id: int) -> None:
@@ -61,15 +62,16 @@ def check_local(chain_id: int) -> None:
 
 
 def people(visit: Visit) -> list[Person]:
-    """Whom one can be: who has a loan or lends, of those whose keys are known."""
+    """Whom one can be: who has a loan, lends or supervises, of those whose keys are known."""
     check_local(visit.portal.chain_id)
     found = []
     for name, key in (visit.site.demo_keys or {}).items():
         address = Account.from_key(key).address.lower()
         count = len(visit.portal.loans_of(address))
         lends = visit.portal.serves(address)
-        if count or lends:
-            found.append(Person(name, to_checksum_address(address), key, count, lends))
+        supervises = address in visit.app.settings.web.officers | visit.app.settings.web.auditors
+        if count or lends or supervises:
+            found.append(Person(name, to_checksum_address(address), key, count, lends, supervises))
     return found
 
 
