@@ -107,6 +107,7 @@ _LONGEST: Final = max(seconds for _, seconds in CODES)
 _NONCE_BYTES: Final = 12
 CLAIMED_SECONDS: Final = 3 * 86_400
 """How long it is known who has the address of a notice; it is delivered within a day of the borrower's."""
+_FORGETS_EVERY: Final = 3_600
 _BATCH: Final = 200
 """Borrowers in one transaction of a rotation."""
 
@@ -484,6 +485,7 @@ class _Session:
         self.keys = keys
         self.has_next_key = ours
         self._own_key: bytes = row.own_key
+        self._log_count: int = row.log_count
 
     @property
     def own_key(self) -> bytes:
@@ -519,7 +521,7 @@ class _Session:
         """Add lines to the log."""
         if not readings:
             return
-        count = self.execute(select(vault_table.c.log_count)).scalar_one()
+        count = self._log_count
         seal = self.execute(select(log_table.c.seal).where(log_table.c.id == count)).scalar() or b""
         key = derive(self.own_key, b"duly/log/1")
         rows, by = [], _user()
@@ -537,29 +539,34 @@ class _Session:
             rows.append(values | {"seal": seal})
         self.execute(insert(log_table), rows)
         self.execute(update(vault_table).values(log_count=number, log_seal=_end_seal(key, number, seal)))
+        self._log_count = number
 
     def claim(self, now: int, messages: Sequence[Handout]) -> list[bool]:
         """Of each message whether it is its sender's from now on, nobody else having claimed any of it."""
         table = claims_table
-        self.execute(delete(table).where(table.c.at < now - CLAIMED_SECONDS))
         ids = {notice for message in messages for notice in message.notices}
         rows = self.execute(select(table.c.notice, table.c.claim).where(table.c.notice.in_(ids)))
-        held = {row.notice: row.claim for row in rows}
+        before = {row.notice: row.claim for row in rows}
         taken: dict[bytes, str] = {}
         found = []
         for message in messages:
-            mine = all(held.get(notice, "") in ("", *message.claims) for notice in message.notices)
+            held = {claim for notice in message.notices if (claim := (before | taken).get(notice))}
+            mine = held <= set(message.claims)
             if mine:
                 taken |= dict.fromkeys(message.notices, message.claims[-1])
-                held |= taken
             found.append(mine)
+        if again := before.keys() & taken.keys():
+            self.execute(delete(table).where(table.c.notice.in_(again)))
         if taken:
-            self.execute(delete(table).where(table.c.notice.in_(taken)))
             self.execute(
                 insert(table),
                 [{"notice": notice, "claim": claim, "at": now} for notice, claim in taken.items()],
             )
         return found
+
+    def forget_claims(self, before: int) -> None:
+        """Forget who claimed what before a moment, UTC seconds."""
+        self.execute(delete(claims_table).where(claims_table.c.at < before))
 
     def log(self, borrower: bytes | None = None) -> list[Entry]:
         """The log, of one borrower or of all. Raises: AlteredLog."""
@@ -606,6 +613,7 @@ class Vault:
         self._engine = engine
         self._keys = _Keys.of(key)
         self._clock = clock
+        self._forgets_at = 0
 
     # -------------------------------------------------------------------------------------------- opening
 
@@ -1085,6 +1093,9 @@ class Vault:
         """
         with self._writing() as session:
             now = self._clock()
+            if now >= self._forgets_at:
+                session.forget_claims(now - CLAIMED_SECONDS)
+                self._forgets_at = now + _FORGETS_EVERY
             mine = session.claim(now, messages)
             asked = [
                 each
