@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from duly.chain.wake import Wake
     from duly.channels.message import Carrier
     from duly.domain.consent import Channel
+    from duly.services.contact import Contact
     from duly.services.deliver import Deliverer
     from duly.services.desk import Desk
     from duly.services.index import Indexer
@@ -401,6 +402,13 @@ class Application:
         from duly.services.portal import Portal
 
         return Portal(self)
+
+    @cached_property
+    def contact(self) -> "Contact":
+        """How borrowers are reached, for the portal. Raises: as `portal`."""
+        from duly.services.contact import Contact
+
+        return Contact(self)
 
     @cached_property
     def portfolio(self) -> "Portfolio":

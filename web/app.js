@@ -160,6 +160,11 @@ function start(root) {
   for (const each of root.querySelectorAll("[data-act]")) {
     each.querySelector("[data-go]").addEventListener("click", () => act(each));
   }
+  for (const each of root.querySelectorAll("select[data-zone]")) {
+    // A proposal, where nothing was chosen yet; an unknown name leaves the choice empty.
+    if (!each.value) each.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if (each.selectedIndex < 0) each.value = "";
+  }
 }
 
 document.addEventListener("htmx:configRequest", (event) => {

@@ -68,8 +68,8 @@ def read(data: bytes) -> Received:
 
 
 def parse_code(text: str) -> bytes | None:
-    """A notice's code as its text names it; None where this is none."""
-    found = _CODE.fullmatch(text.strip())
+    """A notice's code as its text names it, or without 0x, as its mail's header does; None for none."""
+    found = re.fullmatch("(?:0x)?([0-9a-fA-F]{64})", text.strip())
     return bytes.fromhex(found[1]) if found else None
 
 

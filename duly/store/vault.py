@@ -285,6 +285,10 @@ class NoSuchContact(VaultError):
         )
 
 
+class InvalidCode(InvalidInput):
+    """This is not a code."""
+
+
 class CodeRefused(VaultError):
     """The code does not prove the address."""
 
@@ -681,8 +685,7 @@ class Vault:
         ]
         if any(channel is Channel.IN_APP and _raw(text) != who for who, channel, text in checked):
             raise InvalidContact("an in-app inbox is its borrower's own", wanted="the same address twice")
-        if not re.fullmatch("[a-z]{2,3}", language):
-            raise InvalidInput("this is not a language", wanted="a code such as en or zh")
+        _checked_language(language)
         now = self._clock()
         with self._writing() as session:
             for borrower, channel, address in checked:
@@ -735,16 +738,18 @@ class Vault:
             )
         )
 
-    def prefer(self, borrower: str, preferences: Preferences) -> None:
-        """Keep how the borrower wishes to be reminded, in place of earlier wishes.
+    def prefer(self, borrower: str, preferences: Preferences, *, language: str = "") -> None:
+        """Keep how the borrower wishes to be reminded, in place of earlier wishes. language: and in which; as
+        before where none is named.
 
         Raises: UnknownBorrower, VaultError.
         """
         raw = _raw(borrower)
         told = None if preferences == NO_PREFERENCES else json.dumps(asdict(preferences))
+        values = {"preferences": told} | ({"language": _checked_language(language)} if language else {})
         with self._writing() as session:
             known = session.execute(
-                update(borrowers_table).where(borrowers_table.c.borrower == raw).values(preferences=told)
+                update(borrowers_table).where(borrowers_table.c.borrower == raw).values(values)
             ).rowcount
         if not known:
             raise UnknownBorrower(_text(raw))
@@ -847,12 +852,12 @@ class Vault:
         """Whether this is the code that was sent: then the address is verified.
 
         Returns: what the borrower's key has to register on chain.
-        Raises: CodeRefused, NoSuchContact, VaultError, InvalidInput; none of them repeats the code.
+        Raises: CodeRefused, NoSuchContact, VaultError, InvalidCode; none of them repeats the code.
         """
         raw, now = _raw(borrower), self._clock()
         code = re.sub(r"[\s-]", "", code)
         if not re.fullmatch("[0-9]{6}", code, re.ASCII):
-            raise InvalidInput("this is not a code", wanted="the six digits that were sent")
+            raise InvalidCode(wanted="the six digits that were sent")
         again = f"Send a new one: duly vault verify {_text(raw)}."
         with self._writing() as session:
             found = self._find(session, raw, channel)
@@ -1526,6 +1531,12 @@ class Vault:
 
 def _at(table: Table, borrower: bytes, channel: Channel) -> tuple[Any, Any]:
     return table.c.borrower == borrower, table.c.channel == int(channel)
+
+
+def _checked_language(language: str) -> str:
+    if not re.fullmatch("[a-z]{2,3}", language):
+        raise InvalidInput("this is not a language", wanted="a code such as en or zh")
+    return language
 
 
 def _preferences(told: str | None) -> Preferences:

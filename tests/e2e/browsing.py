@@ -16,6 +16,7 @@ CHROMIUM = ROOT / "build/browser/chromium"
 SCREENS = ROOT / "build/screens"
 AXE = (ROOT / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 WIDTHS = (390, 1280)
+ZONE = "Africa/Abidjan"  # always UTC
 LOCALES = {"en": "en-GB", "zh": "zh-CN"}
 
 
@@ -62,7 +63,10 @@ class Visitor:
     def __init__(self, browser: Browser, address: str, language: str = "en", width: int = 1280) -> None:
         self.address, self.language, self.width = address, language, width
         self.context: BrowserContext = browser.new_context(
-            base_url=address, locale=LOCALES[language], viewport={"width": width, "height": 844}
+            base_url=address,
+            locale=LOCALES[language],
+            timezone_id=ZONE,
+            viewport={"width": width, "height": 844},
         )
         self.wrong: list[str] = []
         self.page: Page = self.context.new_page()
@@ -120,6 +124,12 @@ class Visitor:
 
     def _frame(self, session: Any) -> str:
         return str(session.send("Page.getFrameTree")["frameTree"]["frame"]["id"])
+
+    def refused(self) -> None:
+        """A form was refused on purpose, which browsers note in the console."""
+        noted = [each for each in self.wrong if "status of 422" in each]
+        assert noted
+        self.wrong.remove(noted[0])
 
     def act(self) -> None:
         """Let the wallet send what the page prepared, and wait until all of it is final and recorded."""

@@ -160,9 +160,14 @@ def test_an_empty_message_names_nothing() -> None:
     assert len(read(many.encode()).codes) == received.MOST_CODES
 
 
-@pytest.mark.parametrize("text", ["", "0x12", "5e" * 32, "0x" + "5e" * 33, "0x" + "zz" * 32])
+@pytest.mark.parametrize("text", ["", "0x12", "5e" * 31, "0x" + "5e" * 33, "0x" + "zz" * 32])
 def test_what_is_no_code(text: str) -> None:
     assert parse_code(text) is None
+
+
+@pytest.mark.parametrize("text", ["0x" + "5e" * 32, "5e" * 32, f"  {'5E' * 32}\n"])
+def test_a_code_is_known_as_the_text_and_as_the_header_names_it(text: str) -> None:
+    assert parse_code(text) == b"\x5e" * 32
 
 
 def test_every_text_that_is_sent_is_found_again() -> None:

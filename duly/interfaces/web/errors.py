@@ -16,6 +16,7 @@ from duly.interfaces.web.language import N_
 from duly.interfaces.web.visit import Forbidden, ForgedForm, NotFound, SignInNeeded, Visit, sign_in_path
 from duly.services import telemetry
 from duly.store.database import DatabaseError
+from duly.store.masterkey import VaultError
 
 _WORDS: Final[Mapping[int, tuple[str, str]]] = {
     400: (N_("That was not understood"), N_("Something in the address or the form cannot be right.")),
@@ -122,7 +123,7 @@ def install(app: FastAPI) -> None:
         visit = Visit(request)
         if isinstance(error, InvalidInput):
             return problem(visit, 422, (_WORDS[422][0], error.wrong))
-        if isinstance(error, DatabaseError | ChainError):
+        if isinstance(error, DatabaseError | ChainError | VaultError):
             telemetry.failed(error, "page")
             return problem(visit, 503)
         telemetry.failed(error, "page")

@@ -62,6 +62,7 @@ def _environment(language: Language, write: Writer) -> Environment:
         "day": write.day,
         "long_day": lambda number: write.long_day(number),
         "moment": write.moment,
+        "clock": lambda minutes: f"{minutes // 60:02}:{minutes % 60:02}",
         "count": write.count,
         "percent": write.percent,
         "share": lambda ppm: f"{ppm / 10_000:.1f} %",

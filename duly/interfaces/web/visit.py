@@ -76,6 +76,7 @@ DESK: Final = frozenset({Role.SERVICER, Role.OFFICER, Role.AUDITOR})
 
 MENU: Final[list[tuple[frozenset[Role] | None, str, str]]] = [
     (frozenset({Role.BORROWER}), "/loans", N_("My loans")),
+    (frozenset({Role.BORROWER}), "/contact", N_("Contact")),
     (DESK, "/desk", N_("Portfolio")),
     (frozenset({Role.OFFICER, Role.AUDITOR}), "/supervisor", N_("Supervision")),
     (None, "/verify", N_("Check a notice")),
