@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from duly.services.contact import Contact
     from duly.services.deliver import Deliverer
     from duly.services.desk import Desk
+    from duly.services.help import Help
     from duly.services.index import Indexer
     from duly.services.portal import Portal
     from duly.services.portfolio import Portfolio
@@ -409,6 +410,13 @@ class Application:
         from duly.services.contact import Contact
 
         return Contact(self)
+
+    @cached_property
+    def help(self) -> "Help":
+        """What borrowers can ask for on a loan. Raises: as `portal`."""
+        from duly.services.help import Help
+
+        return Help(self)
 
     @cached_property
     def portfolio(self) -> "Portfolio":

@@ -118,7 +118,7 @@ class Desk:
         packs = {each.number: pack_published(each.pack) for each in self._app.read_model.policies()}
         found = []
         for grievance, case, loan in self._book.standing(lenders, MOST_GRIEVANCES):
-            days = _answer_days(packs.get(loan.terms.policy), grievance)
+            days = answer_days(packs.get(loan.terms.policy), grievance)
             since = calendar.local_day(case.since, loan.terms.calendar_offset)
             by = None if days is None else since + days
             found.append(Open(grievance, case, portal.standing(loan), by))
@@ -145,7 +145,8 @@ class Desk:
         self._store.requeue(notice, self._app.portal.now(), also=lambda it: self._log.add(it, action))
 
 
-def _answer_days(pack: PolicyPack | None, grievance: Grievance) -> int | None:
+def answer_days(pack: PolicyPack | None, grievance: Grievance) -> int | None:
+    """In how many days a pack wants a grievance answered; None where it sets none."""
     rules = pack and pack.grievances and getattr(pack.grievances, grievance.name.lower())
     if rules and rules.answer_days:
         return int(rules.answer_days.value)

@@ -212,7 +212,7 @@ class Portal:
             history=tuple(history),
             successor=self._model.successor(loan.id),
             last_day_to_rescind=self._last_day_to_rescind(loan, standing.now),
-            rests_until=self._rests_until(loan, standing.now),
+            rests_until=self.rests_until(loan),
         )
 
     def rescission(self, loan: Loan) -> Rescission | None:
@@ -242,8 +242,11 @@ class Portal:
         last = amending.last_day_to_rescind(loan, policy.lending)
         return last if schedule.today(loan.terms, now) <= last else 0
 
-    def _rests_until(self, loan: Loan, now: int) -> int:
-        candidate = self._model.candidate(loan.id)
+    def rests_until(self, loan: Loan) -> int:
+        """When reminders about a loan begin again; zero where they do not rest, `FOREVER` while a grievance
+        stands.
+        """
+        candidate, now = self._model.candidate(loan.id), self.now()
         until = rests_until(loan.rest, candidate.rest) if candidate else 0
         return until if until == FOREVER or now < until else 0
 

@@ -792,6 +792,12 @@ class ReadModel:
             found: bytes | None = connection.execute(query).scalar()
         return found
 
+    def cases(self, loan_id: bytes) -> dict[Grievance, Case]:
+        """The grievances about a loan that were ever lodged."""
+        with self._reading() as connection:
+            rows = connection.execute(select(schema.cases).where(schema.cases.c.loan == loan_id)).all()
+        return {Grievance(row.grievance): _case(row) for row in rows}
+
     def find_loan(self, prefix: str) -> Loan:
         """The one loan whose id begins with these hexadecimal digits, 0x or not.
 

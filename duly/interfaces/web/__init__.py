@@ -18,20 +18,13 @@ from starlette.types import Scope
 
 from duly.bootstrap import Application
 from duly.interfaces.web import errors
-from duly.interfaces.web.pages import acting, borrower, contact, demo, desk, front, supervisor, verify
+from duly.interfaces.web.pages import acting, borrower, contact, demo, desk, front, help, supervisor, verify
 from duly.interfaces.web.security import RATES, Guard, Rate
 from duly.interfaces.web.templating import STATIC, Pages
 from duly.interfaces.web.visit import Site
 
-ROUTERS = (
-    front.router,
-    borrower.router,
-    contact.router,
-    acting.router,
-    desk.router,
-    supervisor.router,
-    verify.router,
-)
+_PAGES = (front, borrower, contact, help, acting, desk, supervisor, verify)
+ROUTERS = tuple(pages.router for pages in _PAGES)
 
 
 def create_app(
