@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from duly.services.portal import Portal
     from duly.services.portfolio import Portfolio
     from duly.services.queue import Queue
+    from duly.services.relief import Relief
     from duly.services.serve import Server
     from duly.services.supervision import Supervision
     from duly.services.templates import TemplateSet
     from duly.store.actions import ActionLog
     from duly.store.leases import Leases
     from duly.store.notices import NoticeStore
+    from duly.store.offers import OfferStore
     from duly.store.readmodel import ReadModel
     from duly.store.reports import ReportStore
     from duly.store.sessions import SessionStore
@@ -337,6 +339,13 @@ class Application:
     # ----------------------------------------------------------------------------------- the services
 
     @cached_property
+    def offers(self) -> "OfferStore":
+        """Offers of other terms that borrowers are shown. Raises: DatabaseError."""
+        from duly.store.offers import OfferStore
+
+        return OfferStore(self.read_model.engine)
+
+    @cached_property
     def indexer(self) -> "Indexer":
         """Reads the chain into the read model."""
         from duly.services.index import Indexer
@@ -417,6 +426,13 @@ class Application:
         from duly.services.help import Help
 
         return Help(self)
+
+    @cached_property
+    def relief(self) -> "Relief":
+        """Flexible repayment: what lenders offer, and borrowers accept. Raises: as `portal`."""
+        from duly.services.relief import Relief
+
+        return Relief(self)
 
     @cached_property
     def portfolio(self) -> "Portfolio":

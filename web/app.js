@@ -71,6 +71,38 @@ async function signInPage(root) {
 
 // ---------------------------------------------------------------------------------------- transactions
 
+// The wallet that was signed in with, on its account and chain; where it is not, the root says why.
+async function ready(root) {
+  const problem = root.querySelector("[data-problem]");
+  const told = texts(root);
+  const wallet = await remembered();
+  if (!wallet) return say(problem, told.textNoWallet);
+  const accounts = await wallet.provider.request({ method: "eth_requestAccounts" });
+  const from = root.dataset.from.toLowerCase();
+  if (!accounts.some((each) => each.toLowerCase() === from)) return say(problem, told.textOtherAccount);
+  if (!(await onChain(wallet.provider, Number(root.dataset.chain)))) return say(problem, told.textOtherChain);
+  return wallet;
+}
+
+// Has the wallet sign what a form is about, and sends the form with the signature.
+async function sign(form) {
+  const button = form.querySelector("[data-go]");
+  const problem = form.querySelector("[data-problem]");
+  say(problem, "");
+  button.disabled = true;
+  try {
+    const wallet = await ready(form);
+    if (!wallet) return;
+    const params = [form.dataset.from, form.dataset.typed];
+    form.elements.signature.value = await wallet.provider.request({ method: "eth_signTypedData_v4", params });
+    form.submit();
+  } catch (error) {
+    say(problem, error?.code === REJECTED ? texts(form).textRejected : texts(form).textFailed);
+  } finally {
+    button.disabled = false;
+  }
+}
+
 async function act(root) {
   const button = root.querySelector("[data-go]");
   const problem = root.querySelector("[data-problem]");
@@ -78,12 +110,8 @@ async function act(root) {
   say(problem, "");
   button.disabled = true;
   try {
-    const wallet = await remembered();
-    if (!wallet) return say(problem, told.textNoWallet);
-    const accounts = await wallet.provider.request({ method: "eth_requestAccounts" });
-    const from = root.dataset.from.toLowerCase();
-    if (!accounts.some((each) => each.toLowerCase() === from)) return say(problem, told.textOtherAccount);
-    if (!(await onChain(wallet.provider, Number(root.dataset.chain)))) return say(problem, told.textOtherChain);
+    const wallet = await ready(root);
+    if (!wallet) return;
     const steps = JSON.parse(root.dataset.steps);
     const rows = root.querySelectorAll("[data-step]");
     for (let number = Number(root.dataset.at ?? 0); number < steps.length; number += 1) {
@@ -159,6 +187,12 @@ function start(root) {
   for (const each of root.querySelectorAll("[data-sign-in]")) signInPage(each);
   for (const each of root.querySelectorAll("[data-act]")) {
     each.querySelector("[data-go]").addEventListener("click", () => act(each));
+  }
+  for (const each of root.querySelectorAll("form[data-sign]")) {
+    each.addEventListener("submit", (event) => {
+      event.preventDefault();
+      sign(each);
+    });
   }
   for (const each of root.querySelectorAll("select[data-zone]")) {
     // A proposal, where nothing was chosen yet; an unknown name leaves the choice empty.

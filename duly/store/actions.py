@@ -32,6 +32,7 @@ class What(StrEnum):
     SETTLED_SENT = "settled as sent"
     SETTLED_NOT_SENT = "settled as not sent"
     REQUEUED = "requeued"
+    OFFERED = "offered other terms"
     DOWNLOADED = "downloaded the audit"
 
 

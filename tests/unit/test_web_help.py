@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 from history import CONTACT
-from portal import ANA, BO, Scene
+from portal import ANA, BO, OFFICER, Scene
 from scene import LENDER
 
 from duly.domain.calendar import DAY
@@ -110,3 +110,46 @@ def test_anothers_loan_is_as_good_as_none(scene: Scene) -> None:
     del ana.headers["x-csrf-token"]
     assert ana.post(f"{path(scene)}/hardship/lodge").status_code == 403
     assert LENDER not in ana.get(path(scene)).text
+
+
+# -------------------------------------------------------------------------------------- flexible repayment
+
+
+def test_only_the_lender_offers_other_terms_and_only_to_their_own_borrower(scene: Scene) -> None:
+    loan = scene.lend(BO, 3, lender=ANA.address.lower())
+    path, offer = f"/desk/loans/{loan.id.hex()}", "ab" * 32
+    lender, officer, borrower = map(scene.signed_in, (ANA, OFFICER, BO))
+    assert lender.get(f"{path}/offer").status_code == 200
+    assert "Offer other terms" in lender.get(path).text
+    # An officer sees every loan, and lends none.
+    assert officer.get(path).status_code == 200
+    assert "Offer other terms" not in officer.get(path).text
+    draft = {"instalments": "6", "rate": "1", "days": "7"}
+    for who, code in ((officer, 403), (borrower, 404)):
+        assert who.get(f"{path}/offer").status_code == code
+        assert who.post(f"{path}/offer", data=draft).status_code == code
+        assert who.post(f"{path}/offers", data={"document": "{}", "signature": "0x00"}).status_code == code
+        assert who.post(f"{path}/offers/{offer}/withdraw").status_code == code
+        assert who.post(f"{path}/defer", data={"intervals": "1"}).status_code == code
+    answer = lender.post(f"{path}/defer", data={"intervals": "2"})
+    assert steps(answer.text) == ["0x" + scene.app.contracts.ledger.defer(loan.id, 2).data.hex()]
+    for intervals in ("0", "13", "x"):
+        assert lender.post(f"{path}/defer", data={"intervals": intervals}).status_code == 422
+
+
+def test_what_the_lender_did_not_sign_is_not_kept(scene: Scene) -> None:
+    loan = scene.lend(BO, 3, lender=ANA.address.lower())
+    lender = scene.signed_in(ANA)
+    for document, signature in (("{}", "0x00"), ("{}", ""), ("x" * 10_001, "0x00"), ("{}", "<script>")):
+        answer = lender.post(
+            f"/desk/loans/{loan.id.hex()}/offers", data={"document": document, "signature": signature}
+        )
+        assert answer.status_code == 422
+    assert scene.app.relief.proposals(loan) == []
+
+
+def test_an_offer_that_nobody_made_is_not_there(scene: Scene) -> None:
+    ana = scene.signed_in(ANA)
+    for offer in ("ab" * 32, "AB" * 32, "x"):
+        assert ana.get(f"/loans/{scene.ana.id.hex()}/offers/{offer}").status_code == 404
+        assert ana.post(f"/loans/{scene.ana.id.hex()}/offers/{offer}").status_code == 404

@@ -21,6 +21,8 @@ def test_translations_name_what_their_messages_name() -> None:
         if isinstance(each.id, str) and each.id:
             names = re.findall(r"%\(\w+\)s", each.id)
             assert sorted(names) == sorted(re.findall(r"%\(\w+\)s", str(each.string))), each.id
+            # Templates put names into every message: a per cent sign has to be doubled, or said in words.
+            assert str(each.string) % dict.fromkeys(re.findall(r"%\((\w+)\)s", each.id), "x"), each.id
 
 
 def test_no_template_has_words_outside_the_catalogue() -> None:

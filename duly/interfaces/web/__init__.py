@@ -18,12 +18,23 @@ from starlette.types import Scope
 
 from duly.bootstrap import Application
 from duly.interfaces.web import errors
-from duly.interfaces.web.pages import acting, borrower, contact, demo, desk, front, help, supervisor, verify
+from duly.interfaces.web.pages import (
+    acting,
+    borrower,
+    contact,
+    demo,
+    desk,
+    front,
+    help,
+    relief,
+    supervisor,
+    verify,
+)
 from duly.interfaces.web.security import RATES, Guard, Rate
 from duly.interfaces.web.templating import STATIC, Pages
 from duly.interfaces.web.visit import Site
 
-_PAGES = (front, borrower, contact, help, acting, desk, supervisor, verify)
+_PAGES = (front, borrower, contact, help, relief, acting, desk, supervisor, verify)
 ROUTERS = tuple(pages.router for pages in _PAGES)
 
 

@@ -4,7 +4,8 @@
     visit.show("….html", act=act)          and in the template: {% include "act.html" %}
 
 `act.html` shows the steps with a button; `app.js` hands them to the wallet one after the other, and each
-step tells where its transaction stands, from the click to finality.
+step tells where its transaction stands, from the click to finality. `sign.html` is a form whose button has
+the wallet sign a `Signing`, and sends the signature.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,9 @@ STEPS: Final[Mapping[str, str]] = {
     "LoanLedger.settle": N_("Close the loan"),
     "LoanLedger.prepay": N_("Pay principal back"),
     "LoanLedger.rescind": N_("Withdraw from the loan"),
+    "LoanLedger.amend": N_("Put the new terms in the loan's place"),
+    "LoanLedger.cancelOffer": N_("Withdraw the offer"),
+    "LoanLedger.defer": N_("Let all instalments fall due later"),
     "TestDollar.approve": N_("Allow the ledger to take this amount"),
     "GrievanceDesk.lodge": N_("Record it on the ledger"),
     "GrievanceDesk.withdraw": N_("Take it back on the ledger"),
@@ -35,6 +39,24 @@ STEPS: Final[Mapping[str, str]] = {
     "ConsentRegistry.cease": N_("Stop all contact"),
 }
 """What calls are called, by `Call.what`. Whoever prepares another one adds it here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What the visitor's wallet is asked to sign, and where the signature goes as a form's field. from_: who
+    has to sign. typed_data: as `eth_signTypedData_v4` takes it. fields: the form's others.
+    """
+
+    from_: str
+    chain_id: int
+    path: str
+    typed_data: Mapping[str, object]
+    fields: Mapping[str, str]
+
+    @classmethod
+    def of(cls, visit: "Visit", path: str, typed_data: Mapping[str, object], **fields: str) -> "Signing":
+        """By who signed in."""
+        return cls(to_checksum_address(visit.address), visit.portal.chain_id, path, typed_data, fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from duly.domain.terms import Frequency, Schedule
 from duly.interfaces.web.language import N_
 from duly.services import deliver, serve
 from duly.services.genuine import Verdict
+from duly.services.offer import State as OfferState
 from duly.services.portal import Paid
 from duly.services.portfolio import Bucket
 from duly.services.transactions import Stage
@@ -47,6 +48,15 @@ _WORDS: Final[tuple[Mapping[Enum, str], ...]] = (
         Schedule.EQUAL_PRINCIPAL: N_("instalments with equal parts of principal"),
         Schedule.INTEREST_ONLY: N_("interest alone, and the principal with the last instalment"),
         Schedule.BULLET: N_("all at once at the end"),
+    },
+    {
+        OfferState.READY: N_("signed by both"),
+        OfferState.UNSIGNED: N_("waits for the borrower"),
+        OfferState.INVALID: N_("a signature does not fit"),
+        OfferState.USED: N_("taken"),
+        OfferState.CANCELLED: N_("taken back"),
+        OfferState.EXPIRED: N_("too late to take"),
+        OfferState.REFUSED: N_("does not fit the loan any more"),
     },
     {
         Grievance.DISPUTE: N_("dispute"),
@@ -95,6 +105,7 @@ _WORDS: Final[tuple[Mapping[Enum, str], ...]] = (
         What.SETTLED_SENT: N_("settled as sent"),
         What.SETTLED_NOT_SENT: N_("settled as not sent"),
         What.REQUEUED: N_("put back into the queue"),
+        What.OFFERED: N_("offered other terms"),
         What.DOWNLOADED: N_("downloaded the audit"),
     },
     {

@@ -7,10 +7,12 @@ from fastapi import APIRouter, Depends, Form, Path, Query
 from starlette.responses import Response
 
 from duly.domain.grievance import FOREVER
+from duly.domain.loan import Loan
 from duly.interfaces.web.language import N_
 from duly.interfaces.web.visit import AtDesk, Forbidden, NotFound, Role, ServedLoan, SignedIn, Visit, role
 from duly.services.desk import COUNTED_DAYS, LATEST, Who, may_requeue
 from duly.services.portfolio import Bucket
+from duly.services.relief import MOST_INTERVALS
 from duly.store.notices import NoSuchDelivery
 
 router = APIRouter(prefix="/desk")
@@ -42,7 +44,22 @@ def loans(
 @router.get("/loans/{loan}")
 def loan(visit: SignedIn, loan: ServedLoan) -> Response:
     """A loan as its servicer sees it: no contact, as none is needed."""
-    return visit.show("desk/loan.html", details=visit.portal.details(loan), forever=FOREVER)
+    return loan_page(visit, loan)
+
+
+def loan_page(visit: Visit, loan: Loan, problem: str = "") -> Response:
+    """The loan's page, with what was wrong."""
+    details = visit.portal.details(loan)
+    return visit.show(
+        "desk/loan.html",
+        422 if problem else 200,
+        details=details,
+        forever=FOREVER,
+        proposals=visit.app.relief.proposals(loan),
+        lends=loan.lender == visit.address and bool(details.standing.owed),
+        most_intervals=MOST_INTERVALS,
+        problem=problem,
+    )
 
 
 # ------------------------------------------------------------------------------------ notices

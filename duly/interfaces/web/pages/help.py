@@ -24,7 +24,7 @@ def grievance_of(grievance: Annotated[str, Path()]) -> Grievance:
 
 @router.get("")
 def page(visit: SignedIn, loan: MyLoan) -> Response:
-    return _page(visit, loan)
+    return help_page(visit, loan)
 
 
 @router.post("/{grievance}/lodge")
@@ -44,14 +44,15 @@ def withdraw(visit: SignedIn, loan: MyLoan, grievance: str) -> Response:
 def _act(visit: Visit, loan: Loan, grievance: Grievance, call: Call, *, lodges: bool) -> Response:
     act = Act.of(visit, [call], back=f"/loans/{loan.id.hex()}/help")
     if act.refusal is not None:
-        return _page(visit, loan, act.refusal)
+        return help_page(visit, loan, act.refusal)
     [matter] = [each for each in visit.app.help.matters(loan) if each.grievance is grievance]
     return visit.show(
         "borrower/help_act.html", standing=visit.portal.standing(loan), matter=matter, lodges=lodges, act=act
     )
 
 
-def _page(visit: Visit, loan: Loan, problem: str = "") -> Response:
+def help_page(visit: Visit, loan: Loan, problem: str = "") -> Response:
+    """The page, with what was wrong."""
     return visit.show(
         "borrower/help.html",
         422 if problem else 200,
@@ -59,5 +60,6 @@ def _page(visit: Visit, loan: Loan, problem: str = "") -> Response:
         matters=visit.app.help.matters(loan),
         rests_until=visit.portal.rests_until(loan),
         forever=FOREVER,
+        proposals=visit.app.relief.proposals(loan),
         problem=problem,
     )
