@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from duly.services.desk import Desk
     from duly.services.help import Help
     from duly.services.index import Indexer
+    from duly.services.papers import Papers
     from duly.services.portal import Portal
     from duly.services.portfolio import Portfolio
     from duly.services.queue import Queue
@@ -433,6 +434,13 @@ class Application:
         from duly.services.relief import Relief
 
         return Relief(self)
+
+    @cached_property
+    def papers(self) -> "Papers":
+        """What a borrower has in writing. Raises: as `portal`."""
+        from duly.services.papers import Papers
+
+        return Papers(self)
 
     @cached_property
     def portfolio(self) -> "Portfolio":

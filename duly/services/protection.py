@@ -210,6 +210,11 @@ def entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
+def as_text(told: Mapping[str, Any]) -> str:
+    """An export for programs: JSON."""
+    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+
+
 def write(told: Mapping[str, Any], directory: Path) -> tuple[Path, Path]:
     """Write an export for programs (JSON) and for people (HTML), each to a file that only its owner can read.
 
@@ -217,7 +222,7 @@ def write(told: Mapping[str, Any], directory: Path) -> tuple[Path, Path]:
     """
     stem = f"duly-export-{told['borrower'][:10]}"
     files = directory / f"{stem}.json", directory / f"{stem}.html"
-    texts = json.dumps(told, indent=2, ensure_ascii=False) + "\n", page(told)
+    texts = as_text(told), page(told)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for file in files:

@@ -26,6 +26,7 @@ from duly.interfaces.web.pages import (
     desk,
     front,
     help,
+    papers,
     relief,
     supervisor,
     verify,
@@ -34,7 +35,7 @@ from duly.interfaces.web.security import RATES, Guard, Rate
 from duly.interfaces.web.templating import STATIC, Pages
 from duly.interfaces.web.visit import Site
 
-_PAGES = (front, borrower, contact, help, relief, acting, desk, supervisor, verify)
+_PAGES = (front, borrower, contact, help, relief, papers, acting, desk, supervisor, verify)
 ROUTERS = tuple(pages.router for pages in _PAGES)
 
 
