@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from duly.store.readmodel import ReadModel
     from duly.store.reports import ReportStore
     from duly.store.sessions import SessionStore
+    from duly.store.tokens import TokenStore
     from duly.store.vault import Vault
 
 AskPassphrase = Callable[[Path], str]
@@ -345,6 +346,13 @@ class Application:
         from duly.store.offers import OfferStore
 
         return OfferStore(self.read_model.engine)
+
+    @cached_property
+    def tokens(self) -> "TokenStore":
+        """What lets programs into the portal. Raises: DatabaseError."""
+        from duly.store.tokens import TokenStore
+
+        return TokenStore(self.read_model.engine)
 
     @cached_property
     def indexer(self) -> "Indexer":

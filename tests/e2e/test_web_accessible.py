@@ -33,9 +33,10 @@ def visits(stage):
         borrower.sign_in(f"Borrower {one.number} ")
         servicer.sign_in(f"Borrower {Servicer.number} ")
         loan = f"/loans/{one.loan.hex()}"
-        ways = [loan, *(f"{loan}/{way}" for way in ("pay", "settle", "rescind"))]
+        ways = [loan, "/contact", "/contact/email", "/my-data", "/programs"]
+        ways += [f"{loan}/{way}" for way in ("pay", "settle", "rescind", "help", "notices", "key-facts")]
         yield [
-            (borrower, ["/", "/sign-in", "/verify", "/loans", *ways, "/contact", "/contact/email"]),
+            (borrower, ["/", "/sign-in", "/verify", "/loans", *ways]),
             (servicer, ["/desk", "/desk/loans", f"/desk{loan}", "/desk/notices", "/desk/grievances"]),
         ]
         borrower.close()

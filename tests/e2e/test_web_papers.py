@@ -28,6 +28,10 @@ def test_priv_1_notices_statement_and_data_are_the_borrowers_own(stage):
                 visitor.look("key-facts")
                 page.goto("/my-data")
                 visitor.look("my-data")
+                page.goto("/programs")
+                page.get_by_role("button").nth(2).click()
+                page.locator("#secret").wait_for()
+                visitor.look("programs")
                 visitor.close()
         visitor = Visitor(browser, address)
         page = visitor.page

@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 
-from duly.store import actions, leases, notices, offers, outgoing, reports, schema, sessions, vault
+from duly.store import actions, leases, notices, offers, outgoing, reports, schema, sessions, tokens, vault
 from duly.store.database import (
     DatabaseError,
     DatabaseOutdated,
@@ -33,6 +33,7 @@ TABLES: dict[str, list[MetaData]] = {
         sessions.metadata,
         actions.metadata,
         offers.metadata,
+        tokens.metadata,
     ],
     "vault": [vault.metadata],
 }

@@ -29,13 +29,14 @@ from duly.interfaces.web.pages import (
     papers,
     relief,
     supervisor,
+    tokens,
     verify,
 )
 from duly.interfaces.web.security import RATES, Guard, Rate
 from duly.interfaces.web.templating import STATIC, Pages
 from duly.interfaces.web.visit import Site
 
-_PAGES = (front, borrower, contact, help, relief, papers, acting, desk, supervisor, verify)
+_PAGES = (front, borrower, contact, help, relief, papers, tokens, acting, desk, supervisor, verify)
 ROUTERS = tuple(pages.router for pages in _PAGES)
 
 
