@@ -20,6 +20,7 @@ is killed meanwhile leaves that many uncertain, at most.
 """
 
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -36,7 +37,8 @@ from duly.domain.policy import ContactLimits
 from duly.domain.tag import tag_of
 from duly.services import telemetry
 from duly.services.serve import NO_ADDRESS, NOT_VERIFIED, OTHER_ADDRESS, proves, salt_purpose
-from duly.store.notices import Claims, Content, NoticeStore, Outcome, Served, State
+from duly.store.database import DatabaseError
+from duly.store.notices import Claims, Content, NoSuchDelivery, NoticeStore, Outcome, Served, State
 from duly.store.readmodel import ReadModel
 from duly.store.vault import Contact, Handout, Kept, Reading, Vault, VaultError
 
@@ -134,6 +136,7 @@ class Deliverer:
     vault: Vault
     carriers: Mapping[Channel, Carrier]
     clock: Clock
+    _unwritten: "_Unwritten" = field(default_factory=lambda: _Unwritten(), init=False, repr=False)
 
     def deliver(self, stop: Callable[[], bool] = never, now: int | None = None) -> DeliverReport:
         """Deliver what is pending.
@@ -144,13 +147,46 @@ class Deliverer:
         Raises: ChainUnavailable, VaultError, DatabaseError.
         """
         now = self.clock.now() if now is None else now
+        self.catch_up()
         return self._deliver(self.store.pending(self.server, now), stop)
 
     def deliver_some(self, notices: Collection[bytes], stop: Callable[[], bool] = never) -> DeliverReport:
         """Deliver those of these notices that are pending, and what is in one message with them. The same
         otherwise.
         """
+        self.catch_up()
         return self._deliver(self.store.pending_of(notices, self.server, self.clock.now()), stop)
+
+    def catch_up(self) -> None:
+        """Record what became of messages while the database could not be written to.
+
+        Raises: DatabaseError, where it still cannot; nothing is forgotten.
+        """
+        waiting = self._unwritten.take()
+        while waiting:
+            outcome, now = waiting[0]
+            try:
+                self.store.settle(outcome, now)
+            except NoSuchDelivery:
+                # It had been written, though nobody was told; or a person settled it.
+                pass
+            except DatabaseError:
+                self._unwritten.add(waiting)
+                raise
+            del waiting[0]
+
+    def turn(
+        self, done: Sequence[Outcome], messages: Sequence[tuple[Served, ...]], now: int
+    ) -> list[Claims | None]:
+        """As the store's, but that what became of messages is not forgotten where it cannot be written.
+
+        Raises: DatabaseError.
+        """
+        try:
+            return self.store.turn(done, messages, now)
+        except DatabaseError:
+            self._unwritten.add([(outcome, now) for outcome in done])
+            raise
 
     def _deliver(self, messages: list[tuple[Served, ...]], stop: Callable[[], bool]) -> DeliverReport:
         run = _Run(self, stop)
@@ -160,6 +196,23 @@ class Deliverer:
         for channel, some in by_channel.items():
             run.deliver(self.carriers.get(channel), some)
         return run.report()
+
+
+class _Unwritten:
+    """What became of messages and is not recorded yet, each with its time (UTC). For several threads."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Outcome, int]] = []
+        self._lock = threading.Lock()
+
+    def add(self, some: Sequence[tuple[Outcome, int]]) -> None:
+        with self._lock:
+            self._waiting.extend(some)
+
+    def take(self) -> list[tuple[Outcome, int]]:
+        with self._lock:
+            taken, self._waiting = self._waiting, []
+        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +355,7 @@ class _Run:
     def _send(self, carrier: Carrier, checked: Sequence[_Checked]) -> None:
         # GATE-2: what became of the last ones and the claims of these are one write to the disk.
         done, self._done = self._done, []
-        claims = self._it.store.turn(done, [each.notices for each in checked], self._now)
+        claims = self._it.turn(done, [each.notices for each in checked], self._now)
         mine = [(each, claim) for each, claim in zip(checked, claims, strict=True) if claim is not None]
         if not mine:
             return
@@ -351,7 +404,7 @@ class _Run:
     def _record(self) -> None:
         done, self._done = self._done, []
         if done:
-            self._it.store.turn(done, (), self._now)
+            self._it.turn(done, (), self._now)
 
     def _check(self, carrier: Carrier | None, messages: Sequence[tuple[Served, ...]]) -> list[_Checked]:
         """Those that may be sent; the others are dropped."""

@@ -299,11 +299,12 @@ class Worker:
             self._queue.put(self._it.server, channel, some, key=again, delay=delay)
 
     def sweep(self) -> None:
-        """See to it that nothing is lost: take up what this worker took and does not have, take over what
-        dead workers had, queue what is not in the queue.
+        """See to it that nothing is lost: record what could not be recorded before, take up what this worker
+        took and does not have, take over what dead workers had, queue what is not in the queue.
 
         Raises: DatabaseError.
         """
+        self._it.catch_up()
         self._take_up()
         if not self._leases.take("sweep"):
             return

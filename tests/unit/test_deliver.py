@@ -28,7 +28,7 @@ from duly.services.plan import plan
 from duly.services.render import Place, render
 from duly.services.serve import Server, proves, salt_purpose
 from duly.store import schema
-from duly.store.database import open_engine, writing
+from duly.store.database import DatabaseError, open_engine, writing
 from duly.store.migrations import SERVICE
 from duly.store.notices import Content, NoSuchDelivery, NoticeStore, Served, State, Told
 from duly.store.vault import MasterKey, Vault, VaultError
@@ -651,6 +651,38 @@ def test_gate_2_without_the_vault_a_claim_is_tried_again_later(scene, monkeypatc
     assert scene.carrier.handed == 0
     scene.clock.time += module.FIRST_WAIT
     assert scene.deliverer.deliver().sent == 1
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_gate_2_what_could_not_be_recorded_is_recorded_later(scene, monkeypatch, written):
+    """The disk is full when a mail has gone; or what was written was not confirmed."""
+    notices = [scene.serve(number) for number in range(1, 4)]
+    turn = NoticeStore.turn
+
+    def fails(store: NoticeStore, done: Any, messages: Any, now: int) -> Any:
+        if done:
+            if written:
+                turn(store, done, (), now)
+            raise DatabaseError("the disk is full")
+        return turn(store, done, messages, now)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NoticeStore, "turn", fails)
+        for _ in range(2):
+            with pytest.raises(DatabaseError):
+                scene.deliverer.deliver()
+    # Nothing more is sent while it is known that nothing can be written.
+    handed = 2 if written else 1
+    assert scene.carrier.handed == handed
+    assert [scene.state(notice) for notice in notices].count(State.CLAIMED) == (0 if written else 1)
+    scene.clock.time += 60
+    scene.deliverer.catch_up()
+    assert [scene.state(notice) for notice in notices].count(State.SENT) == handed
+    assert scene.deliverer.deliver().sent == 3 - handed
+    assert {scene.state(notice) for notice in notices} == {State.SENT}
+    assert set(Counter(message.proofs[0].notice for message in scene.carrier.sent).values()) == {1}
+    # When it was sent, not when it could be written.
+    assert [scene.store.delivery(notice.id).at for notice in notices].count(NOW) == handed
 
 
 def test_borrower_2_an_address_that_changed_since_the_check_gets_nothing(scene, monkeypatch):
