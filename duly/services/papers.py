@@ -65,10 +65,7 @@ class Papers:
         """A page of the notices about a loan, the newest first. before: leave out those from this block
         number and log index on.
         """
-        # A loan has some dozens of notices: at most three for an instalment, by its policy's caps.
-        every = self._app.read_model.notices(loan=loan.id, newest_first=True)
-        found = [each for each in every if before is None or (each.block_number, each.log_index) < before]
-        found = found[:PAGE]
+        found = self._app.portfolio.book.notices(None, PAGE, before, loan.id)
         store = self._app.notice_store
         words = store.words({each.content_hash for each in found})
         became = {each.notice.id: each for each in store.deliveries_of([each.id for each in found])}

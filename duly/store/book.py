@@ -105,10 +105,39 @@ class Book:
                     row = next(rows, None)
                 yield loan_of_row(found), its
 
-    def notices(self, lenders: Collection[str] | None, limit: int) -> list[ServedNotice]:
-        """The notices that were served about their loans, the latest first."""
+    def loans(
+        self, whose: ColumnElement[bool], limit: int, before: int | None = None
+    ) -> list[tuple[int, Loan]]:
+        """Loans, the newest first, each with the number by which to go on. whose: `belongs`, or `borrowed`.
+        before: leave out those from this number on.
+        """
+        loans = schema.loans.c
+        query = select(schema.loans).where(whose).order_by(loans.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(loans.number < before)
+        with reading(self._engine) as connection:
+            return [(row.number, loan_of_row(row)) for row in connection.execute(query)]
+
+    def notices(
+        self,
+        lenders: Collection[str] | None,
+        limit: int,
+        before: tuple[int, int] | None = None,
+        loan: bytes | None = None,
+    ) -> list[ServedNotice]:
+        """The notices that were served about their loans, or about one of them, the latest first. before:
+        leave out those from this block number and log index on.
+        """
         table = schema.notices
         query = _about(select(table), table, lenders)
+        if loan is not None:
+            query = query.where(table.c.loan == loan)
+        if before is not None:
+            block, index = before
+            query = query.where(
+                table.c.block_number <= block,
+                or_(table.c.block_number < block, table.c.log_index < index),
+            )
         query = query.order_by(table.c.block_number.desc(), table.c.log_index.desc()).limit(limit)
         with reading(self._engine) as connection:
             return [served_of_row(row) for row in connection.execute(query)]
@@ -179,6 +208,11 @@ def _about(query: Select[Any], table: Table, lenders: Collection[str] | None) ->
     if lenders is None:
         return query
     return query.join(schema.loans, schema.loans.c.id == table.c.loan).where(belongs(lenders))
+
+
+def borrowed(borrower: str) -> ColumnElement[bool]:
+    """Of a query of loans: those to a borrower."""
+    return schema.loans.c.borrower == borrower
 
 
 def belongs(lenders: Collection[str] | None) -> ColumnElement[bool]:

@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from duly.bootstrap import Application
 from duly.interfaces.web import errors
+from duly.interfaces.web.api import PREFIX, create_api
 from duly.interfaces.web.pages import (
     acting,
     borrower,
@@ -74,6 +75,7 @@ def create_app(
         app.include_router(router)
     if demo_keys is not None:
         app.include_router(demo.router)
+    app.mount(PREFIX, create_api(app.state.site))
     app.mount("/static", GZipMiddleware(_Static(directory=STATIC)))
     return app
 

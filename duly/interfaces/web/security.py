@@ -71,12 +71,16 @@ RATES: Final[Mapping[str, Rate]] = {
     # Codes have 256 bits; guessing is hopeless, and is to cost the chain's node nothing either.
     "verify": Rate(30, 0.5),
     "rpc": Rate(300, 30),
+    "api": Rate(200, 10),
 }
 _CLASSES: Final = (
     ("/static/", "static"),
     ("/sign-in", "sign-in"),
     ("/verify", "verify"),
     ("/rpc", "rpc"),
+    # Asked of the chain, as on the page.
+    ("/api/v1/notices/", "verify"),
+    ("/api/", "api"),
     ("/transactions/", "page"),
 )
 
