@@ -7,11 +7,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from stage import START, Mailbox, Stage
 
-from duly.services import bench
-from scripts.anvil import anvil as anvil_at
-from scripts.signer import RemoteKeys, served
+# Before they are imported, so that what they assert is told as in a test.
+pytest.register_assert_rewrite("browsing", "stage")
+
+from stage import START, Mailbox, Stage  # noqa: E402
+
+from duly.services import bench  # noqa: E402
+from scripts.anvil import anvil as anvil_at  # noqa: E402
+from scripts.signer import RemoteKeys, served  # noqa: E402
 
 
 @pytest.fixture

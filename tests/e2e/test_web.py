@@ -148,7 +148,7 @@ def test_without_a_script_everything_is_there_but_the_wallet(stage, borrowers):
         page = context.new_page()
         page.goto("/")
         page.get_by_role("button", name="中文").click()
-        assert "登录" in page.content()
+        page.get_by_text("登录").first.wait_for()
         page.goto("/sign-in")
         assert page.locator("noscript").count() == 1
 

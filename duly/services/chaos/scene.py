@@ -3,6 +3,7 @@ in processes of its own, with whatever fails in between.
 """
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import random
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 START: Final = 1_790_078_400
 """Noon UTC of a Tuesday: every contact window in UTC is open."""
 
+KEPT_STATES: Final = 20_000
+"""More blocks than any trial mines."""
+
 Program = Callable[[], None]
 """Runs the command that `sys.argv` holds, as from a shell."""
 
@@ -74,8 +78,8 @@ _PRELOADED: Final = (
 )
 """What every process of the service imports; done once, it is forked from there."""
 _STOPS_WITHIN: Final = 45.0
+_ENDS_WITHIN: Final = 120.0
 _LINES: Final = 6
-
 
 RUN: Final = ("run", "--interval", "0.05", "--json")
 ONCE: Final = ("run", "--once", "--json")
@@ -146,6 +150,7 @@ def _enter(
     os.close(out)
     # Python's own streams remember what their files were before: one that could be sought in, perhaps.
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    faulthandler.register(signal.SIGUSR1, file=2)
     real = time.time
     time.time = lambda: real() + offset.value
     sys.argv = ["duly", *arguments]
@@ -179,6 +184,12 @@ class Process:
         self._process.kill()
         self._process.join(_STOPS_WITHIN)
 
+    def tell_where(self) -> str:
+        """What each of its threads is at."""
+        os.kill(self.id, signal.SIGUSR1)
+        time.sleep(1)
+        return last_lines(self.log, 200)
+
     def stop(self) -> None:
         """Ask it to finish. Raises: ServiceFailed, when it does not."""
         with contextlib.suppress(ProcessLookupError):
@@ -206,10 +217,10 @@ def _keep(said: Path, log: Path) -> None:
             file.write(words)
 
 
-def last_lines(log: Path) -> str:
+def last_lines(log: Path, count: int = _LINES) -> str:
     """The end of a log."""
     text = log.read_text(errors="replace") if log.exists() else ""
-    return "\n".join(text.splitlines()[-_LINES:])
+    return "\n".join(text.splitlines()[-count:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,9 +416,11 @@ class Scene:
     ) -> None:
         """Run a command to its end. Raises: ServiceFailed, when its exit code is none of those allowed."""
         process = self.start(*arguments, environment=environment)
-        code = process.wait(120)
+        code = process.wait(_ENDS_WITHIN)
         if code is None:
+            where = process.tell_where()
             process.kill()
+            raise ServiceFailed(f"{process} did not end within {_ENDS_WITHIN:.0f} seconds", remedy=where)
         if code not in allowed:
             raise ServiceFailed(f"{process} ended with exit code {code}", remedy=process.last_words())
 
@@ -437,7 +450,10 @@ def open_scene(
 ) -> Iterator[Scene]:
     """A scene of its own, that ends with the block. options: of its Anvil."""
     with ExitStack() as stack:
-        url = stack.enter_context(anvil("--timestamp", str(START), *options))
+        # Past some 1,100 blocks Anvil loses its whole state on a reorganisation, unless it keeps it in memory.
+        url = stack.enter_context(
+            anvil("--timestamp", str(START), "--prune-history", str(KEPT_STATES), *options)
+        )
         node = stack.enter_context(Node(url))
         mail = stack.enter_context(open_mail_server(seed))
         scene = Scene(url, node, mail, folder, processes, random.Random(seed), database)
