@@ -8,7 +8,19 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Select, Table, and_, func, or_, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Engine,
+    Select,
+    Table,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
 
 from duly.domain import calendar
 from duly.domain.grievance import Case, Grievance
@@ -63,7 +75,9 @@ class Book:
         """
         loans = schema.loans.c
         earliest = now // calendar.DAY
-        days = (now + 900 * loans.calendar_offset) // calendar.DAY - loans.next_due_day
+        # PostgreSQL takes the type of plain numbers from the column beside them, which is a small one.
+        local = literal(now, BigInteger) + literal(900, BigInteger) * loans.calendar_offset
+        days = local // calendar.DAY - loans.next_due_day
         query = select(schema.loans).where(loans.next_due_day.is_not(None), belongs(lenders))
         # The bounds of the due day are for the index; the exact ones are as the loan's own calendar says.
         if least is not None:

@@ -281,6 +281,7 @@ servicers = Table(
     metadata,
     Column("lender", Text, primary_key=True),
     Column("servicer", Text, nullable=False),
+    Index("servicers_by_servicer", "servicer"),
 )
 
 # What the ledger holds for a lender that could not receive.

@@ -31,6 +31,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "unit"))
 pytest.register_assert_rewrite(
     *("test_cli_database", "test_cli_vault", "test_inbox", "test_migrations", "test_notice_store"),
     *("test_readmodel", "test_vault", "test_vault_log", "test_vault_rotation"),
+    *("test_web", "test_web_api", "test_web_contact", "test_web_desk", "test_web_help", "test_web_papers"),
+    "test_web_tokens",
 )
 
 ANVIL = Path(__file__).resolve().parents[2] / "build/bin/anvil"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 from eth_account import Account
 from eth_account.messages import encode_defunct
@@ -23,6 +24,14 @@ from duly.store.readmodel import Identity
 
 ORIGIN = "http://portal.example"
 OFTEN = {kind: Rate(10_000, 10_000) for kind in RATES}
+
+opened: "WeakSet[Scene]" = WeakSet()
+"""Those that are still somewhere."""
+
+
+def new_database() -> str:
+    """The address of an empty one. On PostgreSQL, another function takes this one's place."""
+    return "sqlite://"
 
 
 def wallet(number: int) -> LocalAccount:
@@ -68,7 +77,7 @@ class Scene:
     ) -> None:
         lower = frozenset({OFFICER.address.lower()}), frozenset({AUDITOR.address.lower()})
         web = Web(origin=origin, officers=lower[0], auditors=lower[1])
-        settings = Settings(database="sqlite://", vault="sqlite://", web=web)
+        settings = Settings(database=new_database(), vault="sqlite://", web=web)
         self.origin = origin
         self.app = Application(settings, w3=Web3(NoNode()), deployment=deployment(chain_id))
         self.app.chain_id = chain_id
@@ -82,6 +91,7 @@ class Scene:
             ServicerAppointed(LENDER, SERVICER),
         )
         self.web = create_app(self.app, rates=rates, demo_keys=demo_keys)
+        opened.add(self)
 
     def tell(self, *told: Event, at: int = START) -> None:
         """Let the chain tell something in its next block."""

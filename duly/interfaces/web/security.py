@@ -74,15 +74,16 @@ RATES: Final[Mapping[str, Rate]] = {
     "api": Rate(200, 10),
 }
 _CLASSES: Final = (
-    ("/static/", "static"),
-    ("/sign-in", "sign-in"),
-    ("/verify", "verify"),
-    ("/rpc", "rpc"),
-    # Asked of the chain, as on the page.
-    ("/api/v1/notices/", "verify"),
-    ("/api/", "api"),
-    ("/transactions/", "page"),
+    ("/static/", "static", True),
+    ("/sign-in", "sign-in", False),
+    ("/verify", "verify", False),
+    ("/rpc", "rpc", False),
+    # Asked of the chain, as what the page is sent.
+    ("/api/v1/notices/", "verify", True),
+    ("/api/", "api", True),
+    ("/transactions/", "page", True),
 )
+"""Beginnings of paths, the rate that holds for them, and whether it does for mere questions as well."""
 
 
 def local_path(wanted: str | None, otherwise: str = "/") -> str:
@@ -219,8 +220,8 @@ class Limiter:
 
 def class_of(path: str, method: str) -> str:
     """Which rate holds for a request."""
-    for prefix, kind in _CLASSES:
-        if path.startswith(prefix) and (method not in _SAFE or kind in ("page", "static")):
+    for prefix, kind, questions in _CLASSES:
+        if path.startswith(prefix) and (questions or method not in _SAFE):
             return kind
     return "page" if method in _SAFE else "act"
 

@@ -2,14 +2,16 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from duly.bootstrap import Application
-from duly.config import Endpoint
+from duly.config import Endpoint, Web
 from duly.interfaces.monitoring import CannotListen
 from duly.interfaces.web import create_app
 
@@ -49,6 +51,43 @@ class Protocol(H11Protocol):
             self._slow = None
 
 
+@contextmanager
+def listening(endpoint: Endpoint) -> Iterator[socket.socket]:
+    """What listens at an endpoint, for as long as the context lasts. Raises: CannotListen."""
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((endpoint.host, endpoint.port))
+        except OSError as error:
+            raise CannotListen(
+                f"nothing can listen at {endpoint} ({error.strerror or 'no such address'})",
+                remedy="Name another host:port with --listen or DULY_WEB_LISTEN.",
+            ) from None
+        yield listener
+
+
+def server_of(app: FastAPI, settings: Web) -> uvicorn.Server:
+    """What runs a portal."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(settings.proxies),
+            forwarded_allow_ips=list(settings.proxies),
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=10,
+            h11_max_incomplete_event_size=HEAD_BYTES,
+        )
+    )
+
+
 def serve(
     application: Application,
     endpoint: Endpoint,
@@ -59,35 +98,9 @@ def serve(
 
     Raises: CannotListen; and as `create_app`.
     """
-    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((endpoint.host, endpoint.port))
-    except OSError as error:
-        listener.close()
-        raise CannotListen(
-            f"nothing can listen at {endpoint} ({error.strerror or 'no such address'})",
-            remedy="Name another host:port with --listen or DULY_WEB_LISTEN.",
-        ) from None
-    taken = Endpoint(endpoint.host, listener.getsockname()[1])
-    with listener:
+    with listening(endpoint) as listener:
+        taken = Endpoint(endpoint.host, listener.getsockname()[1])
         app = create_app(application, origin=f"http://{taken}", demo_keys=demo_keys)
-        config = uvicorn.Config(
-            app,
-            http=Protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(application.settings.web.proxies),
-            forwarded_allow_ips=list(application.settings.web.proxies),
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=10,
-            h11_max_incomplete_event_size=HEAD_BYTES,
-        )
         listener.listen()  # whoever is told may come at once
         tell(app.state.site.origin)
-        uvicorn.Server(config).run([listener])
+        server_of(app, application.settings.web).run([listener])

@@ -450,7 +450,7 @@ def open_scene(
 ) -> Iterator[Scene]:
     """A scene of its own, that ends with the block. options: of its Anvil."""
     with ExitStack() as stack:
-        # Past some 1,100 blocks Anvil loses its whole state on a reorganisation, unless it keeps it in memory.
+        # Past some 1,100 blocks Anvil loses its state on a reorganisation, unless it keeps it in memory.
         url = stack.enter_context(
             anvil("--timestamp", str(START), "--prune-history", str(KEPT_STATES), *options)
         )

@@ -1,0 +1,4 @@
+"""The contact pages on PostgreSQL: the same tests as on SQLite."""
+
+from onpostgresql import *  # noqa: F403
+from test_web_contact import *  # noqa: F403

@@ -1,0 +1,4 @@
+"""The desk on PostgreSQL: the same tests as on SQLite."""
+
+from onpostgresql import *  # noqa: F403
+from test_web_desk import *  # noqa: F403
