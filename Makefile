@@ -75,8 +75,9 @@ format: setup ## put the Python code into shape
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-lock: ## lock the Python packages anew, after a change of pyproject.toml
+lock: ## lock the Python packages anew, after a change of pyproject.toml or tools/schemathesis.in
 	build/bootstrap/bin/uv lock
+	build/bootstrap/bin/uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --no-header -o tools/schemathesis.txt tools/schemathesis.in
 
 artifacts: setup ## compile the contracts anew and write duly/chain/artifacts
 	$(PY) -m duly.chain.compiler write

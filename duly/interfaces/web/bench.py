@@ -12,16 +12,14 @@ import math
 import random
 import re
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import httpx
-import uvicorn
 
 from duly.domain import calendar, schedule
 from duly.domain.calendar import DAY
@@ -42,9 +40,8 @@ from duly.domain.grievance import Grievance
 from duly.domain.loan import Loan
 from duly.domain.notice import Kind, notice_id
 from duly.domain.terms import Terms
-from duly.interfaces.web import create_app
 from duly.interfaces.web.security import RATES, Rate
-from duly.interfaces.web.server import listening, server_of
+from duly.interfaces.web.server import answering
 from duly.services.bench import check_empty, drop_tables, postgresql
 from duly.services.chaos.scene import ONCE, Processes, Scene, open_scene
 from duly.services.machine import machine
@@ -239,7 +236,7 @@ def _measured(
             for lenders in (app.portfolio.book.lenders_of(scene.lender), None):
                 app.portfolio.count(lenders)
             counting = (time.perf_counter() - start) / 2
-            with _answering(app) as address, _Clients(app, scene, address) as clients:
+            with answering(app, _ENDLESS) as address, _Clients(app, scene, address) as clients:
                 pages = []
                 for number, question in enumerate(QUESTIONS):
                     progress(f"{name}: asking for pages", number, len(QUESTIONS))
@@ -247,21 +244,6 @@ def _measured(
         finally:
             app.close()
     return Measured(name, tuple(pages), counting)
-
-
-@contextmanager
-def _answering(app: "Application") -> Iterator[str]:
-    """The portal on a port of its own, for as long as the context lasts; its address."""
-    with listening(replace(app.settings.web.listen, port=0)) as listener:
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server: uvicorn.Server = server_of(create_app(app, origin=address, rates=_ENDLESS), app.settings.web)
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-        thread.start()
-        try:
-            yield address
-        finally:
-            server.should_exit = True
-            thread.join(30)
 
 
 class _Clients:

@@ -122,7 +122,8 @@ class Guard:
             scope.setdefault("state", {})["retry_after"] = max(1, round(wait))
             await self._refuse(scope, receive, send, 429)
             return
-        if method not in _SAFE and not self._from_here(headers):
+        # The API takes no cookie: whoever asks shows what no browser adds by itself.
+        if method not in _SAFE and not path.startswith("/api/") and not self._from_here(headers):
             await self._refuse(scope, receive, send, 403)
             return
         most = MESSAGE_BODY if path == "/verify" else BODY

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -14,6 +15,7 @@ from duly.bootstrap import Application
 from duly.config import Endpoint, Web
 from duly.interfaces.monitoring import CannotListen
 from duly.interfaces.web import create_app
+from duly.interfaces.web.security import Rate
 
 HEAD_SECONDS: Final = 10.0
 """How long a request's head may take to arrive, from the connection or from its first byte."""
@@ -86,6 +88,24 @@ def server_of(app: FastAPI, settings: Web) -> uvicorn.Server:
             h11_max_incomplete_event_size=HEAD_BYTES,
         )
     )
+
+
+@contextmanager
+def answering(application: Application, rates: Mapping[str, Rate]) -> Iterator[str]:
+    """A portal beside what else this process does, on a port of its own, for as long as the context lasts;
+    its address. For benches and tests: real ones end with their process.
+    """
+    with listening(Endpoint("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = server_of(create_app(application, origin=address, rates=rates), application.settings.web)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        listener.listen()
+        thread.start()
+        try:
+            yield address
+        finally:
+            server.should_exit = True
+            thread.join(30)
 
 
 def serve(
