@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from duly.services.serve import Server
     from duly.services.supervision import Supervision
     from duly.services.templates import TemplateSet
+    from duly.services.webhook import Teller
     from duly.store.actions import ActionLog
     from duly.store.leases import Leases
     from duly.store.notices import NoticeStore
@@ -353,6 +354,17 @@ class Application:
         from duly.store.tokens import TokenStore
 
         return TokenStore(self.read_model.engine)
+
+    @cached_property
+    def teller(self) -> "Teller | None":
+        """Tells the webhook's receiver what happens to loans; None where there is none."""
+        from duly.services.webhook import Teller
+        from duly.store.webhooks import WebhookStore
+
+        if self.settings.webhook is None:
+            return None
+        store = WebhookStore(self.read_model.engine)
+        return Teller(self.settings.webhook, store, self.read_model, self.deployment)
 
     @cached_property
     def indexer(self) -> "Indexer":

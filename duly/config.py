@@ -38,6 +38,8 @@
 | `DULY_WEB_OFFICERS` | addresses of the compliance officers who may sign in | |
 | `DULY_WEB_AUDITORS` | addresses of the auditors who may sign in | |
 | `DULY_WEB_PROXIES` | addresses of proxies in front of it, whose word on who asks is taken | |
+| `DULY_WEBHOOK_URL`, `DULY_WEBHOOK_URL_FILE` | a program that is told what happens to loans (docs/api.md) | |
+| `DULY_WEBHOOK_SECRET`, `DULY_WEBHOOK_SECRET_FILE` | what requests to it are signed with | |
 | `DULY_LOG_FORMAT` | how `duly run` writes its log: `json` or `console` | `console` on a terminal |
 | `DULY_LOG_LEVEL` | from `debug`, `info`, `warning` or `error` on | `info`; `warning` with `console` |
 
@@ -150,6 +152,14 @@ class Gateway:
     token: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A program that is told what happens to loans, and what it knows our requests by."""
+
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
     """The portal.
@@ -195,6 +205,7 @@ class Settings:
     per_minute: Mapping[Channel, int] = field(default_factory=dict)
     listen: Endpoint | None = None
     web: Web = field(default_factory=Web)
+    webhook: Webhook | None = None
     log_format: LogFormat | None = None
     log_level: LogLevel | None = None
     credentials: Path | None = None
@@ -229,6 +240,7 @@ class Settings:
             per_minute=reader.per_minute(),
             listen=reader.endpoint("LISTEN"),
             web=reader.web(),
+            webhook=reader.webhook(),
             log_format=reader.choice("LOG_FORMAT", LogFormat, None),
             log_level=reader.choice("LOG_LEVEL", LogLevel, None),
             credentials=reader.credentials,
@@ -524,23 +536,33 @@ class _Reader:
                 if token is not None:
                     self.problem(f"{channel.name}_URL", f"missing, though DULY_{channel.name}_TOKEN is set")
                 continue
-            try:
-                parts = urlsplit(url)
-                named = bool(parts.hostname) and not parts.username and (parts.port or True)
-                right = named and (
-                    parts.scheme == "https" or (parts.scheme == "http" and _here(parts.hostname))
-                )
-            except ValueError:
-                right = False
-            if not right:
-                # Not repeated: it may hold a secret.
-                self.problem(
-                    f"{channel.name}_URL", "not an address such as https://… (http:// for this machine alone)"
-                )
+            self.check_https(f"{channel.name}_URL", url)
             if token is not None and not re.fullmatch(r"[!-~]+", token):
                 self.problem(f"{channel.name}_TOKEN", "not a token: it has blanks, or letters beyond ASCII")
             found[channel] = Gateway(url=url, token=token)
         return found
+
+    def check_https(self, name: str, url: str) -> None:
+        """That something of ours may be sent there. It is not repeated: it may hold a secret."""
+        try:
+            parts = urlsplit(url)
+            named = bool(parts.hostname) and not parts.username and (parts.port or True)
+            right = named and (parts.scheme == "https" or (parts.scheme == "http" and _here(parts.hostname)))
+        except ValueError:
+            right = False
+        if not right:
+            self.problem(name, "not an address such as https://… (http:// for this machine alone)")
+
+    def webhook(self) -> Webhook | None:
+        url, secret = self.secret("WEBHOOK_URL", strip=True), self.secret("WEBHOOK_SECRET", strip=True)
+        if url is None or secret is None:
+            if (url is None) != (secret is None):
+                self.problem("WEBHOOK_URL", "DULY_WEBHOOK_URL and DULY_WEBHOOK_SECRET go together")
+            return None
+        self.check_https("WEBHOOK_URL", url)
+        if not re.fullmatch(r"whsec_[A-Za-z0-9+/]{32,}={0,2}", secret):
+            self.problem("WEBHOOK_SECRET", "not a secret such as `duly webhook secret` makes")
+        return Webhook(url=url, secret=secret)
 
     def apprise(self) -> dict[Channel, str]:
         found: dict[Channel, str] = {}

@@ -1,5 +1,6 @@
 """What is looked at and done at the servicer's desk about notices, and the log of what was done."""
 
+import re
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from duly.domain import calendar
 from duly.domain.calendar import DAY
 from duly.domain.grievance import Case, Grievance
 from duly.domain.pack import PolicyPack
+from duly.services.beside import Beside
 from duly.services.policy import pack_published
 from duly.services.portal import Standing
+from duly.services.portfolio import AT_ONCE
 from duly.store.actions import Action, What
 from duly.store.notices import TOLD, Delivery, State
 from duly.store.readmodel import RefusedNotice, ServedNotice
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 
 LATEST: Final = 50
 """Rows of a kind on a page."""
-MOST_GRIEVANCES: Final = 200
 COUNTED_DAYS: Final = 7
 """Days over which outcomes are counted."""
 
@@ -37,17 +39,19 @@ class Who:
 class Notices:
     """What became of the notices about some loans; each the latest.
 
-    uncertain: those that may have been sent or not. outcomes: counted over the last days. became: what became
-    of those that were served, by their ids; those that wait are left out.
+    uncertain: those that may have been sent or not, the oldest of so many. outcomes: counted over the last
+    days; None while they are counted for the first time. became: what became of those that were served, by
+    their ids; those that wait are left out.
     """
 
     uncertain: tuple[Delivery, ...]
+    uncertain_count: int
     dropped: tuple[Delivery, ...]
     deferred: tuple[Delivery, ...]
     served: tuple[ServedNotice, ...]
     became: dict[bytes, Delivery]
     refused: tuple[RefusedNotice, ...]
-    outcomes: dict[State, int]
+    outcomes: dict[State, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,11 @@ class Open:
     case: Case
     standing: Standing
     answer_by: int | None
+
+    @property
+    def place(self) -> tuple[int, bytes, int]:
+        """Where it stands among the others."""
+        return self.case.since, self.standing.loan.id, int(self.grievance)
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -89,20 +98,28 @@ class Desk:
         self._store = app.notice_store
         self._book = app.portfolio.book
         self._log = app.actions
+        self._beside: Beside[dict[State, int]] = Beside("outcomes")
 
-    def notices(self, lenders: Collection[str] | None) -> Notices:
+    def notices(self, lenders: frozenset[str] | None) -> Notices:
         """What became of notices."""
-        book, since = self._book, self._app.portal.now() - COUNTED_DAYS * DAY
+        book, now = self._book, self._app.portal.now()
+        uncertain = self._uncertain(lenders)
         served = tuple(book.notices(lenders, LATEST))
         became = self._store.deliveries_of([each.id for each in served])
         return Notices(
-            uncertain=self._uncertain(lenders),
+            uncertain=uncertain[:LATEST],
+            uncertain_count=len(uncertain),
             dropped=tuple(book.deliveries(lenders, State.DROPPED, LATEST)),
             deferred=tuple(book.deliveries(lenders, State.DEFERRED, LATEST)),
             served=served,
             became={each.notice.id: each for each in became},
             refused=tuple(book.refusals(lenders, LATEST)),
-            outcomes=book.outcomes(lenders, since),
+            outcomes=self._beside.find(
+                lenders,
+                None,  # what is sent changes them, too
+                lambda: book.outcomes(lenders, now - COUNTED_DAYS * DAY),
+                wait=not book.has_more(lenders, AT_ONCE),
+            ),
         )
 
     def _uncertain(self, lenders: Collection[str] | None) -> tuple[Delivery, ...]:
@@ -112,12 +129,17 @@ class Desk:
         lender_of = self._book.lender_of([each.notice.loan for each in found])
         return tuple(each for each in found if lender_of.get(each.notice.loan) in lenders)
 
-    def grievances(self, lenders: Collection[str] | None) -> list[Open]:
-        """What waits for an answer, the oldest first."""
+    def grievances(
+        self,
+        lenders: Collection[str] | None,
+        limit: int = LATEST,
+        after: tuple[int, bytes, int] | None = None,
+    ) -> list[Open]:
+        """What waits for an answer, the oldest first. after: leave out those up to this `Open.place`."""
         portal = self._app.portal
         packs = {each.number: pack_published(each.pack) for each in self._app.read_model.policies()}
         found = []
-        for grievance, case, loan in self._book.standing(lenders, MOST_GRIEVANCES):
+        for grievance, case, loan in self._book.standing(lenders, limit, after):
             days = answer_days(packs.get(loan.terms.policy), grievance)
             since = calendar.local_day(case.since, loan.terms.calendar_offset)
             by = None if days is None else since + days
@@ -143,6 +165,24 @@ class Desk:
         """Have a dropped notice tried again, all gates asked anew. Raises: NoSuchDelivery."""
         action = Action(int(time.time()), who.address, who.role, What.REQUEUED, notice)
         self._store.requeue(notice, self._app.portal.now(), also=lambda it: self._log.add(it, action))
+
+
+PLACE: Final = r"[0-9]{1,12}-[0-9a-f]{64}-[0-9]{1,2}"
+"""How the place of a grievance among the others is written."""
+
+
+def place_text(place: tuple[int, bytes, int]) -> str:
+    """A place, to go on from it later."""
+    since, loan, grievance = place
+    return f"{since}-{loan.hex()}-{grievance}"
+
+
+def grievance_place(text: str) -> tuple[int, bytes, int] | None:
+    """What `place_text` wrote; None where it is something else."""
+    if not re.fullmatch(PLACE, text):
+        return None
+    since, loan, grievance = text.split("-")
+    return int(since), bytes.fromhex(loan), int(grievance)
 
 
 def answer_days(pack: PolicyPack | None, grievance: Grievance) -> int | None:

@@ -5,18 +5,14 @@ of each, by the domain's own schedule. That takes as long as there are loans: it
 and for more than a few loans beside the requests, which show what was counted last.
 """
 
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from duly.domain import calendar, schedule
 from duly.domain.loan import Loan
-from duly.services import telemetry
+from duly.services.beside import Beside
 from duly.services.portal import Portal, Standing
 from duly.store.book import Book, Told
 
@@ -28,11 +24,8 @@ MONTHS: Final = 12
 PAGE: Final = 50
 """Loans on a page."""
 
-_AT_ONCE: Final = 300
+AT_ONCE: Final = 300
 """Loans that are counted while somebody waits."""
-_GOOD_FOR: Final = 300
-"""Seconds for which numbers of more loans are shown before they are counted again."""
-_REMEMBERED: Final = 64
 
 
 class Bucket(IntEnum):
@@ -244,47 +237,24 @@ class Portfolio:
         self._portal = portal
         self._model = app.read_model
         self.book = Book(app.read_model.engine)
-        self._lock = threading.Lock()
-        self._found: OrderedDict[frozenset[str] | None, tuple[object, float, Overview]] = OrderedDict()
-        self._counted: set[frozenset[str] | None] = set()
-        self._counting = ThreadPoolExecutor(1, "portfolio")
+        self._beside: Beside[Overview] = Beside("portfolio")
 
     def overview(self, lenders: frozenset[str] | None) -> Overview | None:
         """What there is; None while many loans are counted for the first time."""
-        state = self._model.cursor().block.hash, calendar.local_day(self._portal.now(), 0)
-        with self._lock:
-            kept = self._found.get(lenders)
-        if kept and kept[0] == state:
-            return kept[2]
-        if self.book.count(lenders) <= _AT_ONCE:
-            return self.count(lenders)
-        if kept is None or time.monotonic() - kept[1] > _GOOD_FOR:
-            with self._lock:
-                if lenders not in self._counted:
-                    self._counted.add(lenders)
-                    self._counting.submit(self._count_beside, lenders)
-        return kept[2] if kept else None
+        now = self._portal.now()
+        wait = not self.book.has_more(lenders, AT_ONCE)
+        return self._beside.find(lenders, self._state(now), lambda: self._counted(lenders, now), wait=wait)
 
     def count(self, lenders: frozenset[str] | None) -> Overview:
         """Count them now, however many they are."""
         now = self._portal.now()
-        state = self._model.cursor().block.hash, calendar.local_day(now, 0)
-        found = overview(self.book.histories(lenders), now)
-        with self._lock:
-            self._found[lenders] = state, time.monotonic(), found
-            self._found.move_to_end(lenders)
-            while len(self._found) > _REMEMBERED:
-                self._found.popitem(last=False)
-        return found
+        return self._beside.count(lenders, self._state(now), lambda: self._counted(lenders, now))
 
-    def _count_beside(self, lenders: frozenset[str] | None) -> None:
-        try:
-            self.count(lenders)
-        except Exception as error:  # nobody waits for it: the next request tries again
-            telemetry.failed(error, "portfolio")
-        finally:
-            with self._lock:
-                self._counted.discard(lenders)
+    def _state(self, now: int) -> object:
+        return self._model.cursor().block.hash, calendar.local_day(now, 0)
+
+    def _counted(self, lenders: frozenset[str] | None, now: int) -> Overview:
+        return overview(self.book.histories(lenders), now)
 
     def listed(
         self, lenders: frozenset[str] | None, bucket: Bucket, after: tuple[int, int] | None = None

@@ -53,6 +53,9 @@ PLAN_EVERY: Final = 15.0
 RETRY: Final = 5.0
 """Seconds until it is tried again what could not be delivered."""
 
+WEBHOOK_RETRY: Final = (5.0, 600.0)
+"""Seconds until the webhook's receiver is tried again: at first, and doubled each time, at most."""
+
 SWEEP_EVERY: Final = 10.0
 """Seconds from one sweep of the queue to the next."""
 
@@ -166,6 +169,7 @@ class Service:
         self._worker: Worker | None = None
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="duly-keeper", daemon=True)
+        self._teller = threading.Thread(target=self._tell, name="duly-webhook", daemon=True)
         self._seen: tuple[int, bytes] | None = None
         self._news = True
         self._plan_from = self._plan_by = self._try_from = 0.0
@@ -182,6 +186,8 @@ class Service:
             self._worker = Worker(app.queue, app.deliverer_with(carriers), app.leases, self._told)
             self._worker.start()
         self._keeper.start()
+        if Role.INDEX in self._roles and app.teller is not None:
+            self._teller.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -190,6 +196,8 @@ class Service:
         if self._worker is not None:
             self._worker.stop()
         self._keeper.join()
+        if self._teller.ident is not None:
+            self._teller.join()
         self._app.leases.give_up()
 
     def others(self) -> dict[Role, str]:
@@ -285,6 +293,24 @@ class Service:
                 self._told(DulyError(f"the service's upkeep failed ({type(error).__name__})"))
             if self._ended.wait(leases.RENEWED):
                 return
+
+    def _tell(self) -> None:
+        """Tell the webhook's receiver what was read, while it is this process that reads."""
+        app, (wait, longest) = self._app, WEBHOOK_RETRY
+        assert app.teller is not None
+        pause = 0.0
+        while not self._ended.wait(pause or 1.0):
+            if not app.leases.holds(Role.INDEX) or app.read_model.find_cursor() is None:
+                continue
+            try:
+                sent = app.teller.send(self._ended.is_set)
+            except Exception as error:
+                # Nobody else would try again.
+                telemetry.part("webhook", error.wrong if isinstance(error, DulyError) else "failed")
+                pause = min(pause * 2 or wait, longest)
+                continue
+            telemetry.told(sent)
+            pause = 0.0
 
 
 class AnotherServes(DulyError):

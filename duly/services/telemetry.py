@@ -52,6 +52,8 @@ EVENTS: Final = Counter("duly_events_indexed_total", "Events read.")
 ROLLBACKS: Final = Counter("duly_rollbacks_total", "How often events were taken back.")
 EVENTS_BACK: Final = Counter("duly_events_rolled_back_total", "Events taken back by reorganisations.")
 
+TOLD: Final = Counter("duly_webhook_events_total", "Events that the webhook's receiver took.")
+
 PLANNED: Final = Counter("duly_notices_planned_total", "Notices that the plan let be served.", ["kind"])
 SERVED: Final = Counter("duly_notices_served_total", "Notices that the gate let through.", ["kind"])
 REFUSED: Final = Counter("duly_notices_refused_total", "Notices that the gate refused.", ["reason"])
@@ -200,6 +202,14 @@ def round_ended(seconds: float, held: int) -> None:
     ROUND.observe(seconds)
     LAST_ROUND.set_to_current_time()
     HELD.set(held)
+
+
+def told(events: int) -> None:
+    """The webhook's receiver took events, or there were none."""
+    part("webhook", None)
+    TOLD.inc(events)
+    if events:
+        _log.info("told", events=events)
 
 
 def failed(error: BaseException, during: str) -> None:

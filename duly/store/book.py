@@ -4,16 +4,17 @@
 """
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Connection,
     Engine,
+    Row,
     Select,
-    Table,
     and_,
     func,
     literal,
@@ -35,6 +36,9 @@ _TOLD: Final = (
     "LoanSettled", "LoanRepaid", "LoanRescinded", "LoanAmended",
 )  # fmt: skip
 _LOANS: Final = list(schema.loans.columns)
+_LATEST: Final = ("-block_number", "-log_index")
+_WINDOW: Final = 2_000
+"""Rows among which a lender's are looked for first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Book:
         # PostgreSQL takes the type of plain numbers from the column beside them, which is a small one.
         local = literal(now, BigInteger) + literal(900, BigInteger) * loans.calendar_offset
         days = local // calendar.DAY - loans.next_due_day
-        query = select(schema.loans).where(loans.next_due_day.is_not(None), belongs(lenders))
+        query = select(schema.loans).where(loans.next_due_day.is_not(None))
         # The bounds of the due day are for the index; the exact ones are as the loan's own calendar says.
         if least is not None:
             query = query.where(loans.next_due_day <= earliest + 1 - least, days >= least)
@@ -90,9 +94,10 @@ class Book:
                 loans.next_due_day >= day,
                 or_(loans.next_due_day > day, and_(loans.next_due_day == day, loans.number > number)),
             )
-        query = query.order_by(loans.next_due_day, loans.number).limit(limit)
+        order = ("next_due_day", "number")
         with reading(self._engine) as connection:
-            return [(row.number, loan_of_row(row)) for row in connection.execute(query)]
+            found = _first(connection, query, order, lenders, limit)
+            return [(row.number, loan_of_row(row)) for row in found]
 
     def histories(self, lenders: Collection[str] | None) -> Iterator[tuple[Loan, list[Told]]]:
         """All loans that there ever were, in the order of their beginning, each with what was told of it. Of
@@ -143,7 +148,7 @@ class Book:
         leave out those from this block number and log index on.
         """
         table = schema.notices
-        query = _about(select(table), table, lenders)
+        query = select(table)
         if loan is not None:
             query = query.where(table.c.loan == loan)
         if before is not None:
@@ -152,25 +157,22 @@ class Book:
                 table.c.block_number <= block,
                 or_(table.c.block_number < block, table.c.log_index < index),
             )
-        query = query.order_by(table.c.block_number.desc(), table.c.log_index.desc()).limit(limit)
         with reading(self._engine) as connection:
-            return [served_of_row(row) for row in connection.execute(query)]
+            return [served_of_row(row) for row in _first(connection, query, _LATEST, lenders, limit)]
 
     def refusals(self, lenders: Collection[str] | None, limit: int) -> list[RefusedNotice]:
         """What the gate refused about their loans, the latest first."""
-        table = schema.refusals
-        query = _about(select(table), table, lenders)
-        query = query.order_by(table.c.block_number.desc(), table.c.log_index.desc()).limit(limit)
+        query = select(schema.refusals)
         with reading(self._engine) as connection:
-            return [refused_of_row(row) for row in connection.execute(query)]
+            return [refused_of_row(row) for row in _first(connection, query, _LATEST, lenders, limit)]
 
     def deliveries(self, lenders: Collection[str] | None, state: State, limit: int) -> list[Delivery]:
         """Of the notices about their loans, those whose delivery stands so, the latest first."""
-        table = deliveries_table
-        query = _about(select(table), table, lenders).where(table.c.state == state.value)
-        query = query.order_by(table.c.at.desc(), table.c.notice).limit(limit)
+        query = select(deliveries_table).where(deliveries_table.c.state == state.value)
         with reading(self._engine) as connection:
-            return [delivery_of_row(row) for row in connection.execute(query)]
+            return [
+                delivery_of_row(row) for row in _first(connection, query, ("-at", "-notice"), lenders, limit)
+            ]
 
     def outcomes(self, lenders: Collection[str] | None, since: int) -> dict[State, int]:
         """What became of the notices about their loans that were served since a moment, counted."""
@@ -180,8 +182,12 @@ class Book:
         with reading(self._engine) as connection:
             return {State(state): count for state, count in connection.execute(query)}
 
-    def standing(self, lenders: Collection[str] | None, limit: int) -> list[tuple[Grievance, Case, Loan]]:
-        """The grievances about their loans that are not answered, the oldest first."""
+    def standing(
+        self, lenders: Collection[str] | None, limit: int, after: tuple[int, bytes, int] | None = None
+    ) -> list[tuple[Grievance, Case, Loan]]:
+        """The grievances about their loans that are not answered, the oldest first. after: leave out those up
+        to this moment, loan and grievance.
+        """
         cases = schema.cases.c
         query = (
             select(cases.grievance, cases.since, cases.received, cases.all_loans, cases.fees_rest, *_LOANS)
@@ -190,6 +196,11 @@ class Book:
             .order_by(cases.since, cases.loan, cases.grievance)
             .limit(limit)
         )
+        if after is not None:
+            since, loan, grievance = after
+            same = and_(cases.loan == loan, cases.grievance > grievance)
+            later = and_(cases.since == since, or_(cases.loan > loan, same))
+            query = query.where(or_(cases.since > since, later))
         with reading(self._engine) as connection:
             return [
                 (
@@ -211,14 +222,50 @@ class Book:
                 found |= {row.id: row.lender for row in connection.execute(query)}
         return found
 
-    def count(self, lenders: Collection[str] | None) -> int:
-        """How many loans there ever were."""
-        query = select(func.count()).select_from(schema.loans).where(belongs(lenders))
+    def has_more(self, lenders: Collection[str] | None, than: int) -> bool:
+        """Whether they ever had more loans than so many."""
+        some = select(schema.loans.c.number).where(belongs(lenders)).limit(than + 1).subquery()
         with reading(self._engine) as connection:
-            return int(connection.execute(query).scalar_one())
+            return int(connection.execute(select(func.count()).select_from(some)).scalar_one()) > than
 
 
-def _about(query: Select[Any], table: Table, lenders: Collection[str] | None) -> Select[Any]:
+def _first(
+    connection: Connection,
+    query: Select[Any],
+    order: Sequence[str],
+    lenders: Collection[str] | None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """The first rows in an order (by columns, from the last value down where there is a minus before one)
+    that are about loans of these lenders.
+
+    Databases like to sort everything that one lender has. So the lender is looked for among the first rows of
+    all, which an index finds; where too few are theirs, they have little of it, which is quickly sorted.
+    """
+    table = query.get_final_froms()[0]
+
+    def ordered(columns: Any) -> list[ColumnElement[Any]]:
+        return [columns[each[1:]].desc() if each[0] == "-" else columns[each] for each in order]
+
+    query = query.order_by(*ordered(table.c))
+    if lenders is None:
+        return connection.execute(query.limit(limit)).all()
+    window = query.limit(_WINDOW).subquery()
+    if table is schema.loans:
+        lender: Any = window.c.lender
+    else:
+        of = select(schema.loans.c.lender).where(schema.loans.c.id == window.c.loan)
+        lender = of.correlate(window).scalar_subquery()
+    some = select(window).where(lender.in_(sorted(lenders))).order_by(*ordered(window.c)).limit(limit)
+    found = connection.execute(some).all()
+    if len(found) == limit:
+        return found
+    if table is schema.loans:
+        return connection.execute(query.where(belongs(lenders)).limit(limit)).all()
+    return connection.execute(_about(query, table, lenders).limit(limit)).all()
+
+
+def _about(query: Select[Any], table: Any, lenders: Collection[str] | None) -> Select[Any]:
     if lenders is None:
         return query
     return query.join(schema.loans, schema.loans.c.id == table.c.loan).where(belongs(lenders))

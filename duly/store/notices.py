@@ -136,7 +136,7 @@ deliveries_table = Table(
     # A random word for each time that it was claimed: by them the vault knows this database again.
     Column("claims", Text),
     Column("reference", Text),
-    Index("deliveries_by_state", "state"),
+    Index("deliveries_by_state", "state", "at", "notice"),
     Index("deliveries_by_time", "served_at"),
 )
 

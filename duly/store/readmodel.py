@@ -67,6 +67,7 @@ from duly.domain.terms import ZERO_ADDRESS, ZERO_HASH, Frequency, Schedule, Term
 from duly.store import bulk, schema
 from duly.store.database import DatabaseError, open_engine, reading, streamed, writing
 from duly.store.migrations import SERVICE
+from duly.store.webhooks import Place, take_back
 
 _Item = TypeVar("_Item")
 
@@ -346,6 +347,7 @@ class ReadModel:
             for table in (schema.notices, schema.refusals):
                 connection.execute(delete(table).where(table.c.block_number > to.number))
             connection.execute(delete(schema.blocks).where(schema.blocks.c.number > to.number))
+            take_back(connection, to.number)
             self._delete_state(connection, touched)
             # What is left is made anew from its own events.
             numbers = self._numbers_of(connection, touched.loans)
@@ -709,7 +711,7 @@ class ReadModel:
         return [found[place] for place in sorted(found)]
 
     def _logged(
-        self, connection: Connection, conditions: Sequence[Any]
+        self, connection: Connection, conditions: Sequence[Any], limit: int | None = None
     ) -> Iterator[tuple[Logged, tuple[int, int]]]:
         events, blocks = schema.events.c, schema.blocks.c
         query = (
@@ -717,6 +719,7 @@ class ReadModel:
             .join_from(schema.events, schema.blocks, blocks.number == events.block_number)
             .where(*conditions)
             .order_by(events.block_number, events.log_index)
+            .limit(limit)
         )
         for row in streamed(connection, query):
             event = _unpacked(row.name, row.args)
@@ -748,6 +751,17 @@ class ReadModel:
         with self._reading() as connection:
             for item, _ in self._logged(connection, conditions):
                 yield item
+
+    def about_loans(self, after: Place, limit: int) -> list[Logged]:
+        """The first events about loans that follow a place, in the chain's order."""
+        with self._reading() as connection:
+            return [item for item, _ in self._logged(connection, _about_loans(after), limit)]
+
+    def count_about_loans(self, after: Place) -> int:
+        """How many they are."""
+        query = select(func.count()).select_from(schema.events).where(*_about_loans(after))
+        with self._reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def count_blocks(self) -> int:
         """How many blocks with events the database knows."""
@@ -954,15 +968,16 @@ class ReadModel:
 
     def lends_or_serves(self, address: str) -> bool:
         """Whether an address has lent, or is the servicer that a lender appointed."""
-        loans, servicers = schema.loans, schema.servicers
-        query = select(
-            or_(
-                select(loans.c.number).where(loans.c.lender == address).exists(),
-                select(servicers.c.lender).where(servicers.c.servicer == address).exists(),
-            )
-        )
+        lender, servicers = schema.loans.c.lender, schema.servicers.c
+        # By order, which only an index gives: where almost all loans are of one lender, PostgreSQL expects to
+        # find any lender's at once, and reads all loans for one who has none.
+        lends = select(lender).where(lender >= address).order_by(lender).limit(1)
+        serves = select(servicers.lender).where(servicers.servicer == address).limit(1)
         with self._reading() as connection:
-            return bool(connection.execute(query).scalar())
+            return (
+                connection.execute(lends).scalar() == address
+                or connection.execute(serves).scalar() is not None
+            )
 
     def count_served_by(self, server: str) -> int:
         """Loans on which something is owed and about which an address may serve notices: as their lender, or
@@ -1105,6 +1120,12 @@ class _Touched:
         self.loans: set[bytes] = {found for found in loans if found is not None} | self.opened
         self.parties: set[str] = {found for found in parties if found is not None}
         self.policies: set[int] = {found for found in policies if found is not None}
+
+
+def _about_loans(after: Place) -> list[Any]:
+    events = schema.events.c
+    later = or_(events.block_number > after.block, events.log_index > after.log_index)
+    return [events.loan.is_not(None), events.block_number >= after.block, later]
 
 
 # ---------------------------------------------------------------------------------------- events as JSON

@@ -193,6 +193,8 @@ SECRETS = {
     "SMS_URL": "https://sms.example/key",
     "SMS_TOKEN": "hunter3",
     "PUSH_APPRISE": "ntfys://key@ntfy.example.org/{address}",
+    "WEBHOOK_URL": "https://books.example/key",
+    "WEBHOOK_SECRET": "whsec_" + "a" * 44,
 }
 
 
@@ -206,6 +208,22 @@ def test_every_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     assert settings == read(**SECRETS, **more)
     told = repr(settings)
     assert not any(value in told for value in SECRETS.values())
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"WEBHOOK_URL": "https://books.example"}, "go together"),
+        ({"WEBHOOK_SECRET": "whsec_" + "a" * 44}, "go together"),
+        ({"WEBHOOK_URL": "http://books.example", "WEBHOOK_SECRET": "whsec_" + "a" * 44}, "https"),
+        ({"WEBHOOK_URL": "https://me:key@books.example", "WEBHOOK_SECRET": "whsec_" + "a" * 44}, "https"),
+        ({"WEBHOOK_URL": "https://books.example", "WEBHOOK_SECRET": "hunter2"}, "duly webhook secret"),
+    ],
+)
+def test_a_webhook_has_an_address_and_a_secret(values: dict[str, str], wanted: str) -> None:
+    with pytest.raises(InvalidSettings, match=wanted) as refused:
+        read(**values)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_two_ways_for_one_channel_are_found_in_files_too(tmp_path: Path) -> None:

@@ -9,7 +9,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 
-from duly.store import actions, leases, notices, offers, outgoing, reports, schema, sessions, tokens, vault
+from duly.store import (
+    actions,
+    leases,
+    notices,
+    offers,
+    outgoing,
+    reports,
+    schema,
+    sessions,
+    tokens,
+    vault,
+    webhooks,
+)
 from duly.store.database import (
     DatabaseError,
     DatabaseOutdated,
@@ -34,6 +46,7 @@ TABLES: dict[str, list[MetaData]] = {
         actions.metadata,
         offers.metadata,
         tokens.metadata,
+        webhooks.metadata,
     ],
     "vault": [vault.metadata],
 }

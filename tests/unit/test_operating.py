@@ -123,7 +123,7 @@ def test_values_of_labels_that_are_chosen_exist() -> None:
     reasons = set(re.findall(r'reason="(\w+)"', text))
     assert reasons == {deliver.TOO_OFTEN, serve.OTHER_TEMPLATES}
     assert set(re.findall(r'outcome="(\w+)"', text)) <= {state.value for state in State}
-    assert set(re.findall(r'part="(\w+)"', text)) == {"node", "database", "channels"}
+    assert set(re.findall(r'part="(\w+)"', text)) == {"node", "database", "channels", "webhook"}
 
 
 def test_every_alert_has_its_chapter() -> None:
@@ -177,6 +177,8 @@ EVERYTHING = MUST | {
     "DULY_SMS_URL": "https://sms.example",
     "DULY_SMS_TOKEN_FILE": "/run/secrets/sms",
     "DULY_PUSH_APPRISE_FILE": "/run/secrets/push",
+    "DULY_WEBHOOK_URL": "https://books.example/duly",
+    "DULY_WEBHOOK_SECRET_FILE": "/run/secrets/webhook",
 }
 """What may stand in .env."""
 SECRETS = {
@@ -186,6 +188,7 @@ SECRETS = {
     "vault": "postgresql+psycopg://x/duly_vault",
     "signer": "https://signer.example",
     "push": "ntfys://ntfy.example.org/{address}",
+    "webhook": "whsec_" + "a" * 44,
 }
 
 
@@ -337,9 +340,9 @@ def test_the_units_hand_over_what_the_settings_take(role: Role, tmp_path: Path) 
 
 
 def test_who_reads_the_chain_gets_no_key() -> None:
-    assert set(OURS["index"]["secrets"]) == {"rpc", "rpc_ws", "database"}
+    assert set(OURS["index"]["secrets"]) == {"rpc", "rpc_ws", "database", "webhook"}
     credentials, values = merged("index")
-    assert set(credentials) == {"rpc", "rpc.ws", "database"}
+    assert set(credentials) == {"rpc", "rpc.ws", "database", "webhook"}
     assert not re.findall(r"DULY_(?:KEY|VAULT|MASTER|SIGNER|SMTP|SMS|PUSH)\w*", " ".join(values))
 
 

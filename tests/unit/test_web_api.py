@@ -107,8 +107,8 @@ def test_a_desks_program_reads_its_own_lenders_loans(scene: Scene) -> None:
     assert len(servicer.everything("/desk/loans", 3)) == 7
     assert [loan["lender"] for loan in lender.everything("/desk/loans", 3)] == [LENDS.address.lower()]
     assert len(Program(scene, AUDITOR.address).everything("/desk/loans", 3)) == 8
-    assert [each["grievance"] for each in servicer.ask("/desk/grievances")] == ["hardship"]
-    assert lender.ask("/desk/grievances") == []
+    assert [each["grievance"] for each in servicer.everything("/desk/grievances", 1)] == ["hardship"]
+    assert lender.everything("/desk/grievances", 1) == []
     # Ana's newest loan, which the notices are about, is the other lender's.
     assert servicer.everything("/desk/notices", 2) == []
     assert len(lender.everything("/desk/notices", 2)) == 5

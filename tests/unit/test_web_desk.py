@@ -16,6 +16,7 @@ from duly.domain.events import (
     LoanRepaid,
     LoanSettled,
     NoticeRefused,
+    NoticeServed,
     Repaid,
     ServicerAppointed,
 )
@@ -174,8 +175,42 @@ def test_officer_and_auditor_see_all_and_a_borrower_nothing(scene: Scene) -> Non
 def test_whose_loans_an_address_looks_after(scene: Scene) -> None:
     book = Book(scene.model.engine)
     assert book.lenders_of(CLERK.address.lower()) == {CLERK.address.lower(), LENDER}
-    assert book.count(frozenset({LENDER})) == 3
-    assert book.count(None) == 4
+    for lenders, count in ((frozenset({LENDER}), 3), (None, 4), (frozenset({"0x" + "00" * 20}), 0)):
+        assert book.has_more(lenders, count - 1)
+        assert not book.has_more(lenders, count)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 2_000])
+def test_who_has_little_among_much_sees_all_of_it(
+    scene: Scene, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("duly.store.book._WINDOW", window)
+    for number in range(1, 5):
+        loan = number.to_bytes(32, "big")
+        for place in range(3):
+            refused = NoticeRefused(loan, LENDER, Kind.OVERDUE, place, Channel.EMAIL, Refusal.TOO_SOON, 1, 2)
+            notice = NoticeServed(
+                bytes([number, place]) * 16, loan, LENDER, ANA.address.lower(), Kind.OVERDUE, 1, 5,
+                Channel.EMAIL, 0, place, b"c" * 32,
+            )  # fmt: skip
+            scene.tell(refused, notice, at=moment("2027-04-10 12:00"))
+        lose(scene, number, 0xC0 + number)
+    book, now = Book(scene.model.engine), moment("2027-04-10 12:00")
+    lender_of = book.lender_of([number.to_bytes(32, "big") for number in range(1, 5)])
+    questions = (
+        lambda whose, limit: book.notices(whose, limit),
+        lambda whose, limit: book.refusals(whose, limit),
+        lambda whose, limit: [each.notice for each in book.deliveries(whose, State.UNCERTAIN, limit)],
+    )
+    for whose in ({LENDER}, {OTHER}, {LENDER, OTHER}, {"0x" + "00" * 20}):
+        for ask in questions:
+            assert len(ask(None, 100)) >= 4
+            everything = [each for each in ask(None, 100) if lender_of[each.loan] in whose]
+            for limit in (1, 2, 5, 100):
+                assert ask(whose, limit) == everything[:limit]
+        late = [each for each in book.late(None, now, 1, None, None, 100) if each[1].lender in whose]
+        for limit in (1, 2, 100):
+            assert book.late(whose, now, 1, None, None, limit) == late[:limit]
 
 
 # ---------------------------------------------------------------------------------------- notices
@@ -300,6 +335,29 @@ def test_grievances_that_stand_are_shown_to_whom_they_concern(scene: Scene) -> N
     officers = scene.signed_in(OFFICER).get("/desk/grievances").text
     assert two.hex() in officers
     assert four.hex() in officers
+
+
+def test_pages_of_grievances_show_every_one_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duly.interfaces.web.pages.desk.GRIEVANCES", 3)
+    scene = Scene()
+    for number in range(1, 9):
+        loan = scene.lend(ANA, number, lender=LENDER)
+        for kind in (Grievance.DISPUTE, Grievance.HARDSHIP)[: 1 + number % 2]:
+            # Several at the same moment.
+            at = loan.opened_at + 1 + number // 4
+            scene.tell(GrievanceLodged(loan.id, ANA.address.lower(), kind, LENDER, False, False), at=at)
+    officer, path, seen = scene.signed_in(OFFICER), "/desk/grievances", []
+    while path:
+        text = officer.get(path).text
+        found = re.findall(r'aria-label="(\w+) \w+">.*?/desk/loans/(\w+)"', text, re.S)
+        assert 1 <= len(found) <= 3
+        seen += found
+        further = re.search(r'href="(/desk/grievances\?after=[^"]+)"', text)
+        path = further[1] if further else ""
+    assert len(seen) == 12
+    assert len(set(seen)) == 12
+    for wrong in ("x", "1-2-3", "1-" + "g" * 64 + "-1"):
+        assert officer.get(f"/desk/grievances?after={wrong}").status_code == 404
 
 
 def test_no_page_of_the_desk_has_a_script_or_style_in_it(scene: Scene) -> None:

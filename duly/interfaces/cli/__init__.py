@@ -34,6 +34,7 @@ from duly.interfaces.cli import (
     vault,
     verify,
     web,
+    webhook,
 )
 from duly.interfaces.cli._output import Commands
 
@@ -93,6 +94,7 @@ app.add_typer(database.database, name="database")
 app.command("inbox")(inbox.inbox)
 app.command("bounce")(report.bounce)
 app.command("receipt")(report.receipt)
+app.add_typer(webhook.webhook, name="webhook")
 app.add_typer(vault.vault, name="vault")
 app.add_typer(bench.bench, name="bench")
 

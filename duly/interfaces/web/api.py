@@ -22,6 +22,7 @@ from duly.domain.errors import DulyError
 from duly.domain.loan import Loan
 from duly.interfaces.web.visit import DESK, Forbidden, NotFound, Site, Visit
 from duly.services import genuine, telemetry
+from duly.services.desk import PLACE, Open, grievance_place, place_text
 from duly.services.portal import Due, Paid, Row, Standing
 from duly.services.portfolio import Bucket
 from duly.store.book import belongs, borrowed
@@ -258,6 +259,7 @@ Limit = Annotated[int, Query(ge=1, le=MOST, description="Entries of the page, at
 Cursor = Annotated[
     str | None, Query(pattern=r"^[0-9]{1,18}(-[0-9]{1,9})?$", description="`next` of the page before.")
 ]
+GrievanceCursor = Annotated[str | None, Query(pattern=f"^{PLACE}$", description="`next` of the page before.")]
 
 
 # ------------------------------------------------------------------------------------------ the questions
@@ -355,19 +357,13 @@ def create_api(site: Site) -> FastAPI:
         return _notices(visit, visit.lenders, limit, cursor)
 
     @api.get("/desk/grievances")
-    def grievances(visit: AtDesk) -> list[GrievanceTold]:
+    def grievances(visit: AtDesk, limit: Limit = 50, cursor: GrievanceCursor = None) -> PageOf[GrievanceTold]:
         """The grievances about them that wait for an answer, the oldest first."""
-        return [
-            GrievanceTold(
-                loan=_hex(each.standing.loan.id),
-                grievance=each.grievance.name.lower(),
-                lodged_at=_moment(each.case.since),
-                receipt_served=each.case.received,
-                answer_by=None if each.answer_by is None else _day(each.answer_by),
-                late=each.late,
-            )
-            for each in visit.app.desk.grievances(visit.lenders)
-        ]
+        found = visit.app.desk.grievances(visit.lenders, limit, grievance_place(cursor or ""))
+        items = [_grievance(each) for each in found]
+        return PageOf[GrievanceTold](
+            items=items, next=place_text(found[-1].place) if len(found) == limit else None
+        )
 
     @api.get("/notices/{code}")
     def verify(
@@ -432,6 +428,17 @@ def _notices(
     return PageOf[NoticeTold](
         items=[_notice(each, became.get(each.id)) for each in found],
         next=_cursor(last.block_number, last.log_index) if last else None,
+    )
+
+
+def _grievance(each: Open) -> GrievanceTold:
+    return GrievanceTold(
+        loan=_hex(each.standing.loan.id),
+        grievance=each.grievance.name.lower(),
+        lodged_at=_moment(each.case.since),
+        receipt_served=each.case.received,
+        answer_by=None if each.answer_by is None else _day(each.answer_by),
+        late=each.late,
     )
 
 

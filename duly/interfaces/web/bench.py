@@ -236,7 +236,7 @@ def _measured(
             for lenders in (app.portfolio.book.lenders_of(scene.lender), None):
                 app.portfolio.count(lenders)
             counting = (time.perf_counter() - start) / 2
-            with answering(app, _ENDLESS) as address, _Clients(app, scene, address) as clients:
+            with answering(app, _ENDLESS) as address, _Clients(app, scene, address, loans) as clients:
                 pages = []
                 for number, question in enumerate(QUESTIONS):
                     progress(f"{name}: asking for pages", number, len(QUESTIONS))
@@ -249,8 +249,8 @@ def _measured(
 class _Clients:
     """Whoever asks: a borrower after the other, the lender, an officer, anybody."""
 
-    def __init__(self, app: "Application", scene: Scene, address: str) -> None:
-        self._app, self._scene, self._address = app, scene, address
+    def __init__(self, app: "Application", scene: Scene, address: str, loans: int) -> None:
+        self._app, self._scene, self._loans = app, scene, loans
         self._dice = random.Random(1)
         self._http = httpx.Client(base_url=address, headers={"origin": address})
         self._weights: dict[str, int] = {}
@@ -286,9 +286,8 @@ class _Clients:
         return Page(question, tuple(sorted(seconds)), weight)
 
     def _loan(self, audience: str) -> Loan:
-        book = self._app.portfolio.book
-        count = book.count(None)
-        ((_, loan),) = book.loans(belongs(None), 1, self._dice.randrange(2, count + 2))
+        before = self._dice.randrange(2, self._loans + 2)
+        ((_, loan),) = self._app.portfolio.book.loans(belongs(None), 1, before)
         return loan
 
     def _headers(self, question: Question, loan: Loan) -> dict[str, str]:

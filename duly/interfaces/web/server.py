@@ -57,7 +57,8 @@ class Protocol(H11Protocol):
 def listening(endpoint: Endpoint) -> Iterator[socket.socket]:
     """What listens at an endpoint, for as long as the context lasts. Raises: CannotListen."""
     family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    # With the protocol named asyncio sends small answers at once; else their second part waits for 40 ms.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((endpoint.host, endpoint.port))

@@ -145,7 +145,7 @@ class Schema:
         context.stamp(script, to)
 
 
-SERVICE: Final = Schema("service", "the service's database", "service_0011", "cursor", "DULY_DATABASE")
+SERVICE: Final = Schema("service", "the service's database", "service_0013", "cursor", "DULY_DATABASE")
 VAULT: Final = Schema("vault", "the contact vault", "vault_0004", "vault", "DULY_VAULT")
 SCHEMAS: Final = (SERVICE, VAULT)
 

@@ -1,7 +1,7 @@
 """The servicer's desk: the loans that somebody lends or serves, together. Officers and auditors see all."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Depends, Form, Path, Query
 from starlette.responses import Response
@@ -10,13 +10,15 @@ from duly.domain.grievance import FOREVER
 from duly.domain.loan import Loan
 from duly.interfaces.web.language import N_
 from duly.interfaces.web.visit import AtDesk, Forbidden, NotFound, Role, ServedLoan, SignedIn, Visit, role
-from duly.services.desk import COUNTED_DAYS, LATEST, Who, may_requeue
+from duly.services.desk import COUNTED_DAYS, LATEST, Who, grievance_place, may_requeue, place_text
 from duly.services.portfolio import Bucket
 from duly.services.relief import MOST_INTERVALS
 from duly.store.notices import NoSuchDelivery
 
 router = APIRouter(prefix="/desk")
 _AFTER = re.compile(r"(\d{1,7})-(\d{1,18})")
+GRIEVANCES: Final = 25
+"""On a page."""
 
 
 @router.get("")
@@ -98,9 +100,14 @@ def requeue(visit: AtDesk, notice: Annotated[str, Path()]) -> Response:
 
 
 @router.get("/grievances")
-def grievances(visit: AtDesk) -> Response:
+def grievances(visit: AtDesk, after: Annotated[str, Query(max_length=100)] = "") -> Response:
     """What borrowers set against being reminded, and who waits for an answer or an offer."""
-    return visit.show("desk/grievances.html", found=visit.app.desk.grievances(visit.lenders))
+    start = grievance_place(after) if after else None
+    if after and start is None:
+        raise NotFound
+    found = visit.app.desk.grievances(visit.lenders, GRIEVANCES + 1, start)
+    more = place_text(found[GRIEVANCES - 1].place) if len(found) > GRIEVANCES else ""
+    return visit.show("desk/grievances.html", found=found[:GRIEVANCES], after=more)
 
 
 @router.get("/actions")
