@@ -192,10 +192,12 @@ class Book:
         query = (
             select(cases.grievance, cases.since, cases.received, cases.all_loans, cases.fees_rest, *_LOANS)
             .join(schema.loans, schema.loans.c.id == cases.loan)
-            .where(cases.answered_at == 0, cases.since > 0, belongs(lenders))
+            .where(cases.answered_at == 0, cases.since > 0)
             .order_by(cases.since, cases.loan, cases.grievance)
             .limit(limit)
         )
+        if lenders is not None:
+            query = query.where(_lender_of(cases.loan).in_(sorted(lenders)))
         if after is not None:
             since, loan, grievance = after
             same = and_(cases.loan == loan, cases.grievance > grievance)
@@ -251,18 +253,22 @@ def _first(
     if lenders is None:
         return connection.execute(query.limit(limit)).all()
     window = query.limit(_WINDOW).subquery()
-    if table is schema.loans:
-        lender: Any = window.c.lender
-    else:
-        of = select(schema.loans.c.lender).where(schema.loans.c.id == window.c.loan)
-        lender = of.correlate(window).scalar_subquery()
+    lender = window.c.lender if table is schema.loans else _lender_of(window.c.loan)
     some = select(window).where(lender.in_(sorted(lenders))).order_by(*ordered(window.c)).limit(limit)
     found = connection.execute(some).all()
     if len(found) == limit:
         return found
+    if connection.execute(select(func.count()).select_from(window)).scalar_one() < _WINDOW:
+        return found  # there are no more
     if table is schema.loans:
         return connection.execute(query.where(belongs(lenders)).limit(limit)).all()
     return connection.execute(_about(query, table, lenders).limit(limit)).all()
+
+
+def _lender_of(loan: ColumnElement[bytes]) -> ColumnElement[str]:
+    """To whom the claim of a row's loan belongs, looked up row by row."""
+    of = select(schema.loans.c.lender).where(schema.loans.c.id == loan)
+    return of.correlate_except(schema.loans).scalar_subquery()
 
 
 def _about(query: Select[Any], table: Any, lenders: Collection[str] | None) -> Select[Any]:
