@@ -54,3 +54,14 @@ def test_from_an_event_to_its_mail() -> None:
         served, mail = measured["notice_on_chain"], measured["mail"]
         assert 0.9 < served["median"] <= served["p99"]
         assert served["median"] < mail["median"] <= mail["p99"] <= mail["longest"]
+
+
+def test_pages_are_measured_and_light() -> None:
+    """How fast they have to be is the bench's to say; what they weigh is the same everywhere."""
+    report = bench("web", "--loans", "1000", "--requests", "2", codes=(0, 1))
+    assert report["databases"].keys() == {"SQLite", "PostgreSQL"}
+    for measured in report["databases"].values():
+        assert len(measured["pages"]) >= 35
+        for page in measured["pages"]:
+            assert 0 < page["p50_seconds"] <= page["p95_seconds"] <= page["most_seconds"]
+            assert 0 < page["bytes"] <= report["at_most"]["bytes"], page["path"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+import zxingcpp
 from browsing import LOCALES, WIDTHS, Visitor, chromium, portal
+from PIL import Image
 
 from duly.chain.clock import travel
 from duly.domain import calendar, schedule
@@ -151,6 +153,25 @@ def test_without_a_script_everything_is_there_but_the_wallet(stage, borrowers):
         page.get_by_text("登录").first.wait_for()
         page.goto("/sign-in")
         assert page.locator("noscript").count() == 1
+
+
+def test_gate_1_a_code_is_scanned_from_another_screen(stage):
+    [one] = stage.lend(1)
+    assert run.round(stage.app).delivered.sent == 1
+    (notice,) = stage.app.read_model.notices(loan=one.loan)
+    with portal(stage, []) as address, chromium() as browser:
+        shows, scans = Visitor(browser, address, "en", 390), Visitor(browser, address, "zh", 390)
+        shows.page.goto(f"/verify?code=0x{notice.id.hex()}")
+        shows.look("verify-qr")
+        picture = stage.directory / "qr.png"
+        shows.page.locator("svg.qr").screenshot(path=picture)
+        (seen,) = zxingcpp.read_barcodes(Image.open(picture))
+        assert seen.text == f"{address}/verify?code=0x{notice.id.hex()}"
+        scans.page.goto(seen.text)
+        scans.page.locator("form.stack button").click()
+        assert scans.page.locator(".verdict .figure").inner_text() == "真实"
+        for each in (shows, scans):
+            each.close()
 
 
 def test_gate_1_anyone_checks_a_notice(stage):

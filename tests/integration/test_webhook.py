@@ -4,12 +4,9 @@ what a reorganisation replaced is replaced there too.
 
 from __future__ import annotations
 
-import json
 import random
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -17,63 +14,17 @@ from portal import ANA, BO, Scene
 
 from duly.config import Webhook
 from duly.domain.events import Block, ConsentGranted, Repaid
-from duly.services.webhook import MOST, Teller, WebhookFailed, new_secret, signature, told_of
+from duly.services.webhook import MOST, Teller, WebhookFailed, new_secret, told_of
 from duly.store.webhooks import WebhookStore
+from scripts.books import Books, open_books
 
 WHO = ANA.address.lower()
 
 
-class Books:
-    """A servicer's own program: it checks who asks, and keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.secret = new_secret()
-        self.events: list[dict[str, Any]] = []
-        self.names: list[str] = []
-        self.answers: list[int] = []
-        """What to answer, one after the other; then 204. A negative one: after it took the events in."""
-
-    def take(self, headers: Any, body: bytes) -> int:
-        name, at = headers["webhook-id"], int(headers["webhook-timestamp"])
-        if headers["webhook-signature"] != signature(self.secret, name, at, body):
-            return 401
-        self.names.append(name)
-        answer = self.answers.pop(0) if self.answers else 204
-        if 200 <= answer < 300 or answer < 0:
-            told = json.loads(body)
-            after = told["after"]["block"], told["after"]["log_index"]
-            self.events = [each for each in self.events if not is_after(each, after)] + told["events"]
-        return abs(answer)
-
-
-def is_after(event: dict[str, Any], after: tuple[int, int | None]) -> bool:
-    block, index = after
-    return event["block"] > block or (
-        event["block"] == block and index is not None and event["log_index"] > index
-    )
-
-
 @pytest.fixture
 def books() -> Iterator[Books]:
-    found = Books()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(found.take(self.headers, body))
-            self.send_header("location", "/elsewhere")
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    found.url = f"http://127.0.0.1:{server.server_port}/hook"  # type: ignore[attr-defined]
-    yield found
-    server.shutdown()
-    server.server_close()
+    with open_books(new_secret()) as found:
+        yield found
 
 
 @pytest.fixture
@@ -85,7 +36,7 @@ def scene() -> Scene:
 
 
 def teller_of(scene: Scene, books: Books, secret: str = "") -> Teller:
-    settings = Webhook(books.url, secret or books.secret)  # type: ignore[attr-defined]
+    settings = Webhook(books.url, secret or books.secret)
     return Teller(settings, WebhookStore(scene.model.engine), scene.model, scene.app.deployment)
 
 

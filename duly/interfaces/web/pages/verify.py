@@ -3,10 +3,12 @@
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, UploadFile
+from markupsafe import Markup
 from starlette.responses import Response
 
 from duly.channels.received import MOST_BYTES, NotAMessage, Received, parse_code, read
 from duly.interfaces.web.language import N_
+from duly.interfaces.web.qr import qr
 from duly.interfaces.web.visit import AnyVisit
 from duly.services import genuine
 from duly.services.genuine import SHORT, Verdict, Words
@@ -66,6 +68,16 @@ def _why(answer: genuine.Answer, *, named: bool) -> str:
     return _NO_NOTICE if named else _NO_CODE
 
 
+def _qr(visit: AnyVisit, message: str) -> Markup | None:
+    """What leads another device to the check of this code, where it is one alone."""
+    code = parse_code(message)
+    if code is None:
+        return None
+    return qr(
+        f"{visit.site.origin}/verify?code=0x{code.hex()}", visit.write.text(N_("QR code of this check"))
+    )
+
+
 def _show(visit: AnyVisit, answer: genuine.Answer | None, why: str, problem: str, message: str) -> Response:
     return visit.show(
         "verify.html",
@@ -75,4 +87,5 @@ def _show(visit: AnyVisit, answer: genuine.Answer | None, why: str, problem: str
         problem=visit.write.text(problem),
         message=message[:20_000],
         digits=SHORT,
+        qr=_qr(visit, message),
     )
