@@ -228,7 +228,8 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         // Check
         Debt memory debt = _owing(id);
         Amortization.Curve memory curve = debt.curveOf();
-        taken = debt.payoff(debt.earned(curve, _origins[id], _assess(id, debt, curve)));
+        (uint256 past, uint256 due) = _assess(id, debt, curve);
+        taken = debt.payoff(debt.earned(curve, _origins[id], past, due));
         if (taken > maximum) revert PayoffAboveMaximum(taken, maximum);
 
         _settle(id, debt, taken);
@@ -253,15 +254,15 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         _checkBorrower(id);
         _checkNoCoolingOff(id, debt);
         Amortization.Curve memory curve = debt.curveOf();
-        uint256 past = _assess(id, debt, curve);
-        Loans.Earned memory earned = debt.earned(curve, _origins[id], past);
+        (uint256 past, uint256 due) = _assess(id, debt, curve);
+        Loans.Earned memory earned = debt.earned(curve, _origins[id], past, due);
         taken = debt.payoff(earned);
         if (amount >= taken) {
             _settle(id, debt, taken);
             return (taken, 0);
         }
         taken = amount;
-        uint256 due = earned.due + debt.fees;
+        due += debt.fees;
         if (debt.paid + amount <= due) revert PrepaymentTooSmall(amount, due - debt.paid);
 
         // Effect: what is left after arrears and fees repays principal, with its share of the interest since the period began.
@@ -293,7 +294,9 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         if (owed > debt.paid) taken = owed - debt.paid;
         // Not more than settling costs; no late fee, recorded or not, is part of that.
         debt.fees = 0;
-        uint256 most = debt.payoff(debt.earned(debt.curveOf(), _origins[id], debt.passed(today)));
+        Amortization.Curve memory curve = debt.curveOf();
+        uint256 past = debt.passed(today);
+        uint256 most = debt.payoff(debt.earned(curve, _origins[id], past, curve.cumulative(past)));
         if (taken > most) taken = most;
         debt.paid += uint80(taken);
         debt.total = debt.paid;
@@ -347,14 +350,15 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
 
     /// Charge what was missed up to now, before money moves.
     /// @return past How many instalments are past due.
+    /// @return due Their sum.
     function _assess(
         bytes32 id,
         Debt memory debt,
         Amortization.Curve memory curve
-    ) private returns (uint256 past) {
+    ) private returns (uint256 past, uint256 due) {
         uint256 first;
         uint256 last;
-        (first, last, past) = debt.assess(curve, _feesRestUntil(id, debt));
+        (first, last, past, due) = debt.assess(curve, _feesRestUntil(id, debt));
         if (last != 0) emit InstalmentMissed(id, uint16(first), uint16(last), debt.fees);
     }
 
@@ -426,9 +430,9 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
 
         // Check: nothing is lent anew, no fee becomes principal, and the price is within the same limits.
         Amortization.Curve memory curve = debt.curveOf();
-        uint256 past = _assess(replaced, debt, curve);
-        (, uint256 fees) = debt.arrears(curve, past);
-        uint256 most = debt.payoff(debt.earned(curve, origin, past)) - fees;
+        (uint256 past, uint256 due) = _assess(replaced, debt, curve);
+        (, uint256 fees) = debt.arrears(due);
+        uint256 most = debt.payoff(debt.earned(curve, origin, past, due)) - fees;
         if (terms.principal > most) revert PrincipalAbovePayoff(terms.principal, most);
         (uint256 instalment, uint256 total) = policyBook.admit(terms, fees);
 
@@ -443,8 +447,8 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         Debt memory debt = _owingTo(id, msg.sender);
         _checkNoCoolingOff(id, debt);
         Amortization.Curve memory curve = debt.curveOf();
-        uint256 past = _assess(id, debt, curve);
-        (, uint256 fees) = debt.arrears(curve, past);
+        (uint256 past, uint256 due) = _assess(id, debt, curve);
+        (, uint256 fees) = debt.arrears(due);
         uint256 paid = debt.paid - (debt.fees - fees);
         uint256 k = curve.covered(paid);
         if (intervals == 0 || k == curve.instalments) revert NothingToDefer(id);
@@ -589,7 +593,8 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
     function waive(bytes32 id, uint256 amount) external returns (uint256 waived) {
         Debt memory debt = _owingTo(id, msg.sender);
         Amortization.Curve memory curve = debt.curveOf();
-        (, uint256 fees) = debt.arrears(curve, _assess(id, debt, curve));
+        (, uint256 due) = _assess(id, debt, curve);
+        (, uint256 fees) = debt.arrears(due);
         waived = amount < fees ? amount : fees;
         if (waived == 0) revert NothingToWaive(id);
         debt.fees -= uint80(waived);
@@ -619,11 +624,12 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         Origin memory origin = _origins[id];
         if (debt.statusOf(origin) == Status.Defaulted) revert LoanNotActive(id, Status.Defaulted);
         Amortization.Curve memory curve = debt.curveOf();
-        (uint256 overdue, ) = debt.arrears(curve, _assess(id, debt, curve));
+        (uint256 past, uint256 due) = _assess(id, debt, curve);
+        (uint256 overdue, ) = debt.arrears(due);
         _store(id, debt);
         uint256 today = debt.today();
         if (overdue == 0) revert NotInDefault(0, today);
-        uint256 instalment = debt.firstUnpaid(curve);
+        uint256 instalment = debt.firstUnpaid(curve, past, due);
         (, uint256 defaultDays) = policyBook.daysOf(origin.policy);
         uint256 firstDay = debt.dueDay(instalment) + defaultDays;
         if (today < firstDay) revert NotInDefault(firstDay, today);
@@ -691,8 +697,8 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         _origin(id);
         Debt memory debt = _debts[id];
         Amortization.Curve memory curve = debt.curveOf();
-        (, , uint256 past) = debt.assess(curve, _feesRestUntil(id, debt));
-        return debt.payoff(debt.earned(curve, _origins[id], past));
+        (, , uint256 past, uint256 due) = debt.assess(curve, _feesRestUntil(id, debt));
+        return debt.payoff(debt.earned(curve, _origins[id], past, due));
     }
 
     /// @inheritdoc ILoanLedger
@@ -702,9 +708,9 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         _origin(id);
         Debt memory debt = _debts[id];
         Amortization.Curve memory curve = debt.curveOf();
-        (, , uint256 past) = debt.assess(curve, _feesRestUntil(id, debt));
-        (overdue, fees) = debt.arrears(curve, past);
-        firstUnpaid = debt.firstUnpaid(curve);
+        (, , uint256 past, uint256 due) = debt.assess(curve, _feesRestUntil(id, debt));
+        (overdue, fees) = debt.arrears(due);
+        firstUnpaid = debt.firstUnpaid(curve, past, due);
         if (firstUnpaid != 0) dueAt = debt.dueTime(firstUnpaid);
     }
 
@@ -713,7 +719,7 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         Origin memory origin = _origins[id];
         Debt memory debt = _debts[id];
         Amortization.Curve memory curve = debt.curveOf();
-        (, , uint256 past) = debt.assess(curve, _feesRestUntil(id, debt));
+        (, , uint256 past, uint256 due) = debt.assess(curve, _feesRestUntil(id, debt));
         position.borrower = origin.borrower;
         position.lender = debt.lender;
         position.servicer = servicerOf[debt.lender];
@@ -727,8 +733,8 @@ contract LoanLedger is ILoanLedger, EIP712, Multicallable, Nonces {
         position.amends = origin.amends;
         position.assigned = debt.assigned;
 
-        (position.overdue, position.fees) = debt.arrears(curve, past);
-        position.firstUnpaid = debt.firstUnpaid(curve);
+        (position.overdue, position.fees) = debt.arrears(due);
+        position.firstUnpaid = debt.firstUnpaid(curve, past, due);
         if (position.overdue != 0) position.missed = past + 1 - position.firstUnpaid;
         if (position.firstUnpaid != 0) position.firstUnpaidDueDay = debt.dueDay(position.firstUnpaid);
         (position.next, position.nextDueDay, position.nextAmount) = debt.next(curve, past);

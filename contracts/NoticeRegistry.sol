@@ -67,6 +67,7 @@ contract NoticeRegistry is INoticeRegistry {
     /// @param debt With lateness assessed.
     /// @param today In the loan's calendar.
     /// @param past How many instalments are past due.
+    /// @param due Their sum.
     struct Facts {
         bool reminder;
         Origin origin;
@@ -75,6 +76,7 @@ contract NoticeRegistry is INoticeRegistry {
         address servicer;
         uint256 today;
         uint256 past;
+        uint256 due;
         PackedLimits limits;
         PackedProfile profile;
         PackedSaid said;
@@ -220,8 +222,8 @@ contract NoticeRegistry is INoticeRegistry {
             }
             if (kind == Kind.InstalmentUpcoming) said = said.withUpcoming(said.upcoming() + 1);
         } else if (kind == Kind.Overdue) {
-            if (said.missed() != instalment) said = said.withMissed(uint16(instalment)).withOverdue(0);
-            said = said.withOverdue(said.overdue() + 1);
+            // The serial tells how often it was said of this instalment before.
+            said = said.withMissed(uint16(instalment)).withOverdue(uint16(facts.ground.serial + 1));
         } else if (kind == Kind.PaymentReceived) {
             said = said.withReceived(facts.debt.paid);
         } else if (kind == Kind.LoanAssigned) {
@@ -347,7 +349,7 @@ contract NoticeRegistry is INoticeRegistry {
         debt.draw(facts.curve);
         facts.reminder = _isReminder(kind);
         facts.today = debt.today();
-        (, , facts.past) = debt.assess(facts.curve, debt.aggrieved ? desk.feesRestUntil(loan) : 0);
+        (, , facts.past, facts.due) = debt.assess(facts.curve, debt.aggrieved ? desk.feesRestUntil(loan) : 0);
         facts.profile = consents.storedProfile(origin.borrower);
         PackedSaid said;
         Said storage stored = _said[loan];
@@ -428,6 +430,21 @@ contract NoticeRegistry is INoticeRegistry {
         Debt memory debt = facts.debt;
         PackedSaid said = facts.said;
         Ground memory ground = facts.ground;
+        if (kind == Kind.Overdue) {
+            uint256 missed = debt.firstUnpaid(facts.curve, facts.past, facts.due);
+            if (missed == 0) return (Refusal.NoBasis, 0, 1);
+            (uint256 late, uint256 fees) = debt.arrears(facts.due);
+            ground.instalment = ground.basis = missed;
+            unchecked {
+                // Sums of 80 bits, and of days.
+                ground.amount = late + fees;
+                // At least a day after the due day, so that the instalment is overdue when the day has come.
+                ground.firstDay = debt.dueDay(missed) + facts.limits.overdueDays();
+            }
+            ground.lastDay = type(uint256).max;
+            ground.serial = said.missed() == missed ? said.overdue() : 0;
+            return (Refusal.None, 0, 0);
+        }
         // The notice before may have left something.
         (ground.instalment, ground.amount, ground.basis, ground.serial) = (0, 0, 0, 0);
         (ground.firstDay, ground.lastDay) = (0, type(uint256).max);
@@ -449,17 +466,7 @@ contract NoticeRegistry is INoticeRegistry {
             return ground.amount == 0 ? (Refusal.AlreadySaid, 1, 1) : (Refusal.None, 0, 0);
         }
         if (kind > Kind.PaidAhead) return _groundOfOthers(loan, kind, facts);
-        if (kind == Kind.Overdue) {
-            ground.instalment = ground.basis = debt.firstUnpaid(facts.curve);
-            if (ground.instalment == 0) return (Refusal.NoBasis, 0, 1);
-            (uint256 late, uint256 fees) = debt.arrears(facts.curve, facts.past);
-            ground.amount = late + fees;
-            // At least a day after the due day, so that the instalment is overdue when the day has come.
-            ground.firstDay = debt.dueDay(ground.instalment) + facts.limits.overdueDays();
-            if (said.missed() == ground.instalment) ground.serial = said.overdue();
-            return (Refusal.None, 0, 0);
-        }
-        (uint256 overdue, ) = debt.arrears(facts.curve, facts.past);
+        (uint256 overdue, ) = debt.arrears(facts.due);
         if (overdue != 0) return (Refusal.NoBasis, overdue, 0);
         (uint256 next, uint256 dueDay, uint256 missing) = debt.next(facts.curve, facts.past);
         bool ahead = kind == Kind.PaidAhead;
@@ -512,8 +519,8 @@ contract NoticeRegistry is INoticeRegistry {
             ground.serial = _seldomSaid[loan].assignments;
             known = _seldomSaid[loan].lender == debt.lender;
         } else if (kind == Kind.Arrears) {
-            (uint256 overdue, uint256 fees) = debt.arrears(facts.curve, facts.past);
-            ground.instalment = ground.basis = debt.firstUnpaid(facts.curve);
+            (uint256 overdue, uint256 fees) = debt.arrears(facts.due);
+            ground.instalment = ground.basis = debt.firstUnpaid(facts.curve, facts.past, facts.due);
             ground.amount = overdue + fees;
             wanted = ARREARS;
             if (overdue != 0) found = facts.past + 1 - ground.instalment;

@@ -139,7 +139,16 @@ library Amortization {
     }
 
     /// How many instalments an amount pays in full.
-    function covered(Curve memory curve, uint256 amount) internal pure returns (uint256 k) {
+    function covered(Curve memory curve, uint256 amount) internal pure returns (uint256) {
+        return coveredBelow(curve, amount, curve.instalments);
+    }
+
+    /// The same, where it is known not to pay the first `above`, or that is all of them.
+    function coveredBelow(
+        Curve memory curve,
+        uint256 amount,
+        uint256 above
+    ) internal pure returns (uint256 k) {
         unchecked {
             uint256 n = curve.instalments;
             if (amount >= curve.total) return n;
@@ -149,7 +158,7 @@ library Amortization {
                 return n == 1 ? 0 : (amount / curve.instalment).min(n - 1);
             }
             // The sum of the first k grows with k: bisection, ten steps at most.
-            for (uint256 above = n; above - k > 1; ) {
+            while (above - k > 1) {
                 uint256 middle = (k + above) / 2;
                 if (cumulative(curve, middle) <= amount) k = middle;
                 else above = middle;

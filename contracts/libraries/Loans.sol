@@ -172,14 +172,9 @@ library Loans {
     // ------------------------------------------------------------------------------------------------- lateness
 
     /// Unpaid instalments that are past due, and unpaid fees. Money goes to the former, then to the latter, then ahead.
-    /// @param past How many instalments are past due.
-    function arrears(
-        Debt memory debt,
-        Amortization.Curve memory curve,
-        uint256 past
-    ) internal pure returns (uint256 overdue, uint256 fees) {
+    /// @param due The sum of all instalments that are past due.
+    function arrears(Debt memory debt, uint256 due) internal pure returns (uint256 overdue, uint256 fees) {
         unchecked {
-            uint256 due = curve.cumulative(past);
             if (debt.paid <= due) return (due - debt.paid, debt.fees);
             uint256 beyond = debt.paid - due;
             return (0, beyond < debt.fees ? debt.fees - beyond : 0);
@@ -194,24 +189,27 @@ library Loans {
     /// @return first The first that was missed.
     /// @return last The last that was missed.
     /// @return past How many instalments are past due, missed or not.
+    /// @return due Their sum.
     function assess(
         Debt memory debt,
         Amortization.Curve memory curve,
         uint256 restUntil
-    ) internal view returns (uint256 first, uint256 last, uint256 past) {
+    ) internal view returns (uint256 first, uint256 last, uint256 past, uint256 due) {
         unchecked {
             uint256 day = today(debt);
             past = passed(debt, day);
+            if (past != 0) due = curve.cumulative(past);
             // Most are not even past due unpaid, and the grace periods need no look.
-            if (past <= debt.assessed || debt.paid >= curve.cumulative(past)) return (0, 0, past);
+            if (past <= debt.assessed || debt.paid >= due) return (0, 0, past, due);
             uint256 judged = passed(debt, day - debt.graceDays);
-            if (judged <= debt.assessed || debt.paid >= curve.cumulative(judged)) return (0, 0, past);
-            first = curve.covered(debt.paid);
+            if (judged <= debt.assessed) return (0, 0, past, due);
+            if (judged != past && debt.paid >= curve.cumulative(judged)) return (0, 0, past, due);
+            first = curve.coveredBelow(debt.paid, past);
             if (debt.assessed > first) first = debt.assessed;
             if (restUntil != 0) {
                 uint256 free = rested(debt, restUntil);
                 if (free > first) first = free;
-                if (first >= judged) return (0, 0, past);
+                if (first >= judged) return (0, 0, past, due);
             }
             ++first;
             last = judged;
@@ -230,11 +228,15 @@ library Loans {
     }
 
     /// The number of the first instalment that is not fully paid; zero when none is left.
+    /// @param past How many instalments are past due.
+    /// @param due Their sum.
     function firstUnpaid(
         Debt memory debt,
-        Amortization.Curve memory curve
+        Amortization.Curve memory curve,
+        uint256 past,
+        uint256 due
     ) internal pure returns (uint256) {
-        uint256 covered = curve.covered(debt.paid);
+        uint256 covered = curve.coveredBelow(debt.paid, debt.paid < due ? past : curve.instalments);
         return covered < curve.instalments ? covered + 1 : 0;
     }
 
@@ -251,14 +253,16 @@ library Loans {
     }
 
     /// @param past How many instalments are past due.
+    /// @param due Their sum.
     function earned(
         Debt memory debt,
         Amortization.Curve memory curve,
         Origin storage origin,
-        uint256 past
+        uint256 past,
+        uint256 due
     ) internal view returns (Earned memory now_) {
         unchecked {
-            now_.due = curve.cumulative(past);
+            now_.due = due;
             if (past == curve.instalments) return now_;
             uint256 start = past == 0 ? origin.openedAt : dueTime(debt, past);
             now_.balance = curve.balance(past);

@@ -136,14 +136,14 @@ class Desk:
         after: tuple[int, bytes, int] | None = None,
     ) -> list[Open]:
         """What waits for an answer, the oldest first. after: leave out those up to this `Open.place`."""
-        portal = self._app.portal
         packs = {each.number: pack_published(each.pack) for each in self._app.read_model.policies()}
+        rows = self._book.standing(lenders, limit, after)
+        standings = self._app.portal.standings([loan for _, _, loan in rows])
         found = []
-        for grievance, case, loan in self._book.standing(lenders, limit, after):
+        for (grievance, case, loan), standing in zip(rows, standings, strict=True):
             days = answer_days(packs.get(loan.terms.policy), grievance)
             since = calendar.local_day(case.since, loan.terms.calendar_offset)
-            by = None if days is None else since + days
-            found.append(Open(grievance, case, portal.standing(loan), by))
+            found.append(Open(grievance, case, standing, None if days is None else since + days))
         return found
 
     def delivery(self, notice: bytes, lenders: Collection[str] | None) -> Delivery | None:

@@ -103,7 +103,7 @@ OPERATIONS: Final = (
     Operation("remind_each_of_50", "serveMany: the first reminder of each of 50 borrowers", 55_000),
     Operation("remind_again_each_of_50", "serveMany: the next reminder of each of them", 40_000),
     Operation("remind_second_each_of_50", "serveMany: the second instalment's of each of them", 40_000),
-    Operation("remind_overdue_each_of_50", "serveMany: an overdue one of each of them", 41_500),
+    Operation("remind_overdue_each_of_50", "serveMany: an overdue one of each of them", 40_000),
     Operation("remind_together_each_of_50", "serveMany: each of 50 loans in one message", 40_000),
     Operation("lodge", "lodge a grievance", 142_000),
     Operation("answer", "serve: the answer to it", 125_500),

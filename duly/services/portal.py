@@ -184,8 +184,7 @@ class Portal:
 
     def loans_of(self, borrower: str) -> list[Standing]:
         """A borrower's loans, newest first; those that are over come last."""
-        now = self.now()
-        found = [self._standing(loan, now) for loan in self._model.loans(borrower=borrower, limit=LISTED)]
+        found = self.standings(self._model.loans(borrower=borrower, limit=LISTED))
         return sorted(found, key=lambda each: each.position.status in _ENDED)
 
     def loan(self, loan_id: bytes) -> Loan | None:
@@ -194,7 +193,13 @@ class Portal:
 
     def standing(self, loan: Loan) -> Standing:
         """What the ledger says of a loan now."""
-        return self._standing(loan, self.now())
+        return self.standings([loan])[0]
+
+    def standings(self, loans: Sequence[Loan]) -> list[Standing]:
+        """What it says of several at the same moment."""
+        now = self.now()
+        servicers = {lender: self._model.servicer(lender) for lender in {loan.lender for loan in loans}}
+        return [_standing(loan, servicers[loan.lender], now) for loan in loans]
 
     def details(self, loan: Loan) -> Details:
         """Everything about a loan."""
@@ -224,17 +229,6 @@ class Portal:
         _, amount = amending.rescind(loan, policy.lending, now)
         return Rescission(amount, last, policy.lending)
 
-    def _standing(self, loan: Loan, now: int) -> Standing:
-        position = position_of(loan, self._model.servicer(loan.lender), now)
-        return Standing(
-            loan=schedule.assess(loan, now) if position.status not in _ENDED else loan,
-            position=position,
-            now=now,
-            payoff=schedule.payoff(loan, now) if position.status not in _ENDED else 0,
-            overdue=_overdue(loan, position),
-            next=_next(loan, position),
-        )
-
     def _last_day_to_rescind(self, loan: Loan, now: int) -> int:
         policy = self._model.policy(loan.terms.policy)
         if policy is None or not loan.owed or loan.status in _ENDED:
@@ -249,6 +243,18 @@ class Portal:
         candidate, now = self._model.candidate(loan.id), self.now()
         until = rests_until(loan.rest, candidate.rest) if candidate else 0
         return until if until == FOREVER or now < until else 0
+
+
+def _standing(loan: Loan, servicer: str, now: int) -> Standing:
+    position = position_of(loan, servicer, now)
+    return Standing(
+        loan=schedule.assess(loan, now) if position.status not in _ENDED else loan,
+        position=position,
+        now=now,
+        payoff=schedule.payoff(loan, now) if position.status not in _ENDED else 0,
+        overdue=_overdue(loan, position),
+        next=_next(loan, position),
+    )
 
 
 def _overdue(loan: Loan, position: Position) -> Due | None:

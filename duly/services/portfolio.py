@@ -267,4 +267,4 @@ class Portfolio:
             number, last = found[PAGE - 1]
             k = min(schedule.covered_by(last) + 1, last.terms.instalments)
             more = schedule.due_day(last.terms, k), number
-        return Listed(tuple(self._portal.standing(loan) for _, loan in found[:PAGE]), more)
+        return Listed(tuple(self._portal.standings([loan for _, loan in found[:PAGE]])), more)

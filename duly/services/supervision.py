@@ -16,9 +16,11 @@ from duly.domain.pack import PolicyPack
 from duly.domain.replay import Policy
 from duly.services import audit as audits
 from duly.services import auditreport, telemetry
+from duly.services.beside import Beside
 from duly.services.index import Source
 from duly.services.policy import load_pack, pack_names, pack_published
 from duly.services.policycheck import Deviation, deviations
+from duly.services.portfolio import AT_ONCE
 
 if TYPE_CHECKING:
     from duly.bootstrap import Application
@@ -75,13 +77,14 @@ class Audit:
 class InForce:
     """A policy on the chain, beside the pack of its hash (None where that does not come along).
 
-    deviations: where the limits on the chain are others than the pack's. loans: that run under it.
+    deviations: where the limits on the chain are others than the pack's. loans: that run under it; None while
+    they are counted for the first time.
     """
 
     policy: Policy
     pack: PolicyPack | None
     deviations: tuple[Deviation, ...]
-    loans: int
+    loans: int | None
 
     @property
     def as_the_pack_says(self) -> bool:
@@ -99,6 +102,7 @@ class Supervision:
         self._running: Running | None = None
         self._failed = False
         self._thread: threading.Thread | None = None
+        self._loans: Beside[dict[int, int]] = Beside("policies")
         self._folder = tempfile.TemporaryDirectory(prefix="duly-audit-")
 
     def audit(self) -> Audit:
@@ -187,12 +191,20 @@ class Supervision:
 
     def in_force(self) -> list[InForce]:
         """All policies on the chain, by number, as far as it was read."""
-        loans = self._app.read_model.policies_in_use()
+        app = self._app
+        loans = self._loans.find(
+            None,
+            app.read_model.cursor().block.hash,
+            app.read_model.policies_in_use,
+            wait=not app.portfolio.book.has_more(None, AT_ONCE),
+        )
         found = []
         for policy in self._app.read_model.policies():
             pack = pack_published(policy.pack)
             differ = tuple(deviations(policy, pack, self._app.templates.hash)) if pack else ()
-            found.append(InForce(policy, pack, differ, loans.get(policy.number, 0)))
+            found.append(
+                InForce(policy, pack, differ, None if loans is None else loans.get(policy.number, 0))
+            )
         return found
 
 

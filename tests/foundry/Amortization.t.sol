@@ -69,7 +69,8 @@ contract AmortizationTest is Test {
     function test_instalments_are_counted_as_covered_when_their_sum_is_paid(
         Given memory given,
         uint256 amount,
-        uint256 total
+        uint256 total,
+        uint256 above
     ) public view {
         Amortization.Curve memory curve = drawn(given);
         // A loan that ended early has a smaller total than its schedule.
@@ -79,6 +80,10 @@ contract AmortizationTest is Test {
         assertLe(curve.cumulative(k), amount);
         if (k < curve.instalments) assertGt(curve.cumulative(k + 1), amount);
         else assertEq(k, curve.instalments);
+        // Whoever knows some that it does not pay finds the same.
+        if (k < curve.instalments) above = bound(above, k + 1, curve.instalments);
+        else above = k;
+        assertEq(curve.coveredBelow(amount, above), k);
     }
 
     function test_no_row_but_the_last_is_smaller_than_the_smallest(Given memory given, uint256 k) public view {

@@ -25,6 +25,7 @@ CEILINGS = {
     "remind_each_of_50": 55_000,
     "remind_again_each_of_50": 40_000,
     "remind_second_each_of_50": 40_000,
+    "remind_overdue_each_of_50": 40_000,
     "remind_together_each_of_50": 40_000,
 }
 

@@ -409,7 +409,7 @@ def create_api(site: Site) -> FastAPI:
 
 def _loans(visit: Visit, whose: object, limit: int, cursor: str | None) -> PageOf[LoanTold]:
     found = visit.app.portfolio.book.loans(whose, limit, _parsed(cursor)[0] if cursor else None)
-    items = [_loan(visit.portal.standing(loan)) for _, loan in found]
+    items = list(map(_loan, visit.portal.standings([loan for _, loan in found])))
     return PageOf[LoanTold](items=items, next=_cursor(found[-1][0]) if len(found) == limit else None)
 
 
