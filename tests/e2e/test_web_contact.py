@@ -12,7 +12,7 @@ from browsing import LOCALES, WIDTHS, ZONE, Visitor, chromium, portal
 from duly.chain.clock import travel
 from duly.domain import calendar, schedule
 from duly.domain.consent import Channel
-from duly.domain.notice import Kind
+from duly.domain.notice import Kind, Notice, Refusal
 
 DAY = calendar.DAY
 ADDRESS = "borrower@example.org"
@@ -112,6 +112,14 @@ def test_consent_1_who_consents_is_reminded_pays_and_ends_it(stage):
         for days in (-7, -3, 6):
             travel(stage.w3, schedule.due_time(loan.terms, 2) + (days - 1) * DAY + 12 * 3600)
             time.sleep(1)
+            if days < 0:
+                # The gate says so itself, whatever a service may want.
+                at = stage.contracts.ledger.position_of(one.loan)
+                wanted = Notice(
+                    one.loan, Kind.INSTALMENT_UPCOMING, at.next, at.next_amount, Channel.EMAIL, b"c" * 32
+                )
+                decision = stage.contracts.notices.refusal(wanted, stage.servicer.address)
+                assert decision.reason is Refusal.CEASED
         assert stage.mailbox.count() == before
         for each in everyone:
             each.close()
