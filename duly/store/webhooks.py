@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from duly.store.database import insert_once, writing
+from duly.store.database import insert_once, reading, writing
 from duly.store.migrations import SERVICE
 from duly.store.schema import BigInteger
 
@@ -75,11 +75,15 @@ class WebhookStore:
     def told(self) -> Told:
         """How it stands; nothing was told at first."""
         c, nothing = webhook_table.c, Place()
-        first = {"block": nothing.block, "log_index": nothing.log_index, "tried": nothing.block}
-        with writing(self._engine) as connection:
-            query = insert_once(connection, webhook_table)
-            connection.execute(query, {"id": 1, **first, "turns": 0, "turns_told": 0})
-            row = connection.execute(select(c.block, c.log_index, c.turns, c.turns_told)).one()
+        query = select(c.block, c.log_index, c.turns, c.turns_told)
+        with reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            first = {"block": nothing.block, "log_index": nothing.log_index, "tried": nothing.block}
+            with writing(self._engine) as connection:
+                insert = insert_once(connection, webhook_table)
+                connection.execute(insert, {"id": 1, **first, "turns": 0, "turns_told": 0})
+                row = connection.execute(query).one()
         return Told(Place(row.block, row.log_index), row.turns, row.turns != row.turns_told)
 
     def try_(self, told: Told, to: Place) -> bool:
