@@ -300,10 +300,10 @@ def test_what_is_too_large_is_refused(scene: Scene) -> None:
 
 
 def test_who_asks_too_often_has_to_wait() -> None:
-    browser = Scene(rates=RATES | {"page": Rate(3, 0.1)}).browser()
+    browser = Scene(rates=RATES | {"page": Rate(3, 0.001)}).browser()
     answers = [browser.get("/") for _ in range(4)]
     assert [each.status_code for each in answers] == [200, 200, 200, 429]
-    assert answers[-1].headers["retry-after"] == "10"
+    assert 950 <= int(answers[-1].headers["retry-after"]) <= 1_000
     assert "Please wait" in answers[-1].text
     assert browser.get("/healthz").status_code == 200
 
