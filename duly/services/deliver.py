@@ -65,6 +65,7 @@ INCOMPLETE: Final = "incomplete"
 WINDOW_OVER: Final = "window_over"
 NO_CARRIER: Final = "no_carrier"
 NO_VAULT: Final = "no_vault"
+NO_DATABASE: Final = "no_database"
 TAKEN_ELSEWHERE: Final = "taken_elsewhere"
 """Another service has it, which shares the vault and not the database."""
 TOO_OFTEN: Final = "tried_too_often"
@@ -178,14 +179,16 @@ class Deliverer:
     def turn(
         self, done: Sequence[Outcome], messages: Sequence[tuple[Served, ...]], now: int
     ) -> list[Claims | None]:
-        """As the store's, but that what became of messages is not forgotten where it cannot be written.
+        """As the store's, but that what became of messages is not forgotten where it cannot be written; and
+        claims are let go of which nobody knows whether they were: nothing was sent for them.
 
         Raises: DatabaseError.
         """
         try:
             return self.store.turn(done, messages, now)
         except DatabaseError:
-            self._unwritten.add([(outcome, now) for outcome in done])
+            unsent = [Outcome(notices, State.DEFERRED, NO_DATABASE, now) for notices in messages]
+            self._unwritten.add([(outcome, now) for outcome in (*done, *unsent)])
             raise
 
     def _deliver(self, messages: list[tuple[Served, ...]], stop: Callable[[], bool]) -> DeliverReport:

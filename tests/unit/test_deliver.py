@@ -685,6 +685,29 @@ def test_gate_2_what_could_not_be_recorded_is_recorded_later(scene, monkeypatch,
     assert [scene.store.delivery(notice.id).at for notice in notices].count(NOW) == handed
 
 
+@pytest.mark.parametrize("written", [False, True])
+def test_gate_2_a_claim_that_was_not_confirmed_is_let_go(scene, monkeypatch, written):
+    """The database dies while it writes claims: whether it did, nobody is told. Nothing was sent."""
+    notices = [scene.serve(number) for number in range(1, 4)]
+    turn = NoticeStore.turn
+
+    def fails(store: NoticeStore, done: Any, messages: Any, now: int) -> Any:
+        if written:
+            turn(store, done, messages, now)
+        raise DatabaseError("the server closed the connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NoticeStore, "turn", fails)
+        with pytest.raises(DatabaseError):
+            scene.deliverer.deliver()
+    assert scene.carrier.handed == 0
+    assert [scene.state(notice) for notice in notices].count(State.CLAIMED) == (1 if written else 0)
+    # The same worker goes on living.
+    assert scene.deliverer.deliver().sent == 3
+    assert {scene.state(notice) for notice in notices} == {State.SENT}
+    assert set(Counter(message.proofs[0].notice for message in scene.carrier.sent).values()) == {1}
+
+
 def test_borrower_2_an_address_that_changed_since_the_check_gets_nothing(scene, monkeypatch):
     notice = scene.serve()
     hand_out = type(scene.vault).hand_out

@@ -184,6 +184,7 @@ _OUTCOMES: Final[Mapping[str, str]] = {
     deliver.WINDOW_OVER: N_("The borrower's hours were over."),
     deliver.TAKEN_ELSEWHERE: N_("Another service has it, which shares the vault."),
     deliver.NO_VAULT: N_("The vault did not answer."),
+    deliver.NO_DATABASE: N_("The database did not answer."),
     deliver.NO_CARRIER: N_("No way to send on this channel is set up."),
     deliver.TOO_OFTEN: N_("It was tried as often as is of use."),
     WORKER_LOST: N_("Whoever was sending it ended midway."),
