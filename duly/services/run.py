@@ -300,7 +300,7 @@ class Service:
         assert app.teller is not None
         pause = 0.0
         while not self._ended.wait(pause or 1.0):
-            if not app.leases.holds(Role.INDEX) or app.read_model.find_cursor() is None:
+            if not app.leases.holds(Role.INDEX):
                 continue
             try:
                 sent = app.teller.send(self._ended.is_set)
