@@ -136,6 +136,20 @@ def bench_index(
         return _measure(w3, url, empty, events, runs, progress)
 
 
+@contextmanager
+def empty_database(server: str | None) -> Iterator[str]:
+    """The address of an empty database on PostgreSQL, which is as empty afterwards: the one that is given, or
+    one on a server that is started for it.
+
+    Raises: DatabaseError, InvalidInput.
+    """
+    with ExitStack() as stack:
+        empty = stack.enter_context(postgresql())("postgres") if server is None else server
+        check_empty(empty)
+        stack.callback(drop_tables, empty)
+        yield empty
+
+
 def check_empty(url: str) -> None:
     """Raises: DatabaseError, InvalidInput, where there are tables: afterwards a bench drops all."""
     engine = open_engine(url)

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,7 +36,7 @@ from duly.domain.events import (
 from duly.domain.loan import Loan
 from duly.domain.notice import Kind, notice_id
 from duly.domain.terms import Terms
-from duly.services.bench import check_empty, drop_tables, postgresql
+from duly.services.bench import empty_database
 from duly.services.machine import machine
 from duly.services.plan import plan
 from duly.services.policy import load_pack
@@ -139,11 +139,7 @@ def bench_plan(
 
     Raises: DatabaseError, InvalidInput, PlanDiffers.
     """
-    with ExitStack() as stack:
-        folder = stack.enter_context(TemporaryDirectory())
-        empty = stack.enter_context(postgresql())("postgres") if server is None else server
-        check_empty(empty)
-        stack.callback(drop_tables, empty)
+    with TemporaryDirectory() as folder, empty_database(server) as empty:
         urls = {"SQLite": f"sqlite:///{Path(folder) / 'bench.db'}", "PostgreSQL": empty}
         measured = tuple(_measured(name, url, loans, notices, runs, progress) for name, url in urls.items())
     return PlanBench(loans, notices, runs, measured, machine())
@@ -217,7 +213,7 @@ def fill(model: ReadModel, loans: int, due: int, progress: Callable[[int, int], 
                 _copy(connection, models, made, some)
                 made, count = made + some, count - some
                 progress(made, loans)
-    _settle(model)
+    settle(model)
 
 
 def _loan(salt: int, first_due: int, principal: int) -> Loan:
@@ -315,8 +311,8 @@ def _copy(connection: Connection, models: range, after: int, count: int) -> None
         )
 
 
-def _settle(model: ReadModel) -> None:
-    """What PostgreSQL does by itself in a while."""
+def settle(model: ReadModel) -> None:
+    """After much was written: what PostgreSQL does by itself in a while."""
     if model.engine.dialect.name == "postgresql":
         with model.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM (ANALYZE)")

@@ -14,7 +14,6 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -42,7 +41,8 @@ from duly.domain.notice import Kind, notice_id
 from duly.domain.terms import Terms
 from duly.interfaces.web.security import RATES, Rate
 from duly.interfaces.web.server import answering
-from duly.services.bench import check_empty, drop_tables, postgresql
+from duly.services.bench import empty_database
+from duly.services.benchplan import settle
 from duly.services.chaos.scene import ONCE, Processes, Scene, open_scene
 from duly.services.machine import machine
 from duly.store.book import belongs
@@ -208,10 +208,7 @@ def bench_web(
 
     Raises: DatabaseError, InvalidInput, PageFailed.
     """
-    with ExitStack() as stack:
-        empty = stack.enter_context(postgresql())("postgres") if server is None else server
-        check_empty(empty)
-        stack.callback(drop_tables, empty)
+    with empty_database(server) as empty:
         measured = tuple(
             _measured(processes, name, database, loans, requests, progress)
             for name, database in (("SQLite", None), ("PostgreSQL", empty))
@@ -349,10 +346,7 @@ def fill(scene: Scene, loans: int, progress: Callable[[int], None]) -> None:
             _deliver(scene, logged, _UNCERTAIN if number + 1 == _DAYS else 0)
             logged = []
             progress(done)
-    if model.engine.dialect.name == "postgresql":
-        # What it does by itself in a while.
-        with model.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM (ANALYZE)")
+    settle(model)
 
 
 def _opened(scene: Scene, known: dict[int, Loan], number: int, day: int, loans: int) -> list[Event]:
